@@ -1,0 +1,1 @@
+"""Decides and acts: the orchestrator, its command line, deciders, actions and displays."""

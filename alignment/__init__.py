@@ -1,0 +1,1 @@
+"""Judges proposals: guards vet every decision before an action touches the world."""

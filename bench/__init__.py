@@ -1,0 +1,1 @@
+"""Measures, records and judges: AutoBench, the ledger, the judge, the reports."""

@@ -1,0 +1,1 @@
+"""The shelf of benchmarks: one file a family, versioned names."""

@@ -1,0 +1,1 @@
+"""Fast operations, each beside the plain reference it must agree with."""
