@@ -1,0 +1,50 @@
+"""The exit codes of every command, and how verdicts become one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum, StrEnum
+
+from plan.nouns import State, Verdict
+
+
+class Exit(IntEnum):
+    """What a command's exit code means; the same for all commands."""
+
+    HOLDS = 0
+    """Every target holds."""
+    MISSED = 1
+    """Some target fails, is unsure, or still waits at the end."""
+    USAGE = 2
+    """The command line was not understood."""
+    FAULTS = 3
+    """The plan has faults; nothing was run."""
+    ENVIRONMENT = 4
+    """Something the command needs is not there: a file, a package, a device, the right house."""
+    NOTHING = 5
+    """Nothing was selected."""
+    INTERNAL = 70
+    """A mistake of the program's own."""
+    INTERRUPTED = 130
+    """SIGINT."""
+    TERMINATED = 143
+    """SIGTERM."""
+
+
+class FailOn(StrEnum):
+    """From which verdict on a command exits with `Exit.MISSED`."""
+
+    FAIL = "fail"
+    """Only when a target fails."""
+    UNSURE = "unsure"
+    """Whenever not every target holds: unsure and waiting targets count as missed."""
+    NEVER = "never"
+
+
+def exit_code(verdicts: Iterable[Verdict], fail_on: FailOn = FailOn.UNSURE) -> Exit:
+    """The exit code for these verdicts; `Exit.NOTHING` when there are none."""
+    states = {verdict.state for verdict in verdicts}
+    if not states:
+        return Exit.NOTHING
+    missed = {FailOn.FAIL: {State.FAIL}, FailOn.UNSURE: set(State) - {State.PASS}, FailOn.NEVER: set[State]()}[fail_on]
+    return Exit.MISSED if states & missed else Exit.HOLDS
