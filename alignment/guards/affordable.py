@@ -1,0 +1,32 @@
+"""No budget is exceeded: what a decision would cost has to fit what the plan still grants its task."""
+
+from __future__ import annotations
+
+from plan.catalogue import guard
+from plan.decision import Decision, Opinion, Situation, Stance
+
+CLAUSE = "no budget is exceeded"
+
+
+@guard("affordable", clause="no budget is exceeded")
+class Affordable:
+    """Blocks a purchase whose cost, at the mean of the task's runs so far, exceeds the task's budget."""
+
+    def review(self, decision: Decision, situation: Situation) -> Opinion:
+        stance, why = self._judge(decision, situation)
+        return Opinion(guard="affordable", decision=decision.id, stance=stance, clause=CLAUSE, why=why)
+
+    def _judge(self, decision: Decision, situation: Situation) -> tuple[Stance, str]:
+        if decision.action.kind != "measure-again":
+            return Stance.ALLOW, "measures nothing"
+        task = situation.plan.task(decision.action.task)
+        runs = situation.runs.get(task.id, ())
+        more = max(0, int(decision.action.details.get("seeds", 0)) - len(runs))
+        if task.budget.runs is not None and len(runs) + more > task.budget.runs:
+            return Stance.BLOCK, f"{len(runs)} + {more} runs exceed the {task.budget.runs} that `{task.id}` may use"
+        if task.budget.seconds is not None and runs:
+            spent = sum(run.cost.seconds for run in runs)
+            if spent + more * spent / len(runs) > task.budget.seconds:
+                left = max(0.0, task.budget.seconds - spent)
+                return Stance.BLOCK, f"about {more * spent / len(runs):.0f} s more exceed the {left:.0f} s left to `{task.id}`"
+        return Stance.ALLOW, f"{more} more runs fit the budget of `{task.id}`"
