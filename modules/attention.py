@@ -1,0 +1,136 @@
+"""Multi-head attention with rotary positions, grouped keys and a growing cache, as a mixer and as a block without a feed-forward.
+
+Shapes: B batch, T new tokens, S all tokens the cache knows after them, D model width,
+H query heads, G key-value heads (H a multiple of G), E width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from plan.catalogue import module
+
+
+class Cache(NamedTuple):
+    """Keys and values so far (rotated already), and how many tokens have been seen."""
+
+    k_BGSE: Tensor
+    v_BGSE: Tensor
+    seen: Tensor
+    """int64, no dimensions; differs from S when a window has dropped old keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    d_model: int = 64
+    """Width of the residual stream."""
+    heads: int = 1
+    """Query heads; one, as in Zoology's associative-recall experiments."""
+    kv_heads: int = 0
+    """Key-value heads shared by groups of query heads; 0 means as many as `heads`."""
+    window: int = 0
+    """Each token sees itself and at most `window - 1` tokens before it; 0 means all of them."""
+    rope: bool = True
+    """Rotary positions (Su et al. 2021); off when the decoder learns positions."""
+    rope_base: float = 10000.0
+    """Longest wavelength of the rotary positions, in tokens, over 2 pi."""
+
+
+class Attention(nn.Module):
+    """Causal attention over everything seen so far; no norm and no residual of its own."""
+
+    def __init__(
+        self, d_model: int, *, heads: int, kv_heads: int = 0, window: int = 0, rope: bool = True, rope_base: float = 1e4
+    ) -> None:
+        super().__init__()
+        kv_heads = kv_heads or heads
+        if d_model % heads or heads % kv_heads:
+            raise ValueError(f"`d_model` {d_model} must be a multiple of `heads` {heads}, and that of `kv_heads` {kv_heads}")
+        if rope and (d_model // heads) % 2:
+            raise ValueError(f"rotary positions need an even head width, got `d_model` / `heads` = {d_model // heads}")
+        self.heads, self.kv_heads, self.width = heads, kv_heads, d_model // heads
+        self.window, self.rope, self.rope_base = window, rope, rope_base
+        self.project_in = nn.Linear(d_model, (heads + 2 * kv_heads) * self.width, bias=False)
+        self.project_out = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, x_BTD: Tensor, state: Cache | None = None) -> tuple[Tensor, Cache]:
+        B, T, D = x_BTD.shape
+        sizes = (self.heads, self.kv_heads, self.kv_heads)
+        heads_BHTE = self.project_in(x_BTD).view(B, T, sum(sizes), self.width).transpose(1, 2)
+        q_BHTE, k_BGTE, v_BGTE = heads_BHTE.split(sizes, dim=1)
+        past = 0 if state is None else int(state.seen)
+        if self.rope:
+            turn = rotation(past, T, self.width, base=self.rope_base, like=x_BTD)
+            q_BHTE, k_BGTE = rotate(q_BHTE, turn), rotate(k_BGTE, turn)
+        k_BGSE, v_BGSE = k_BGTE, v_BGTE
+        if state is not None:
+            k_BGSE, v_BGSE = torch.cat([state.k_BGSE, k_BGTE], dim=2), torch.cat([state.v_BGSE, v_BGTE], dim=2)
+        y_BHTE = self._attend(q_BHTE, k_BGSE, v_BGSE)
+        keep = max(k_BGSE.shape[2] - (self.window - 1), 0) if self.window else 0
+        cache = Cache(k_BGSE[:, :, keep:], v_BGSE[:, :, keep:], torch.tensor(past + T))
+        return self.project_out(y_BHTE.transpose(1, 2).reshape(B, T, D)), cache
+
+    def _attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> Tensor:
+        T, S = q_BHTE.shape[2], k_BGSE.shape[2]
+        mask_TS = None
+        if self.window or 1 < T < S:
+            behind_TS = torch.arange(S - T, S).unsqueeze(1) - torch.arange(S)
+            mask_TS = (behind_TS >= 0) & (behind_TS < (self.window or S))
+        return F.scaled_dot_product_attention(
+            q_BHTE, k_BGSE, v_BGSE, attn_mask=mask_TS, is_causal=mask_TS is None and T > 1, enable_gqa=self.heads != self.kv_heads
+        )
+
+    def state_bytes(self, batch: int, length: int) -> int:
+        """Bytes of the cache after `length` tokens: linear in them up to the window."""
+        kept = min(length, self.window - 1) if self.window else length
+        return 2 * batch * self.kv_heads * kept * self.width * self.project_in.weight.element_size() + 8
+
+
+@module("attention", system="S-2", paper="arXiv:2407.08608")
+class AttentionBlock(nn.Module):
+    """Attention alone, with norm and residual: the mixer block of the recall experiments, without a feed-forward."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(config.d_model, eps=1e-6)
+        self.mixer = Attention(
+            config.d_model,
+            heads=config.heads,
+            kv_heads=config.kv_heads,
+            window=config.window,
+            rope=config.rope,
+            rope_base=config.rope_base,
+        )
+
+    def forward(self, x_BTD: Tensor, state: Cache | None = None) -> tuple[Tensor, Cache]:
+        y_BTD, state = self.mixer(self.norm(x_BTD), state)
+        return x_BTD + y_BTD, state
+
+    def residual_weights(self) -> Iterator[Tensor]:
+        """The matrices that write into the residual stream."""
+        yield self.mixer.project_out.weight
+
+    def state_bytes(self, batch: int, length: int) -> int:
+        """Bytes of the cache after `length` tokens."""
+        return self.mixer.state_bytes(batch, length)
+
+
+def rotation(start: int, count: int, width: int, *, base: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (count, width / 2) for positions `start ... start + count - 1` (Su et al. 2021, eq. 15)."""
+    place = torch.arange(start, start + count, device=like.device, dtype=torch.float64)
+    speed = base ** (-torch.arange(0, width, 2, device=like.device, dtype=torch.float64) / width)
+    angle = torch.outer(place, speed)
+    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+
+
+def rotate(x_BHTE: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn each pair (x[i], x[i + E/2]) by its position's angle."""
+    cos, sin = turn
+    a, b = x_BHTE.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)

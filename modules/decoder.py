@@ -1,0 +1,162 @@
+"""The language-model shell: embeds tokens, stacks blocks of one registered module, reads logits off the end.
+
+Shapes: B batch, T tokens, D model width, V vocabulary, N or K chosen positions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from modules.settings import build_config
+from plan import catalogue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderConfig:
+    """The `[decoder]` table of a task."""
+
+    vocabulary: int = 256
+    """Number of token values; 256 for bytes."""
+    layers: int = 2
+    """Blocks stacked."""
+    tie: bool = True
+    """Whether the head reads logits with the embedding matrix."""
+    position: Literal["none", "learned"] = "none"
+    """`learned` adds an embedding of the absolute position to each token."""
+    context: int = 1024
+    """Number of learned positions; a longer document is an error."""
+    embedding_std: float = 0.02
+    """Standard deviation of the embeddings at the start."""
+
+
+class DecoderState(NamedTuple):
+    """What a document has left behind after some tokens."""
+
+    blocks: tuple[tuple[Tensor, ...], ...]
+    seen: int
+    """Tokens consumed so far."""
+
+
+class Decoder(nn.Module):
+    """`layers` blocks between an embedding and a head; any split of a document into calls gives the same logits."""
+
+    def __init__(self, block: type[nn.Module], module_config: Any, config: DecoderConfig | None = None) -> None:
+        super().__init__()
+        config = config or DecoderConfig()
+        d_model = module_config.d_model
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, d_model)
+        self.position = nn.Embedding(config.context, d_model) if config.position == "learned" else None
+        self.blocks = nn.ModuleList(block(module_config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(d_model, eps=1e-6)
+        self.head = nn.Linear(d_model, config.vocabulary, bias=False)
+        self._initialise()
+        if config.tie:
+            self.head.weight = self.embedding.weight
+
+    @classmethod
+    def build(
+        cls,
+        module: str,
+        *,
+        config: Mapping[str, Any] = {},
+        decoder: Mapping[str, Any] = {},
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> Decoder:
+        """The decoder of registered `module` with typed overrides of its Config and of DecoderConfig.
+
+        The same seed gives the same bits whatever ran before; the global generator is left as it was.
+        Raises KeyError for an unknown module and ConfigError for a key or value that does not fit.
+        """
+        block = catalogue.load("module", module)
+        module_config = build_config(sys.modules[block.__module__].Config, config, where=f"module `{module}`")
+        decoder_config = build_config(DecoderConfig, decoder, where="`[decoder]`")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(block, module_config, decoder_config).to(device)
+
+    def _initialise(self) -> None:
+        """Small embeddings; matrices that write into the residual stream shrink by the root of their number (GPT-2, 2.3).
+
+        Blocks keep their own initialisation; those that name their `residual_weights` have these scaled.
+        """
+        for table in (self.embedding, self.position):
+            if table is not None:
+                nn.init.normal_(table.weight, std=self.config.embedding_std)
+        writers = [w for block in self.blocks for w in getattr(block, "residual_weights", tuple)()]
+        with torch.no_grad():
+            for weight in writers:
+                weight *= len(writers) ** -0.5
+
+    def forward(
+        self, tokens_BT: Tensor, states: DecoderState | None = None, positions: Tensor | None = None
+    ) -> tuple[Tensor, DecoderState]:
+        """Logits for the token after each of `tokens_BT`, and the state to go on from.
+
+        `positions` chooses where logits are wanted, which saves the head's work elsewhere: a boolean mask (B, T)
+        gives logits_NV in row-major order, indices (K,) or (B, K) into T give logits_BKV.
+        Raises ValueError when a document outgrows the learned positions.
+        """
+        seen = states.seen if states is not None else 0
+        T = tokens_BT.shape[1]
+        x_BTD = self.embedding(tokens_BT)
+        if self.position is not None:
+            if seen + T > self.config.context:
+                raise ValueError(
+                    f"document of {seen + T} tokens outgrows `context` = {self.config.context} learned positions; "
+                    "raise `context` in the `[decoder]` table"
+                )
+            x_BTD = x_BTD + self.position.weight[seen : seen + T]
+        left = []
+        for i, block in enumerate(self.blocks):
+            before = None if states is None else states.blocks[i]
+            if getattr(block, "wants_tokens", False):
+                x_BTD, after = block(x_BTD, before, tokens_BT=tokens_BT)
+            else:
+                x_BTD, after = block(x_BTD, before)
+            left.append(after)
+        if positions is not None:
+            x_BTD = _chosen(x_BTD, positions)
+        return self.head(self.norm(x_BTD)), DecoderState(tuple(left), seen + T)
+
+    def step(self, token_B: Tensor, states: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+        """Logits_BV after one more token per document."""
+        logits_BTV, states = self(token_B.unsqueeze(1), states)
+        return logits_BTV[:, 0], states
+
+    def auxiliary_loss(self) -> Tensor:
+        """Sum of what the blocks ask to be added to the loss of the last forward, already weighted."""
+        terms = [block.auxiliary_loss() for block in self.blocks if hasattr(block, "auxiliary_loss")]
+        return torch.stack(terms).sum() if terms else self.norm.weight.new_zeros(())
+
+    def diagnostics(self) -> dict[str, float]:
+        """Mean over blocks of each number they report on the forwards since the last call."""
+        reports = [block.diagnostics() for block in self.blocks if hasattr(block, "diagnostics")]
+        names = sorted({name for report in reports for name in report})
+        return {name: _mean([report[name] for report in reports if name in report]) for name in names}
+
+    def state_bytes(self, batch: int, length: int) -> int:
+        """Claimed bytes of the state of `batch` documents after `length` tokens."""
+        return sum(block.state_bytes(batch, length) for block in self.blocks)
+
+    @property
+    def parameters_count(self) -> int:
+        """Number of trained numbers; a tied matrix counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _chosen(x_BTD: Tensor, positions: Tensor) -> Tensor:
+    if positions.dtype == torch.bool or positions.ndim == 1:
+        return x_BTD[positions] if positions.dtype == torch.bool else x_BTD[:, positions]
+    return x_BTD.gather(1, positions.unsqueeze(-1).expand(-1, -1, x_BTD.shape[-1]))
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
