@@ -150,6 +150,8 @@ class Task:
     """Whether the module's contract checks must be green before any number of this task counts."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Typed overrides: keys of the module's Config, and the tables `decoder` and `recipe`."""
+    data: str | None = None
+    """A text file or folder to measure on instead of the benchmark's own corpus; passed into `Request.data`."""
     prose: str = ""
     line: int = 0
 
