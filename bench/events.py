@@ -1,0 +1,108 @@
+"""What the ledger holds: the kinds of events, the noun each kind carries, and one event itself.
+
+A kind's key says what may happen only once: a second append of the same (kind, key) is refused.
+
+| kind | key | body |
+|---|---|---|
+| `session` | uuid | `Session` |
+| `code` | code digest | `bench.fingerprint.Code`: hash per file and symbol, kept once for all runs of that code |
+| `started` | run key # attempt | `Started` |
+| `run` | run key # attempt | `plan.nouns.Run` |
+| `abandoned` | run key # attempt | `Abandoned` |
+| `decision` | decision id | `plan.decision.Decision` |
+| `opinion` | decision id / guard | `plan.decision.Opinion` |
+| `applied`, `undone` | decision id | `Effect` |
+| `stopped` | session uuid | `Stopped` |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from plan.nouns import Limits, Request
+from plan.wire import rebuild
+
+KINDS = frozenset({"session", "code", "started", "run", "abandoned", "decision", "opinion", "applied", "undone", "stopped"})
+
+T = TypeVar("T")
+
+
+def attempt_key(key: str, attempt: int) -> str:
+    """Key of the `started`, `run` and `abandoned` events of one attempt at a run."""
+    return f"{key}#{attempt}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the ledger."""
+
+    seq: int
+    """Position: grows strictly in the order the appends were acknowledged."""
+    at: float
+    """Seconds since 1970, UTC. For people only; nothing is decided by it."""
+    kind: str
+    key: str
+    body: str
+    """Canonical JSON of the noun."""
+
+    def plain(self) -> dict[str, Any]:
+        """The body as plain JSON values."""
+        body: dict[str, Any] = json.loads(self.body)
+        return body
+
+    def read(self, noun: type[T]) -> T:
+        """The body as the noun it was appended as."""
+        found: T = rebuild(noun, self.plain())
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One process that held the ledger and worked through a plan."""
+
+    path: str
+    """Where the plan was read."""
+    text: str
+    """The plan, to the byte, so that a report needs no file but the ledger."""
+    digest: str
+    command: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """An attempt at a run was submitted; its `seq` is the run's place in submission order."""
+
+    tasks: tuple[str, ...]
+    """Ids of the plan's tasks it serves."""
+    request: Request
+    limits: Limits = field(default_factory=Limits)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """`bench.identity.Identity.parts`: what the run key was made of, for `--explain`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """An attempt whose orchestrator died: it has no result, but its time was spent."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What applying or undoing a decision's action did."""
+
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """How a session ended."""
+
+    reason: str
+    seconds: float = 0.0
+    """Wall-clock seconds from the session's start."""

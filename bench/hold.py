@@ -1,0 +1,140 @@
+"""The exclusive hold on a ledger: at most one process works on it, and the others learn which one.
+
+Both forms are freed by the kernel or the server the moment the holder dies, SIGKILL included.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+_LOCK_CLASS = 0x746F7563
+"""First half of the advisory lock's key in PostgreSQL; the second is the table's oid."""
+_open_locks: set[int] = set()
+
+
+class LedgerFault(Exception):
+    """The ledger cannot do what was asked: what, where, the mend, and what was left untouched."""
+
+    def __init__(self, what: str, *, where: str, mend: str, untouched: str = "no event was written or changed") -> None:
+        super().__init__(f"{what}: {where}\n  help: {mend}\n  note: {untouched}")
+        self.what, self.where, self.mend, self.untouched = what, where, mend, untouched
+
+
+class Held(LedgerFault):
+    """Another process holds the ledger; `who` says which (pid, host, since, command)."""
+
+    def __init__(self, who: Mapping[str, Any], *, where: str) -> None:
+        told = f"process {who.get('pid', '?')} on `{who.get('host', '?')}` since {who.get('since', '?')}: `{who.get('command', '?')}`"
+        super().__init__(
+            f"the ledger is held by {told}",
+            where=where,
+            mend="wait for it to end, or stop it (Ctrl-C there), or give this run another `--ledger`; reading needs no hold",
+        )
+        self.who = dict(who)
+
+
+def whoami() -> dict[str, Any]:
+    """This process as a holder tells of itself."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "command": " ".join(sys.argv)[:200]}
+
+
+@contextmanager
+def hold_file(lock: Path) -> Iterator[None]:
+    """Hold an advisory lock on the file `lock`, which is made if missing and never removed.
+
+    Removing it would let two processes lock two different files of the same name.
+    """
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise LedgerFault(
+            f"the lock file cannot be opened ({error.strerror})", where=str(lock), mend="make its folder writable for this user"
+        ) from error
+    _open_locks.add(descriptor)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Held(_holder(lock), where=str(lock)) from None
+        _write(descriptor, json.dumps(whoami()))
+        try:
+            yield
+        finally:
+            _write(descriptor, "")
+    finally:
+        _open_locks.discard(descriptor)
+        os.close(descriptor)
+
+
+@contextmanager
+def hold_server(engine: Engine, *, where: str) -> Iterator[Connection]:
+    """Hold PostgreSQL's advisory lock of the table `events`; yields the connection that holds it.
+
+    Appends go through that connection: when the server loses it, and the lock with it, they fail
+    instead of racing the next holder.
+    """
+    from sqlalchemy import text
+
+    me = whoami()
+    with engine.connect() as connection:
+        connection.detach()
+        name = f"touchstone {me['pid']}@{me['host']} {me['command']}"
+        connection.execute(text("select set_config('application_name', :name, false)"), {"name": name})
+        ours = {"lock": _LOCK_CLASS}
+        got = connection.scalar(text("select pg_try_advisory_lock(:lock, 'events'::regclass::oid::int)"), ours)
+        if not got:
+            row = connection.execute(text(_SERVER_HOLDER), ours).first()
+            raise Held(_server_holder(row.application_name, row.backend_start) if row else {}, where=where)
+        connection.commit()
+        yield connection
+
+
+_SERVER_HOLDER = """
+select application_name, backend_start from pg_locks join pg_stat_activity using (pid)
+where locktype = 'advisory' and granted and classid::bigint = :lock and objid = 'events'::regclass::oid
+  and pg_locks.database = (select oid from pg_database where datname = current_database())
+"""
+
+
+def _server_holder(name: str, since: datetime) -> dict[str, Any]:
+    where, _, command = name.removeprefix("touchstone ").partition(" ")
+    pid, _, host = where.partition("@")
+    return {"pid": pid, "host": host, "since": since.astimezone(UTC).isoformat(timespec="seconds"), "command": command}
+
+
+def _write(descriptor: int, text: str) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)
+
+
+def _holder(lock: Path) -> dict[str, Any]:
+    for _ in range(20):
+        try:
+            who: dict[str, Any] = json.loads(lock.read_text())
+            return who
+        except ValueError:
+            time.sleep(0.01)  # the holder has the lock and is about to write who it is
+    return {}
+
+
+def _close_in_child() -> None:
+    # A forked child shares the lock: were its copy left open, the holder's death would not free it.
+    while _open_locks:
+        os.close(_open_locks.pop())
+
+
+os.register_at_fork(after_in_child=_close_in_child)
