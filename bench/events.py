@@ -6,6 +6,7 @@ A kind's key says what may happen only once: a second append of the same (kind, 
 |---|---|---|
 | `session` | uuid | `Session` |
 | `code` | code digest | `bench.fingerprint.Code`: hash per file and symbol, kept once for all runs of that code |
+| `wanted` | session uuid / seq | `Wanted` |
 | `started` | run key # attempt | `Started` |
 | `run` | run key # attempt | `plan.nouns.Run` |
 | `abandoned` | run key # attempt | `Abandoned` |
@@ -25,7 +26,7 @@ from typing import Any, TypeVar
 from plan.nouns import Limits, Request
 from plan.wire import rebuild
 
-KINDS = frozenset({"session", "code", "started", "run", "abandoned", "decision", "opinion", "applied", "undone", "stopped"})
+KINDS = frozenset({"session", "code", "wanted", "started", "run", "abandoned", "decision", "opinion", "applied", "undone", "stopped"})
 
 T = TypeVar("T")
 
@@ -71,6 +72,16 @@ class Session:
     command: str = ""
     machine: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which runs the session's plan rests on, so that a reader finds them without looking at any code."""
+
+    tasks: Mapping[str, tuple[str, ...]]
+    """Task id -> run keys in seed order."""
+    gates: Mapping[str, str] = field(default_factory=dict)
+    """Module -> key of its contract run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bench.events import Abandoned, Effect, Event, Session, Started, Stopped
+from bench.events import Abandoned, Effect, Event, Session, Started, Stopped, Wanted
 from plan.decision import Decision, Opinion
 from plan.nouns import Limits, Request, Run, Status
 from plan.wire import rebuild
@@ -127,6 +127,8 @@ class Facts:
         """By session uuid, as `sessions`; a session without one was killed, or is running."""
         self.code: dict[str, Mapping[str, Mapping[str, str]]] = {}
         """Code digest -> file -> symbol -> hash."""
+        self.wanted = Wanted(tasks={})
+        """What the latest session's plan rests on."""
         self._session: str | None = None
 
     def advance(self, event: Event) -> None:
@@ -154,6 +156,8 @@ class Facts:
             case "session":
                 self.sessions[event.key] = event.read(Session)
                 self._session = event.key
+            case "wanted":
+                self.wanted = event.read(Wanted)
             case "stopped":
                 self.stops[event.key] = event.read(Stopped)
             case "code":
