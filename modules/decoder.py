@@ -133,18 +133,31 @@ class Decoder(nn.Module):
 
     def auxiliary_loss(self) -> Tensor:
         """Sum of what the blocks ask to be added to the loss of the last forward, already weighted."""
-        terms = [block.auxiliary_loss() for block in self.blocks if hasattr(block, "auxiliary_loss")]
+        terms = self._ask("auxiliary_loss")
         return torch.stack(terms).sum() if terms else self.norm.weight.new_zeros(())
 
     def diagnostics(self) -> dict[str, float]:
         """Mean over blocks of each number they report on the forwards since the last call."""
-        reports = [block.diagnostics() for block in self.blocks if hasattr(block, "diagnostics")]
-        names = sorted({name for report in reports for name in report})
-        return {name: _mean([report[name] for report in reports if name in report]) for name in names}
+        found: dict[str, list[float]] = {}
+        for report in self._ask("diagnostics"):
+            for name, value in report.items():
+                found.setdefault(name, []).append(value)
+        return {name: sum(values) / len(values) for name, values in sorted(found.items())}
+
+    def facts(self) -> dict[str, Any]:
+        """Provenance for a run: size, and what the blocks tell, such as the kernel path of the last forward."""
+        told: dict[str, Any] = {"parameters": self.parameters_count}
+        for report in self._ask("facts"):
+            told |= report
+        return told
 
     def state_bytes(self, batch: int, length: int) -> int:
         """Claimed bytes of the state of `batch` documents after `length` tokens."""
-        return sum(block.state_bytes(batch, length) for block in self.blocks)
+        return sum(self._ask("state_bytes", batch, length))
+
+    def _ask(self, method: str, *arguments: int) -> list[Any]:
+        """What the blocks that have `method` answer."""
+        return [getattr(block, method)(*arguments) for block in self.blocks if hasattr(block, method)]
 
     @property
     def parameters_count(self) -> int:
@@ -156,7 +169,3 @@ def _chosen(x_BTD: Tensor, positions: Tensor) -> Tensor:
     if positions.dtype == torch.bool or positions.ndim == 1:
         return x_BTD[positions] if positions.dtype == torch.bool else x_BTD[:, positions]
     return x_BTD.gather(1, positions.unsqueeze(-1).expand(-1, -1, x_BTD.shape[-1]))
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
