@@ -26,7 +26,9 @@ from typing import Any, TypeVar
 from plan.nouns import Limits, Request
 from plan.wire import rebuild
 
-KINDS = frozenset({"session", "code", "wanted", "started", "run", "abandoned", "decision", "opinion", "applied", "undone", "stopped"})
+KINDS = frozenset(
+    {"session", "code", "wanted", "started", "run", "abandoned", "decision", "opinion", "applied", "undone", "stopped"}
+)
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from bench.events import Abandoned, Effect, Event, Session, Started, Stopped, Wanted
+from bench.events import Abandoned, Effect, Event, Session, Stopped, Wanted
+from bench.fingerprint import Code
 from plan.decision import Decision, Opinion
 from plan.nouns import Limits, Request, Run, Status
 from plan.wire import rebuild
@@ -125,8 +126,8 @@ class Facts:
         self.sessions: dict[str, Session] = {}
         self.stops: dict[str, Stopped] = {}
         """By session uuid, as `sessions`; a session without one was killed, or is running."""
-        self.code: dict[str, Mapping[str, Mapping[str, str]]] = {}
-        """Code digest -> file -> symbol -> hash."""
+        self.code: dict[str, Code] = {}
+        """By its digest."""
         self.wanted = Wanted(tasks={})
         """What the latest session's plan rests on."""
         self._session: str | None = None
@@ -161,7 +162,7 @@ class Facts:
             case "stopped":
                 self.stops[event.key] = event.read(Stopped)
             case "code":
-                self.code[event.key] = event.plain()["files"]
+                self.code[event.key] = event.read(Code)
 
     def done(self, key: str) -> bool:
         """Whether the latest attempt at `key` has a result that stands."""
@@ -275,6 +276,3 @@ def _spending(attempts: Iterable[Attempt]) -> Spending:
     for attempt in attempts:
         total += Spending(seconds=attempt.seconds, runs=int(attempt.open or attempt.done))
     return total
-
-
-__all__ = ["MEASURE_AGAIN", "Attempt", "Case", "Facts", "Spending", "Started", "fold"]

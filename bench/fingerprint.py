@@ -1,0 +1,273 @@
+"""What a piece of code means: hashes of the normalised syntax trees of everything it imports inside the house.
+
+Comments, formatting, docstrings, `pass` and type-only imports leave no trace; any other edit does, also
+in a helper three imports away. The order of statements, imports included, counts: importing may have
+effects. Imports inside functions are followed, and so are `import_module("...")` and the catalogue's
+`load("module", "...")` with literal names; a name made at run time is not, its file has to be a root.
+A file named by a string and lying beside the code (a kernel's source, a table) counts by its bytes.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from plan.catalogue import HOUSE, shelf
+
+PACKAGES = frozenset({"agents", "alignment", "bench", "envs", "kernels", "modules", "plan"})
+IMPORTS, TOP_LEVEL, ORDER, BYTES = "(imports)", "(top level)", "(order)", "(bytes)"
+"""Symbols of what has no name of its own."""
+
+Shelf = Callable[[str, str], Path | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """The meaning of a set of files."""
+
+    digest: str
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """File, relative to the house -> qualified symbol -> hash."""
+    packages: tuple[str, ...] = ()
+    """Packages of third parties that the files import; their versions belong to the environment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """What one file's text amounts to, wherever it lies."""
+
+    symbols: Mapping[str, str]
+    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
+    """(level, module, names) as in `from ..module import names`; `import a.b` has no names."""
+    loads: tuple[tuple[str, str], ...]
+    """Literal (kind, name) of things taken from the catalogue."""
+    strings: frozenset[str]
+    """Constants that may name a file."""
+
+
+def on_shelf(kind: str, name: str) -> Path | None:
+    """The file of what the catalogue calls `name`; none when there is no such thing."""
+    try:
+        return shelf(kind)[name].path
+    except KeyError:
+        return None
+
+
+class Reader:
+    """Reads each file once: all fingerprints from one reader are of one moment."""
+
+    def __init__(self, house: Path = HOUSE, *, find: Shelf = on_shelf) -> None:
+        self._house = house.resolve()
+        self._find = find
+        self._read: dict[Path, tuple[str, _File, tuple[Path, ...], frozenset[str]]] = {}
+        self._there: dict[Path, bool] = {}
+
+    def fingerprint(self, roots: Iterable[Path], *, benchmark: str | None = None) -> Code:
+        """The code reached from the files `roots`; OSError when one cannot be read.
+
+        With `benchmark`, the decorators of other benchmarks stacked on the same function are left
+        out: a new size of a family does not change the old ones.
+        """
+        files: dict[str, dict[str, str]] = {}
+        packages: set[str] = set()
+        waiting, seen = [Path(root).resolve() for root in roots], set[Path]()
+        while waiting:
+            path = waiting.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            name, file, reached, strangers = self._file(path)
+            files[name] = {
+                symbol: digest
+                for symbol, digest in file.symbols.items()
+                if benchmark is None or "@" not in symbol or symbol.endswith("@" + benchmark)
+            }
+            packages |= strangers
+            waiting += reached
+        text = json.dumps([files, sorted(packages)], sort_keys=True)
+        return Code(digest=_hash(text), files=dict(sorted(files.items())), packages=tuple(sorted(packages)))
+
+    def _file(self, path: Path) -> tuple[str, _File, tuple[Path, ...], frozenset[str]]:
+        if path not in self._read:
+            content = path.read_bytes()
+            file = _parse(content) if path.suffix == ".py" else _opaque(content)
+            base, dotted = self._place(path)
+            self._read[path] = (path.relative_to(base).as_posix(), file, *self._reach(file, path, base, dotted))
+        return self._read[path]
+
+    def _place(self, path: Path) -> tuple[Path, tuple[str, ...]]:
+        """The folder that imports of `path` start from, and its dotted package below it."""
+        base = self._house
+        if not path.is_relative_to(base):
+            base = path.parent
+            while (base / "__init__.py").exists():
+                base = base.parent
+        return base, path.parent.relative_to(base).parts
+
+    def _reach(self, file: _File, path: Path, base: Path, package: tuple[str, ...]) -> tuple[tuple[Path, ...], frozenset[str]]:
+        own = PACKAGES if base == self._house else PACKAGES | set(package[:1])
+        found = [part for depth in range(1, len(package) + 1) for part in self._module(base.joinpath(*package[:depth]))]
+        strangers: set[str] = set()
+        for level, module, names in file.imports:
+            above = package[: len(package) - level + 1] if level else ()
+            parts = (*above, *(module.split(".") if module else ()))
+            if not parts or parts[0] not in own:
+                strangers |= {parts[0]} - sys.stdlib_module_names if parts else set()
+                continue
+            root = self._house if parts[0] in PACKAGES else base
+            for depth in range(1, len(parts) + 1):
+                found += self._module(root.joinpath(*parts[:depth]))
+            for name in names:
+                found += sorted(root.joinpath(*parts).glob("*.py")) if name == "*" else self._module(root.joinpath(*parts, name))
+        found += [target.resolve() for kind, name in file.loads if (target := self._find(kind, name))]
+        for name in sorted(file.strings):
+            beside = path.parent / name
+            if self._is_file(beside) and beside.resolve().is_relative_to(base):
+                found.append(beside.resolve())
+        return tuple(dict.fromkeys(found)), frozenset(strangers)
+
+    def _module(self, place: Path) -> Iterator[Path]:
+        for candidate in (place / "__init__.py", place.parent / f"{place.name}.py"):
+            if self._is_file(candidate):
+                yield candidate
+                return
+
+    def _is_file(self, path: Path) -> bool:
+        if path not in self._there:
+            self._there[path] = path.is_file()
+        return self._there[path]
+
+
+def code_fingerprint(roots: Iterable[Path], *, house: Path = HOUSE, benchmark: str | None = None) -> Code:
+    """The meaning of `roots` and all they import, as the files are now."""
+    return Reader(house).fingerprint(roots, benchmark=benchmark)
+
+
+def code_changes(old: Mapping[str, Mapping[str, str]], new: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """What differs between the `files` of two fingerprints, one line per file and symbol."""
+    told = []
+    for name in sorted(old.keys() | new.keys()):
+        if name not in new:
+            told.append(f"`{name}` is no longer used")
+        elif name not in old:
+            told.append(f"`{name}` is newly used")
+        else:
+            before, after = old[name], new[name]
+            differing = [s for s in sorted(before.keys() | after.keys()) if before.get(s) != after.get(s)]
+            for symbol in [s for s in differing if s != ORDER] or differing:
+                verb = "removed" if symbol not in after else "added" if symbol not in before else "changed"
+                told.append(f"`{name}`: `{symbol}` {verb}")
+    return told
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _opaque(content: bytes) -> _File:
+    return _File(symbols={BYTES: sha256(content).hexdigest()[:16]}, imports=(), loads=(), strings=frozenset())
+
+
+@lru_cache(maxsize=4096)
+def _parse(content: bytes) -> _File:
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return _opaque(content)  # measuring it will tell what is wrong with it
+    _normalise(tree, content)
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
+    loads: list[tuple[str, str]] = []
+    strings = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports += [(0, alias.name, ()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if "." in node.value[1:] and len(node.value) < 100 and node.value.isprintable() and "\0" not in node.value:
+                strings.add(node.value)
+        elif isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            literal = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            if called in ("import_module", "__import__") and literal:
+                name = literal[0].lstrip(".")
+                imports.append((len(literal[0]) - len(name), name, ()))
+            elif called == "load" and len(literal) == 2:
+                loads.append((literal[0], literal[1]))
+    parts: dict[str, list[str]] = {}
+    order = []
+    for symbol, dump in _symbols(tree.body, ""):
+        parts.setdefault(symbol, []).append(dump)
+        if "@" not in symbol:
+            order.append(symbol)
+    symbols = {symbol: _hash("\n".join(dumps))[:16] for symbol, dumps in parts.items()}
+    symbols[ORDER] = _hash("\n".join(order))[:16]
+    return _File(symbols=symbols, imports=tuple(imports), loads=tuple(loads), strings=frozenset(strings))
+
+
+def _normalise(tree: ast.Module, content: bytes) -> None:
+    """Take out of `tree`, in place, what has no effect when it runs."""
+    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    sources = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and "TYPE_CHECKING" in {a.name for a in n.names}}
+    type_only = "TYPE_CHECKING" not in stored and sources <= {"typing"}
+    docs_read = b"__doc__" in content or b"getdoc" in content
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            node.kind = None
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(node, name, None)
+            if isinstance(block, list):
+                setattr(node, name, list(_effective(block, type_only=type_only, docs_read=docs_read)))
+
+
+def _effective(block: list[ast.stmt], *, type_only: bool, docs_read: bool) -> Iterator[ast.stmt]:
+    for statement in block:
+        if isinstance(statement, ast.Pass):
+            continue
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and not docs_read:
+            continue
+        if (
+            type_only
+            and isinstance(statement, ast.If)
+            and ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        ):
+            yield from _effective(statement.orelse, type_only=type_only, docs_read=docs_read)
+            continue
+        yield statement
+
+
+def _symbols(body: list[ast.stmt], outer: str) -> Iterator[tuple[str, str]]:
+    """Each statement of a module or class as (qualified symbol, dump), in order."""
+    for node in body:
+        match node:
+            case ast.ClassDef():
+                name = outer + node.name
+                inner, node.body = node.body, []
+                yield name, ast.dump(node)
+                yield from _symbols(inner, name + ".")
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                versions = [d for d in node.decorator_list if _benchmark(d)]
+                node.decorator_list = [d for d in node.decorator_list if d not in versions]
+                yield outer + node.name, ast.dump(node)
+                for decorator in versions:
+                    yield f"{outer}{node.name}@{_benchmark(decorator)}", ast.dump(decorator)
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield outer + name, ast.dump(node)
+            case ast.Import() | ast.ImportFrom():
+                yield outer + IMPORTS, ast.dump(node)
+            case _:
+                yield outer + TOP_LEVEL, ast.dump(node)
+
+
+def _benchmark(decorator: ast.expr) -> str | None:
+    """The versioned name in `@benchmark("...")`; none for any other decorator."""
+    match decorator:
+        case ast.Call(func=ast.Name(id="benchmark") | ast.Attribute(attr="benchmark"), args=[ast.Constant(value=str(name)), *_]):
+            return name
+    return None

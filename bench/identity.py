@@ -1,0 +1,204 @@
+"""Which run is meant: a key that changes exactly when something changes that could change a number.
+
+The key is made of the request, the meaning of the code, the digest of the data and the facts of the
+environment that matter. Its parts are kept with the run, so that a rerun can be explained.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.fingerprint import Code, Reader, code_changes, on_shelf
+from bench.fold import Facts
+from plan import catalogue
+from plan.nouns import Request
+from plan.wire import encode, plain
+
+BASE_PACKAGES = ("torch", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A run's key and what it was made of."""
+
+    key: str
+    parts: Mapping[str, Any]
+    """`request`, `code` (digest), `data` (name, digest) and `environment`, as plain values."""
+    code: Code
+    """To be appended to the ledger once: kind `code`, key `code.digest`."""
+
+
+class Identifier:
+    """Identifies requests as the world stands at one moment: files, data and machine are read once."""
+
+    def __init__(self) -> None:
+        self._reader = Reader()
+        self._code: dict[tuple[str, ...], Code] = {}
+        self._data: dict[str, str] = {}
+
+    def identify(self, request: Request) -> Identity:
+        """The identity of `request`; KeyError for a module or benchmark that is not on its shelf."""
+        entry = _entry("benchmark", request.benchmark)
+        names = {request.module, *(n for n in _words([request.config, entry.arguments.get("options")]) if on_shelf("module", n))}
+        roots = [entry.path, *(_entry("module", name).path for name in sorted(names))]
+        code = self._fingerprint(request.benchmark, roots)
+        corpus = request.data or entry.arguments.get("data") or ""
+        data = {"name": corpus, "digest": self._digest(corpus)}
+        environment = environment_facts(code.packages, device=request.device)
+        request = replace(request, steps=request.steps or entry.arguments.get("steps"))
+        key = run_key(request, code=code.digest, data_digest=data["digest"], environment=environment)
+        parts = {"request": asked(request), "code": code.digest, "data": data, "environment": environment}
+        return Identity(key=key, parts=parts, code=code)
+
+    def _fingerprint(self, benchmark: str, roots: list[Path]) -> Code:
+        wanted = (benchmark, *map(str, roots))
+        if wanted not in self._code:
+            self._code[wanted] = self._reader.fingerprint(roots, benchmark=benchmark)
+        return self._code[wanted]
+
+    def _digest(self, corpus: str) -> str:
+        if not corpus:
+            return ""
+        if corpus not in self._data:
+            from bench.data import digest
+
+            self._data[corpus] = digest(corpus)
+        return self._data[corpus]
+
+
+def identify(request: Request) -> Identity:
+    """The identity of one request; for many, keep one `Identifier`, which reads each file once."""
+    return Identifier().identify(request)
+
+
+def asked(request: Request) -> dict[str, Any]:
+    """The request as far as it bears identity: data counts by its digest, not by where it lies."""
+    return {name: value for name, value in plain(request).items() if name != "data"}
+
+
+def run_key(request: Request, *, code: str, data_digest: str, environment: Mapping[str, Any]) -> str:
+    """The key of `request` under the code with digest `code`; a sha256 in hexadecimal."""
+    parts = {"request": asked(request), "code": code, "data": data_digest, "environment": environment}
+    return sha256(encode(parts).encode()).hexdigest()
+
+
+def environment_facts(packages: Iterable[str] = (), *, device: str = "cpu") -> dict[str, Any]:
+    """What of this machine can change a number: Python, package versions, processor; on `cuda`, the GPU.
+
+    A package that is not installed counts as None: installing it may open another path.
+    """
+    facts: dict[str, Any] = {
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "machine": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        **{name: _version(name) for name in sorted({*BASE_PACKAGES, *packages})},
+    }
+    if device.startswith("cuda"):
+        facts["gpu"] = _gpu()
+    return facts
+
+
+def explain(old: Mapping[str, Any], new: Mapping[str, Any], *, old_code: Code | None, new_code: Code | None) -> list[str]:
+    """Why `new` is another run than `old` (both `Identity.parts`), one line per reason; empty when it is the same.
+
+    Without the two `Code`s, a change of the code is told without its files.
+    """
+    told = [f"request `{name}`: {a} -> {b}" for name, a, b in _differing(old["request"], new["request"])]
+    if old["code"] != new["code"]:
+        named = code_changes(old_code.files, new_code.files) if old_code and new_code else []
+        told += named or ["the code changed"]
+    if old["data"]["digest"] != new["data"]["digest"]:
+        told.append(
+            f"data `{new['data']['name']}`: {old['data']['digest'][:8] or 'none'} -> {new['data']['digest'][:8] or 'none'}"
+        )
+    return told + [f"environment `{name}`: {a} -> {b}" for name, a, b in _differing(old["environment"], new["environment"])]
+
+
+def why_measure(identity: Identity, facts: Facts, *, tasks: Iterable[str] = ()) -> list[str]:
+    """Why the run is not in the cache: what differs from the nearest earlier one, which is the latest
+    of the same seed and task, else of the same seed, module and benchmark. Empty when it is done."""
+    if facts.done(identity.key):
+        return []
+    if identity.key in facts.attempts:
+        return ["it was started before and did not end"]
+    wanted, ours = identity.parts["request"], set(tasks)
+    rivals = []
+    for attempts in facts.attempts.values():
+        asked_then = attempts[-1].identity.get("request", {})
+        same_task = bool(ours & set(attempts[-1].tasks))
+        same_thing = all(asked_then.get(name) == wanted[name] for name in ("module", "benchmark"))
+        if asked_then.get("seed") == wanted["seed"] and (same_task or same_thing):
+            rivals.append((same_task, attempts[-1].seq, attempts[-1]))
+    if not rivals:
+        return ["it was never measured"]
+    old = max(rivals, key=lambda rival: rival[:2])[2].identity
+    return explain(old, identity.parts, old_code=facts.code.get(old["code"]), new_code=identity.code)
+
+
+def _differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted(old.keys() | new.keys()):
+            yield from _differing(old.get(name), new.get(name), f"{path}.{name}" if path else name)
+    elif old != new or isinstance(old, bool) is not isinstance(new, bool):
+        yield path, encode(old), encode(new)
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _words(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _words(item)
+
+
+def _entry(kind: str, name: str) -> catalogue.Entry:
+    entries = catalogue.shelf(kind)
+    if name not in entries:
+        near = catalogue.suggest(name, entries)
+        raise KeyError(f"no {kind} `{name}`" + (f"; did you mean `{near}`?" if near else ""))
+    return entries[name]
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _processor() -> str:
+    """Model and a digest of the instruction sets, which choose the kernels and so the rounding."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    first: dict[str, str] = {}
+    for name, _, value in (line.partition(":") for line in lines):
+        first.setdefault(name.strip(), value.strip())
+    flags = " ".join(sorted((first.get("flags") or first.get("Features") or "").split()))
+    return f"{first.get('model name', platform.machine())} ({sha256(flags.encode()).hexdigest()[:8]})"
+
+
+@cache
+def _gpu() -> str:
+    found = []
+    for path in [Path("/proc/driver/nvidia/version"), *sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]:
+        try:
+            lines = path.read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        found += [line.partition(":")[2].strip() for line in lines if line.startswith(("Model", "NVRM version"))]
+    return "; ".join(found) or "unknown"
