@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from bench.events import Effect
 from bench.ledger import Ledger
 from plan.decision import Decision
 
@@ -25,15 +26,13 @@ class Act(Protocol):
 
 
 class MeasureAgain:
-    """Grants a task (and the tasks it is paired with) the number of seeds in `details["seeds"]`."""
+    """Grants a task the number of seeds in `details["seeds"]`; tasks it is compared with follow."""
 
     def apply(self, decision: Decision, ledger: Ledger) -> None:
-        details = decision.action.details
-        seeds = {task: details["seeds"] for task in (decision.action.task, *details.get("partners", ()))}
-        ledger.append("applied", decision.id, {"seeds": seeds})
+        ledger.append("applied", decision.id, Effect(details=decision.action.details))
 
     def undo(self, decision: Decision, ledger: Ledger) -> None:
-        ledger.append("undone", decision.id, {"why": "seeds granted by this decision no longer count"})
+        ledger.append("undone", decision.id, Effect(details={"why": "seeds granted by this decision no longer count"}))
 
 
 ACTS: dict[str, Act] = {"measure-again": MeasureAgain()}

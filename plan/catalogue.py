@@ -51,14 +51,16 @@ def benchmark(
     options: Mapping[str, Any] = {},
     data: str = "",
     steps: int | None = None,
+    alone: bool = False,
 ) -> Callable[[T], T]:
     """Register `measure(bench) -> dict[str, float]`. `metrics`: name -> unit; `source`: who defined it.
 
     `options` are the numbers the versioned name stands for; `data` names the corpus whose digest
     belongs to a run's identity (empty: synthetic, made from the seed); `steps` the default budget.
+    `alone`: it times things, so no other measurement may run beside it.
     """
     return _register("benchmark", name, {
-        "metrics": metrics, "source": source, "options": options, "data": data, "steps": steps,
+        "metrics": metrics, "source": source, "options": options, "data": data, "steps": steps, "alone": alone,
     })
 
 

@@ -29,13 +29,12 @@ class MoreSeeds:
 
     def _decide(self, task: Task, unsure: list[Verdict], look: int, situation: Situation) -> Decision:
         evidence = tuple(run.id for run in situation.runs.get(task.id, ()))
-        partners = {t.threshold.task or t.rule.versus for t in task.targets} - {None}
         digest = hashlib.sha256("\n".join((task.id, str(look), *evidence)).encode()).hexdigest()
         names = ", ".join(f"`{verdict.id}`" for verdict in unsure)
         return Decision(
             id="d" + digest[:8],
             decider="more-seeds",
-            action=Action(kind="measure-again", task=task.id, details={"seeds": look, "partners": sorted(filter(None, partners))}),
+            action=Action(kind="measure-again", task=task.id, details={"seeds": look}),
             evidence=evidence,
             expected=_chance(unsure, len(evidence), look),
             expects="probability that every unsure target of the task is decided",

@@ -1,0 +1,175 @@
+"""The command `orchestrate`: every verb, its options and its exit codes.
+
+Commands import inside their bodies, so that `--help`, `check`, `modules` and `report` need no torch.
+Results go to stdout, narration to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plan.exits import Exit, FailOn
+
+if TYPE_CHECKING:
+    from plan.nouns import Plan
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Trains and benchmarks what a Markdown plan names, and says pass, fail or unsure at a stated error rate.",
+)
+
+PlanOption = Annotated[Path, typer.Option("--plan", help="The plan, a Markdown file.")]
+LedgerOption = Annotated[str, typer.Option("--ledger", envvar="ORCHESTRATE_LEDGER", help="SQLite file or database URL.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+FailOnOption = Annotated[FailOn, typer.Option("--fail-on", help="From which verdict on the exit code is 1.")]
+DEFAULT_PLAN = Path("plan/Plan.md")
+DEFAULT_LEDGER = "runs/ledger.db"
+
+
+@app.command()
+def check(plan: PlanOption = DEFAULT_PLAN, json: JsonOption = False) -> None:
+    """Tell every fault of a plan, with line, column and a hint; run nothing."""
+    from agents.reading import check_plan
+
+    raise typer.Exit(check_plan(plan, json=json))
+
+
+@app.command()
+def run(
+    plan: PlanOption = DEFAULT_PLAN,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only this task and what it needs; may be repeated.")] = None,
+    budget: Annotated[str | None, typer.Option("--budget", help="Wall-clock limit of this session, e.g. 90s, 3m, 1.5h.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Measurements at a time; default: one a core.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Set the ledger aside and start a new one.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure again what ended without numbers.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the graph, the runs, the cache's reasons, the time.")] = False,
+    display: Annotated[str, typer.Option("--display", help="auto, live, plain, json or none.")] = "auto",
+    json: JsonOption = False,
+    fail_on: FailOnOption = FailOn.UNSURE,
+    backend: Annotated[str, typer.Option("--backend", help="asyncio or trio.")] = "asyncio",
+) -> None:
+    """Measure what the plan wants and is not in the ledger yet, then judge every target."""
+    from agents.running import run_plan
+
+    raise typer.Exit(run_plan(
+        plan, ledger, only=tuple(only or ()), budget=budget, workers=workers, fresh=fresh, retry_failed=retry_failed,
+        dry_run=dry_run, display="json" if json else display, fail_on=fail_on, backend=backend,
+    ))
+
+
+@app.command()
+def why(
+    what: Annotated[str, typer.Argument(help="task, task::metric, run id (r...), or decision id (d...).")],
+    plan: Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")] = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    json: JsonOption = False,
+) -> None:
+    """Replay how a verdict or a decision came about, from the ledger alone."""
+    from agents.why import explain_why
+
+    raise typer.Exit(explain_why(what, plan, ledger, json=json))
+
+
+@app.command()
+def report(
+    plan: Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")] = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    format: Annotated[str, typer.Option("--format", help="html, md, json or text.")] = "html",
+    out: Annotated[Path | None, typer.Option("--out", help="Where to write; default: beside the ledger; `-` is stdout.")] = None,
+    timeless: Annotated[bool, typer.Option("--timeless", help="Leave out times and durations; equal facts, equal bytes.")] = False,
+) -> None:
+    """Write the report, a pure function of the ledger."""
+    from agents.reading import write_report
+
+    raise typer.Exit(write_report(plan, ledger, format=format, out=out, without_times=timeless))
+
+
+@app.command()
+def runs(
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    module: Annotated[str | None, typer.Option("--module", help="Only this module.")] = None,
+    status: Annotated[str | None, typer.Option("--status", help="Only this status, e.g. crashed.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List every measurement the ledger holds."""
+    from agents.reading import list_runs
+
+    raise typer.Exit(list_runs(ledger, module=module, status=status, json=json))
+
+
+@app.command()
+def modules(
+    shelf: Annotated[str, typer.Option("--shelf", help="module, benchmark, env, decider or guard.")] = "module",
+    json: JsonOption = False,
+) -> None:
+    """List what stands on a shelf, without importing it."""
+    from agents.reading import list_shelf
+
+    raise typer.Exit(list_shelf(shelf, json=json))
+
+
+@app.command()
+def doctor(json: JsonOption = False) -> None:
+    """Tell whether this machine and environment can do the job, and what to mend."""
+    from agents.doctor import examine
+
+    raise typer.Exit(examine(json=json))
+
+
+@app.command()
+def explain(code: Annotated[str, typer.Argument(help="A fault code such as P007.")]) -> None:
+    """Explain a fault code, with a wrong and a right example."""
+    from agents.reading import explain_code
+
+    raise typer.Exit(explain_code(code))
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan at `path`; raises PlanFaults."""
+    from plan.grammar import read
+
+    return read(path)
+
+
+def main() -> None:
+    """Entry point: user errors are told in one paragraph, internal ones leave a crash file."""
+    try:
+        from plan.house import check_house
+
+        check_house()
+        app(standalone_mode=True)
+    except SystemExit:
+        raise
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("ORCHESTRATE_DEBUG") == "1":
+            raise
+        sys.exit(_tell(error))
+
+
+def _tell(error: Exception) -> Exit:
+    """Print what went wrong the way its kind asks for; the exit code."""
+    from plan.faults import PlanFaults
+    from plan.house import StrangerInTheHouse
+
+    if isinstance(error, PlanFaults):
+        print(error, file=sys.stderr)
+        return Exit.FAULTS
+    if isinstance(error, StrangerInTheHouse) or type(error).__name__ in ("LedgerFault", "Held"):
+        print(f"error: {error}", file=sys.stderr)
+        return Exit.ENVIRONMENT
+    from agents.crash import write_crash
+
+    print(write_crash(error), file=sys.stderr)
+    return Exit.INTERNAL
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,380 @@
+"""The loop: start what can start, fold what finished, judge, ask the deciders, and stop when nothing is left.
+
+Runs on asyncio and trio. All state is folded from the ledger, so a loop that was killed anywhere
+goes on by being started again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from agents.actions import ACTS
+from agents.events import Decided, Finished, Judged, Noted, Opened, Progressed, Started, Stopped, Watch
+from agents.schedule import Identify, Job, jobs, limits, obstacle, seeds_wanted, select
+from bench.autobench import AutoBench, Child, Outcome
+from bench.events import Abandoned, Session, Wanted, attempt_key
+from bench.events import Started as Begun
+from bench.events import Stopped as SessionStopped
+from bench.fold import Facts
+from bench.judge import judge
+from bench.ledger import Ledger
+from plan import catalogue
+from plan.decision import Decider, Decision, Guard, Situation, Stance
+from plan.nouns import Cost, Limits, Plan, Run, Status, Task, Verdict
+
+ATTEMPTS = 3
+"""How often a measurement that somebody else killed is started again within one session."""
+LAST_SIGN = 1.0
+"""Seconds between the signs of life by which an interrupted attempt is charged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How one session of the loop is to run."""
+
+    workers: int
+    only: tuple[str, ...] = ()
+    budget: float | None = None
+    """Wall-clock seconds of this session."""
+    retry_failed: bool = False
+    """Measure again what ended crashed, timed out or otherwise without numbers."""
+    command: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Running:
+    job: Job
+    attempt: int
+    limits: Limits
+    child: Child
+    stopped: bool = False
+    """True when this loop asked for the kill."""
+
+
+class Orchestrator:
+    """One session of the loop over one plan and one ledger, which the caller holds exclusively."""
+
+    def __init__(self, plan: Plan, ledger: Ledger, *, work: Path, identify: Identify, options: Options, watch: Watch,
+                 bench: Callable[[], AutoBench] = AutoBench) -> None:
+        self.plan, self.ledger, self.work, self.options, self.watch = plan, ledger, work, options, watch
+        self.identify, self.make_bench = identify, bench
+        self.tasks = select(plan, options.only)
+        self.deciders: dict[str, Decider] = {name: catalogue.load("decider", name)() for name in catalogue.shelf("decider")}
+        self.guards: list[Guard] = [catalogue.load("guard", name)() for name in catalogue.shelf("guard")]
+        self.facts = Facts()
+        self.session = str(uuid.uuid4())
+        self.jobs: tuple[Job, ...] = ()
+        self.verdicts: tuple[Verdict, ...] = ()
+        self.running: dict[str, _Running] = {}
+        self.attempts_now: dict[str, int] = {}
+        self.retried: set[str] = set()
+        self.untold: dict[str, Verdict] = {}
+        self.wanted: Wanted | None = None
+        self.seeds: dict[str, int] = {}
+        self.stale = False
+        self.bench: AutoBench | None = None
+        self.stopping: str | None = None
+        self.signal: int | None = None
+
+    # ------------------------------------------------------------------ the session
+
+    async def run(self) -> tuple[Verdict, ...]:
+        """Work until every target is judged, the budget is spent, or a signal says stop; the final verdicts."""
+        began, session = time.monotonic(), self.session
+        self.work.mkdir(parents=True, exist_ok=True)
+        self._charge_the_dead()
+        self.ledger.append("session", session, Session(
+            path=self.plan.path, text=self.plan.source, digest=self.plan.digest, command=self.options.command,
+            machine=self.options.machine,
+            options={"only": self.options.only, "budget": self.options.budget, "workers": self.options.workers},
+        ))
+        self._refresh()
+        self.watch(Opened(
+            plan=self.plan, ledger=self.ledger.where, jobs=len(self.jobs), cached=len(self._done()),
+            workers=self.options.workers, budget=self.options.budget,
+        ))
+        deadline = began + self.options.budget if self.options.budget is not None else math.inf
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._sign_of_life)
+                group.start_soon(self._listen)
+                await self._loop(group, deadline)
+                group.cancel_scope.cancel()
+        finally:
+            if self.bench is not None:
+                self.bench.close()
+        reason = self.stopping or "finished"
+        seconds = time.monotonic() - began
+        self.ledger.append("stopped", session, SessionStopped(reason=reason, seconds=seconds))
+        self.watch(Stopped(reason=reason, seconds=seconds, verdicts=self.verdicts))
+        return self.verdicts
+
+    async def _loop(self, group: TaskGroup, deadline: float) -> None:
+        send, receive = anyio.create_memory_object_stream[tuple[_Running, Outcome]](math.inf)
+        while True:
+            self._judge()
+            while self.stopping is None and (start := self._next()) is not None:
+                running = self._start(*start)
+                group.start_soon(self._attend, running, send.clone())
+            if not self.running:
+                if self.stopping is not None or not self._decide():
+                    break
+                continue
+            with anyio.move_on_after(max(0.0, deadline - time.monotonic())) as waiting:
+                running, outcome = await receive.receive()
+                self._settle(running, outcome)
+            if waiting.cancelled_caught:
+                self.stopping = f"budget of {self.options.budget:g} s spent"
+                deadline = math.inf
+                self.stop_now()
+
+    def stop_now(self) -> None:
+        """Kill what is running; each measurement goes on from its checkpoint when the loop is started again."""
+        for running in self.running.values():
+            running.stopped = True
+            running.child.kill()
+
+    async def _attend(self, running: _Running, send: Any) -> None:
+        run, last = running.job.run_id, 0.0
+        while (outcome := running.child.outcome()) is None:
+            await anyio.wait_readable(running.child)
+            for news in running.child.news():
+                if news.step >= news.total or time.monotonic() - last > 0.1:
+                    last = time.monotonic()
+                    self.watch(Progressed(run=run, step=news.step, total=news.total, numbers=news.numbers))
+        await send.send((running, outcome))
+
+    async def _listen(self) -> None:
+        try:
+            receiver = anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+        except ValueError:  # not in the main thread: whoever runs us there has its own way to stop
+            return
+        with receiver as signals:
+            async for number in signals:
+                twice, self.signal = self.stopping is not None, number
+                if number == signal.SIGTERM or twice:
+                    self.stopping = "stopped at once"
+                    self.watch(Noted(text="stopping now; start the same command again to go on from the last checkpoint"))
+                    self.stop_now()
+                else:
+                    self.stopping = "interrupted"
+                    self.watch(Noted(text=(
+                        f"finishing {len(self.running)} running measurements, starting no more (Ctrl-C again stops now); "
+                        "the same command goes on later"
+                    )))
+
+    async def _sign_of_life(self) -> None:
+        alive = self.work / "alive"
+        while True:
+            alive.touch()
+            await anyio.sleep(LAST_SIGN)
+
+    # ------------------------------------------------------------------ folding
+
+    def _refresh(self) -> None:
+        for event in self.ledger.events(after=self.facts.seq):
+            self.facts.advance(event)
+        self.seeds = seeds_wanted(self.tasks, self.identify, lambda id, keys: self.facts.granted(id, among=keys))
+        self.jobs = jobs(self.tasks, self.seeds, self.identify)
+
+    def _publish(self) -> None:
+        """Tell the ledger which runs this plan rests on, so that a reader needs no code to find them."""
+        wanted = Wanted(
+            tasks={task.id: tuple(job.key for job in self.jobs if task.id in job.tasks) for task in self.tasks},
+            gates={job.request.module: job.key for job in self.jobs if job.gate},
+        )
+        if wanted != self.wanted:
+            self.wanted = wanted
+            self.ledger.append("wanted", f"{self.session}/{self.facts.seq}", wanted)
+
+    def _judge(self) -> None:
+        self._refresh()
+        self._publish()
+        before = {(v.task, v.target): v for v in self.verdicts}
+        self.verdicts = judge(self.plan, self._runs_by_task(), gates=self._gates())
+        changed = tuple(v for v in self.verdicts if before.get((v.task, v.target)) != v)
+        self.watch(Judged(
+            verdicts=self.verdicts, changed=changed, jobs=len(self.jobs), done=len(self._done()), seconds_left=self._seconds_left(),
+        ))
+        self._tell()
+
+    def _done(self) -> dict[str, Run]:
+        """Finished runs of this plan by key."""
+        found = {job.key: self.facts.run(job.key) for job in self.jobs}
+        return {
+            key: run for key, run in found.items()
+            if run is not None and run.status is not Status.KILLED and not self._to_retry(run)
+        }
+
+    def _to_retry(self, run: Run) -> bool:
+        return self.options.retry_failed and run.status is not Status.OK and run.key not in self.retried
+
+    def _runs_by_task(self) -> dict[str, tuple[Run, ...]]:
+        done = self._done()
+        return {task.id: settled([job.key for job in self.jobs if task.id in job.tasks], done) for task in self.tasks}
+
+    def _gates(self) -> dict[str, Run]:
+        done = self._done()
+        return {job.request.module: done[job.key] for job in self.jobs if job.gate and job.key in done}
+
+    def _seconds_left(self) -> float | None:
+        done = self._done()
+        if not done:
+            return None
+        by_kind: dict[tuple[str, str], list[float]] = {}
+        for run in done.values():
+            by_kind.setdefault((run.request.module, run.request.benchmark), []).append(run.cost.seconds)
+        overall = sum(run.cost.seconds for run in done.values()) / len(done)
+        left = 0.0
+        for job in self.jobs:
+            if job.key not in done:
+                known = by_kind.get((job.request.module, job.request.benchmark))
+                left += sum(known) / len(known) if known else overall
+        return left / self.options.workers
+
+    # ------------------------------------------------------------------ measuring
+
+    def _next(self) -> tuple[Job, Limits] | None:
+        full = len(self.running) >= self.options.workers or any(r.job.alone for r in self.running.values())
+        if full or (self.stale and self.running):
+            return None
+        done = self._done()
+        reserved = {key: running.limits.seconds for key, running in self.running.items()}
+        for job in self.jobs:
+            if job.key in done or job.key in self.running or obstacle(job, self.plan, self.jobs, done) is not None:
+                continue
+            allowed = limits(job, self.plan, self.jobs, done, self.facts.spent_for, reserved)
+            if allowed is None:
+                continue
+            return None if job.alone and self.running else (job, allowed)
+        return None
+
+    def _start(self, job: Job, allowed: Limits) -> _Running:
+        if self.bench is not None and self.stale:
+            self.bench.close()
+            self.bench = None
+        if self.bench is None:
+            self.bench, self.stale = self.make_bench(), False
+        attempt = self.facts.next_attempt(job.key)
+        self.attempts_now[job.key] = self.attempts_now.get(job.key, 0) + 1
+        if self.options.retry_failed:
+            self.retried.add(job.key)
+        begun = Begun(tasks=job.tasks, request=job.request, limits=allowed, identity=job.parts)
+        self.ledger.append("started", attempt_key(job.key, attempt), begun)
+        folder = self.work / job.key[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        child = self.bench.start(job.request, limits=allowed, folder=folder)
+        running = _Running(job=job, attempt=attempt, limits=allowed, child=child)
+        self.running[job.key] = running
+        self.watch(Started(run=job.run_id, tasks=job.tasks, request=job.request, attempt=attempt))
+        return running
+
+    def _settle(self, running: _Running, outcome: Outcome) -> None:
+        job = running.job
+        del self.running[job.key]
+        status, message = outcome.status, outcome.message
+        if status is Status.KILLED and not running.stopped and self.attempts_now[job.key] >= ATTEMPTS:
+            status, message = Status.CRASHED, f"killed from outside {ATTEMPTS} times; {message}"
+        if self.identify(job.request)[0] != job.key:
+            status, message = Status.KILLED, "its code or data changed while it ran; measured again as changed"
+            self.stale = True
+            self.stop_now()
+        run = Run(
+            key=job.key, request=job.request, status=status, message=message, log_tail=outcome.log_tail, cost=outcome.cost,
+            metrics=outcome.metrics if status is Status.OK else {}, series=outcome.series if status is Status.OK else {},
+            facts={**outcome.facts, "identity": job.parts}, attempt=running.attempt,
+        )
+        self.ledger.append("run", attempt_key(job.key, running.attempt), run)
+        if status is Status.OK:
+            _keep_log_only(self.work / job.key[:16])
+        self.watch(Finished(tasks=job.tasks, run=run))
+
+    def _charge_the_dead(self) -> None:
+        """Charge attempts whose orchestrator died: until its last sign of life, at most their limit."""
+        self._refresh()
+        try:
+            last = (self.work / "alive").stat().st_mtime
+        except FileNotFoundError:
+            last = 0.0
+        for attempt in self.facts.open_attempts:
+            seconds = min(attempt.limits.seconds, max(0.0, last - attempt.at) + LAST_SIGN)
+            self.ledger.append("abandoned", attempt_key(attempt.key, attempt.number), Abandoned(seconds=seconds))
+
+    # ------------------------------------------------------------------ deciding
+
+    def _situation(self) -> Situation:
+        return Situation(
+            plan=replace(self.plan, tasks=self.tasks), verdicts=tuple(v for v in self.verdicts if self._selected(v.task)),
+            runs=self._runs_by_task(), seeds=self.seeds, decisions=self.facts.decisions,
+        )
+
+    def _selected(self, id: str) -> bool:
+        return any(task.id == id for task in self.tasks)
+
+    def _decide(self) -> bool:
+        """Ask every decider once; True when some action was applied, so that there may be more to measure."""
+        situation, applied = self._situation(), False
+        for decider in self.deciders.values():
+            for decision in decider.ask(situation):
+                applied |= self._vet(decision, situation)
+        return applied
+
+    def _vet(self, decision: Decision, situation: Situation) -> bool:
+        case = self.facts.cases.get(decision.id)
+        if case is not None and case.applied is not None:
+            return False
+        opinions = tuple(guard.review(decision, situation) for guard in self.guards)
+        allowed = all(opinion.stance is not Stance.BLOCK for opinion in opinions)
+        news = self.ledger.append("decision", decision.id, decision)
+        for opinion in opinions:
+            self.ledger.append("opinion", f"{decision.id}/{opinion.guard}", opinion)
+        if allowed:
+            ACTS[decision.action.kind].apply(decision, self.ledger)
+        if news or allowed:
+            self.watch(Decided(decision=decision, opinions=opinions, applied=allowed))
+        if allowed:
+            self.untold[decision.id] = next(v for v in self.verdicts if v.task == decision.action.task)
+        return allowed
+
+    def _tell(self) -> None:
+        """Tell deciders how their applied decisions turned out, once all the runs they bought are in."""
+        done = self._done()
+        for id, before in list(self.untold.items()):
+            decision = self.facts.cases[id].decision
+            if all(job.key in done for job in self.jobs if before.task in job.tasks):
+                after = next(v for v in self.verdicts if (v.task, v.target) == (before.task, before.target))
+                self.deciders[decision.decider].tell(decision, before, after)
+                del self.untold[id]
+
+
+def settled(keys: Sequence[str], done: Mapping[str, Run]) -> tuple[Run, ...]:
+    """The runs of `keys`, in submission order, up to the first that is not done.
+
+    A later seed that happened to end sooner is news that depends on its outcome; it waits its turn.
+    """
+    return tuple(done[key] for key in takewhile(done.__contains__, keys))
+
+
+def _keep_log_only(folder: Path) -> None:
+    for item in folder.iterdir():
+        if item.name != "log.txt":
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

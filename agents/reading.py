@@ -1,0 +1,183 @@
+"""The verbs that only read: check, report, runs, modules, explain. None of them imports torch."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from plan import catalogue
+from plan.exits import Exit
+from plan.wire import SCHEMA, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.ledger import Ledger
+    from bench.scoreboard import Scoreboard
+    from plan.nouns import Plan
+
+
+def say(code: Exit, text: str) -> Exit:
+    """Tell a user's error on stderr; the exit code."""
+    print(f"error: {text}", file=sys.stderr)
+    return code
+
+
+def check_plan(path: Path, *, json: bool) -> Exit:
+    """Every fault of the plan, or a line that says it has none."""
+    from plan.faults import PlanFaults
+    from plan.grammar import read
+
+    try:
+        plan = read(path)
+    except PlanFaults as faults:
+        if json:
+            print(jsonlib.dumps({"v": SCHEMA, "plan": str(path), "faults": [plain(fault) for fault in faults.faults]}))
+            return Exit.FAULTS
+        raise
+    targets = sum(len(task.targets) for task in plan.tasks)
+    if json:
+        print(jsonlib.dumps({"v": SCHEMA, "plan": str(path), "faults": [], "tasks": len(plan.tasks), "targets": targets}))
+    else:
+        print(f"{path}: {len(plan.tasks)} tasks, {targets} targets, no faults")
+    return Exit.HOLDS
+
+
+def list_shelf(kind: str, *, json: bool) -> Exit:
+    """Everything on one shelf, read from the sources."""
+    if kind not in catalogue.SHELVES:
+        near = catalogue.suggest(kind, catalogue.SHELVES)
+        return say(Exit.USAGE, f"no shelf `{kind}`" + (f"; did you mean `{near}`?" if near else f"; there are {', '.join(catalogue.SHELVES)}"))
+    entries = catalogue.shelf(kind)
+    if json:
+        print(jsonlib.dumps({"v": SCHEMA, "shelf": kind, "entries": [_entry(entry) for entry in entries.values()]}))
+        return Exit.HOLDS
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in (kind, "about", "source"):
+        table.add_column(column, overflow="fold")
+    for entry in entries.values():
+        table.add_row(entry.name, entry.summary, str(entry.arguments.get("paper") or entry.arguments.get("source") or entry.arguments.get("clause") or ""))
+    console().print(table)
+    return Exit.HOLDS
+
+
+def _entry(entry: catalogue.Entry) -> dict[str, Any]:
+    return {"name": entry.name, "summary": entry.summary, "file": entry.path.name, "line": entry.line, **plain(entry.arguments)}
+
+
+def list_runs(place: str, *, module: str | None, status: str | None, json: bool) -> Exit:
+    """Every measurement, one line each, in the order they were submitted."""
+    from bench.fold import fold
+    from bench.ledger import Ledger
+
+    with Ledger.open(place, create=False) as ledger:
+        facts = fold(ledger.events())
+    runs = [
+        run for run in facts.runs.values()
+        if (module is None or run.request.module == module) and (status is None or run.status.value == status)
+    ]
+    if json:
+        for run in runs:
+            print(jsonlib.dumps({"v": SCHEMA, "id": run.id, **plain(run)}))
+        return Exit.HOLDS
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("run", "module", "benchmark", "seed", "status", "seconds", "metrics"):
+        table.add_column(column, justify="right" if column in ("seed", "seconds") else "left", overflow="fold")
+    for run in runs:
+        numbers = "  ".join(f"{name} {value:.4g}" for name, value in sorted(run.metrics.items())) or run.message
+        table.add_row(run.id, run.request.module, run.request.benchmark, str(run.request.seed), run.status.value,
+                      f"{run.cost.seconds:.1f}", numbers)
+    console().print(table)
+    return Exit.HOLDS
+
+
+def explain_code(code: str) -> Exit:
+    """What a fault code means, with a wrong and a right example."""
+    from plan.faults import EXPLAIN
+
+    text = EXPLAIN.get(code.upper())
+    if text is None:
+        near = catalogue.suggest(code.upper(), EXPLAIN)
+        return say(Exit.USAGE, f"no fault code `{code}`" + (f"; did you mean `{near}`?" if near else ""))
+    print(f"{code.upper()}\n\n{text.strip()}")
+    return Exit.HOLDS
+
+
+def print_board(ledger: Ledger, plan: Plan | None) -> None:
+    """The pass/fail table on stdout."""
+    from bench.report.terminal import print_table
+    from bench.scoreboard import scoreboard
+
+    print_table(scoreboard(ledger, plan), ledger=ledger.where, report=str(report_path(ledger)))
+
+
+def write_report(path: Path | None, place: str, *, format: str, out: Path | None, without_times: bool) -> Exit:
+    """Write the report of what the ledger holds, as html, md, json or text."""
+    from bench.ledger import Ledger
+
+    makers = report_makers()
+    if format not in makers:
+        return say(Exit.USAGE, f"no report format `{format}`; there are {', '.join(makers)}; nothing was written")
+    plan = None
+    if path is not None:
+        from plan.grammar import read
+
+        plan = read(path)
+    with Ledger.open(place, create=False) as ledger:
+        text = report_text(ledger, plan, format=format, without_times=without_times)
+        target = out or (report_path(ledger).with_suffix("." + format) if format != "text" else Path("-"))
+    if str(target) == "-":
+        sys.stdout.write(text)
+        return Exit.HOLDS
+    try:
+        _write(target, text)
+    except OSError as error:
+        return say(Exit.ENVIRONMENT, f"the report cannot be written to {target} ({error.strerror}); the ledger is untouched")
+    print(target)
+    return Exit.HOLDS
+
+
+def report_text(ledger: Ledger, plan: Plan | None, *, format: str, without_times: bool = False) -> str:
+    """The report of a ledger as text."""
+    from bench.scoreboard import scoreboard, timeless
+
+    board = scoreboard(ledger, plan)
+    return report_makers()[format](timeless(board) if without_times else board)
+
+
+def report_makers() -> dict[str, Callable[[Scoreboard], str]]:
+    """Format -> what makes it."""
+    from bench.report.html import html
+    from bench.report.json import json
+    from bench.report.markdown import markdown
+    from bench.report.terminal import text
+
+    return {"html": html, "md": markdown, "json": json, "text": text}
+
+
+def save_report(ledger: Ledger) -> None:
+    """Write the HTML report to its default place."""
+    _write(report_path(ledger), report_text(ledger, None, format="html"))
+
+
+def _write(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(target)
+
+
+def report_path(ledger: Ledger) -> Path:
+    """Where the HTML report goes by default: beside the ledger's file, else under `runs/`."""
+    file = Path(ledger.where)
+    return file.with_name("report.html") if file.is_absolute() else Path("runs/report.html").resolve()
+
+
+def console() -> Console:
+    """Standard output, as wide as the text needs when it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)

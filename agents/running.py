@@ -1,0 +1,111 @@
+"""The verb `run`: opens the ledger, holds it, runs the loop behind a display, and prints the table."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
+from agents.orchestrator import Options, Orchestrator, cores
+from agents.reading import print_board, save_report, say
+from bench.identity import environment_facts, identify
+from bench.ledger import Ledger, LedgerFault
+from plan.catalogue import suggest
+from plan.exits import Exit, FailOn, exit_code
+from plan.grammar import read
+from plan.nouns import Plan, Request
+
+BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+SCALE = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def run_plan(path: Path, place: str, *, only: tuple[str, ...], budget: str | None, workers: int | None, fresh: bool,
+             retry_failed: bool, dry_run: bool, display: str, fail_on: FailOn, backend: str) -> Exit:
+    """Everything `orchestrate run` does; the exit code."""
+    plan = read(path)
+    seconds = None
+    if budget is not None:
+        matched = BUDGET.fullmatch(budget.strip())
+        if matched is None:
+            return say(Exit.USAGE, f"`--budget {budget}` is no time; write e.g. 90s, 3m or 1.5h; nothing was run")
+        seconds = float(matched[1]) * SCALE[matched[2]]
+    strangers = [id for id in only if id not in {task.id for task in plan.tasks}]
+    if strangers:
+        near = suggest(strangers[0], [task.id for task in plan.tasks])
+        hint = f"; did you mean `{near}`?" if near else ""
+        return say(Exit.NOTHING, f"`{plan.path}` has no task `{strangers[0]}`{hint}; nothing was run")
+    options = Options(
+        workers=workers or cores(), only=only, budget=seconds, retry_failed=retry_failed,
+        command=shlex.join(["orchestrate", *sys.argv[1:]]), machine=environment_facts(),
+    )
+    if dry_run:
+        from agents.dry_run import print_forecast
+
+        return print_forecast(plan, place, options, identify=_identify)
+    return _work(plan, place, options, display=display, fail_on=fail_on, backend=backend, fresh=fresh)
+
+
+def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: FailOn, backend: str, fresh: bool) -> Exit:
+    if fresh:
+        with Ledger.open(place) as earlier, earlier.hold():
+            aside = set_aside(earlier)
+        print(f"the earlier ledger was set aside as {aside}", file=sys.stderr)
+    with Ledger.open(place) as ledger, ledger.hold():
+        with _display(display) as watch:
+            loop = Orchestrator(plan, ledger, work=workshop(ledger), identify=_identify, options=options, watch=watch)
+            verdicts = anyio.run(loop.run, backend=backend)
+        if display != "json":
+            save_report(ledger)
+            print_board(ledger, plan)
+    if loop.signal is not None:
+        return Exit.INTERRUPTED if loop.signal == signal.SIGINT else Exit.TERMINATED
+    selected = {task.id for task in loop.tasks}
+    return exit_code([verdict for verdict in verdicts if verdict.task in selected], fail_on)
+
+
+def set_aside(ledger: Ledger) -> Path:
+    """Rename a file's ledger and its work folder so that a new one starts empty; nothing is deleted."""
+    file = Path(ledger.where)
+    if not file.is_absolute():
+        raise LedgerFault("only a file can be set aside", where=ledger.where, mend="name another database for a fresh start")
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    work, aside = workshop(ledger), file.with_name(f"{file.stem}-{stamp}{file.suffix}")
+    ledger.close()
+    for suffix in ("", "-wal", "-shm"):
+        part = file.with_name(file.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    if work.exists():
+        work.rename(work.with_name(f"{file.stem}-{stamp}-work"))
+    return aside
+
+
+def workshop(ledger: Ledger) -> Path:
+    """Folder for the measurements' logs and checkpoints: beside the ledger's file, else under `runs/`."""
+    file = Path(ledger.where)
+    return (file.parent / f"{file.stem}-work") if file.is_absolute() else Path("runs/server-work").resolve()
+
+
+def _identify(request: Request) -> tuple[str, dict[str, Any]]:
+    identity = identify(request)
+    return identity.key, dict(identity.parts)
+
+
+def _display(name: str) -> Display:
+    match name:
+        case "json":
+            return JsonDisplay()
+        case "none":
+            return Display()
+        case "live":
+            return LiveDisplay()
+        case "auto" if sys.stderr.isatty():
+            return LiveDisplay()
+    return PlainDisplay()

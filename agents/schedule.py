@@ -1,0 +1,187 @@
+"""Which measurements a plan wants, in which order, and why one of them cannot start yet.
+
+Pure: everything here is a function of the plan, the seeds granted, and the runs already folded.
+Jobs stand in submission order: priority, then the plan's order, then the seed. That order never
+depends on which measurement happens to finish first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.fold import Spending
+from plan import catalogue
+from plan.nouns import Limits, Plan, Request, Run, Status, Task
+
+GATE = "contract-v1"
+"""The benchmark whose `failures` must be 0 before any number of a module counts."""
+DEFAULT_SECONDS = 600.0
+"""Limit of one measurement whose task states no time budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One measurement the plan wants, known by its key; several tasks may want the same."""
+
+    key: str
+    request: Request
+    tasks: tuple[str, ...]
+    """Ids of the tasks that want it; empty for a gate."""
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """What the key was made from, for telling why it changed."""
+
+    @property
+    def gate(self) -> bool:
+        """True for a module's contract checks."""
+        return not self.tasks
+
+    @property
+    def alone(self) -> bool:
+        """True when the benchmark times things and nothing else may run beside it."""
+        entry = catalogue.shelf("benchmark").get(self.request.benchmark)
+        return bool(entry and entry.arguments.get("alone"))
+
+    @property
+    def run_id(self) -> str:
+        """The id its run has or will have."""
+        return "r" + self.key[:8]
+
+
+Identify = Callable[[Request], tuple[str, Mapping[str, Any]]]
+"""Request -> (key, parts)."""
+Granted = Callable[[str, Collection[str]], int | None]
+"""(task id, keys of its runs) -> seeds that decisions resting on those runs granted it."""
+
+
+Spent = Callable[[Iterable[str]], Spending]
+"""Run keys -> what all attempts at them have cost."""
+
+
+def request_of(task: Task, seed: int) -> Request:
+    """What measuring `task` with `seed` asks for."""
+    return Request(
+        module=task.module, benchmark=task.benchmark, seed=seed, config=task.config,
+        steps=task.budget.steps, device=task.device, data=task.data,
+    )
+
+
+def gate_request(module: str) -> Request:
+    """The gate of a module."""
+    return Request(module=module, benchmark=GATE, seed=0)
+
+
+def select(plan: Plan, only: Sequence[str]) -> tuple[Task, ...]:
+    """The named tasks and all they need, in plan order; all tasks when `only` is empty."""
+    if not only:
+        return plan.tasks
+    wanted, queue = set[str](), list(only)
+    while queue:
+        id = queue.pop()
+        if id not in wanted:
+            wanted.add(id)
+            queue.extend(plan.task(id).needs)
+    return tuple(task for task in plan.tasks if task.id in wanted)
+
+
+def seeds_wanted(tasks: Sequence[Task], identify: Identify, granted: Granted) -> dict[str, int]:
+    """Seeds to measure per task: the first look, what decisions granted, and as many as its pairs need.
+
+    A grant counts only while the runs it rests on are runs of today's code, config and data.
+    """
+    wanted = {}
+    for task in tasks:
+        seeds = task.seeds.first
+        while True:
+            keys = {identify(request_of(task, seed))[0] for seed in range(seeds)}
+            more = granted(task.id, keys)
+            if more is None or more <= seeds:
+                break
+            seeds = more
+        wanted[task.id] = seeds
+    for task in tasks:
+        for partner in partners(task):
+            wanted[partner] = max(wanted.get(partner, 0), wanted[task.id])
+    return wanted
+
+
+def partners(task: Task) -> set[str]:
+    """Tasks whose runs `task` is compared with seed by seed."""
+    return {name for target in task.targets for name in (target.threshold.task, target.rule.versus) if name is not None}
+
+
+def jobs(tasks: Iterable[Task], seeds: Mapping[str, int], identify: Identify) -> tuple[Job, ...]:
+    """Every measurement wanted by `tasks`, with `seeds[task id]` seeds each."""
+    found: dict[str, Job] = {}
+
+    def want(request: Request, owners: tuple[str, ...]) -> None:
+        key, parts = identify(request)
+        known = found.get(key)
+        owners = owners if known is None else (*known.tasks, *(o for o in owners if o not in known.tasks))
+        found[key] = Job(key=key, request=request, tasks=owners, parts=parts)
+
+    for task in sorted(tasks, key=lambda task: -task.priority):
+        if task.gate:
+            want(gate_request(task.module), ())
+        for seed in range(seeds[task.id]):
+            want(request_of(task, seed), (task.id,))
+    return tuple(found.values())
+
+
+def gate_word(run: Run | None) -> str | None:
+    """None when the gate is open; else the reason it is not."""
+    if run is None:
+        return "its contract checks have not run yet"
+    if run.status is not Status.OK:
+        return f"its contract checks ended {run.status.value}: {run.message}"
+    failures = run.metrics.get("failures", 1.0)
+    return None if failures == 0 else f"{failures:g} of its contract checks are red"
+
+
+def obstacle(job: Job, plan: Plan, all_jobs: Sequence[Job], runs: Mapping[str, Run]) -> str | None:
+    """Why `job` cannot start now, in words; None when it can. Budgets are `limits`' business."""
+    if job.gate:
+        return None
+    reasons = [_task_obstacle(plan.task(id), all_jobs, runs) for id in job.tasks]
+    return None if None in reasons else reasons[0]
+
+
+def _task_obstacle(task: Task, all_jobs: Sequence[Job], runs: Mapping[str, Run]) -> str | None:
+    if task.gate:
+        gate = next(j for j in all_jobs if j.gate and j.request.module == task.module)
+        if (word := gate_word(runs.get(gate.key))) is not None:
+            return f"gate of `{task.module}`: {word}"
+    for need in task.needs:
+        wanted = [j for j in all_jobs if need in j.tasks]
+        broken = [j for j in wanted if j.key in runs and runs[j.key].status is not Status.OK]
+        if broken:
+            return f"needs `{need}`, whose run {broken[0].run_id} ended {runs[broken[0].key].status.value}"
+        if any(j.key not in runs for j in wanted):
+            return f"needs `{need}`, which is not measured yet"
+    return None
+
+
+def limits(job: Job, plan: Plan, all_jobs: Sequence[Job], runs: Mapping[str, Run], spent: Spent,
+           reserved: Mapping[str, float]) -> Limits | None:
+    """What `job` may use, or None when every task that wants it has spent its budget.
+
+    A task's time budget is shared equally among its measurements still to start, so that their sum
+    can never exceed it. `spent`: what the attempts at some keys have cost so far, `reserved`: limits of running keys.
+    """
+    allowed = [_task_seconds(plan.task(id), all_jobs, runs, spent, reserved) for id in job.tasks]
+    seconds = max(allowed, default=DEFAULT_SECONDS)
+    return Limits(seconds=seconds) if seconds >= 1.0 else None
+
+
+def _task_seconds(task: Task, all_jobs: Sequence[Job], runs: Mapping[str, Run], spent: Spent,
+                  reserved: Mapping[str, float]) -> float:
+    mine = [j.key for j in all_jobs if task.id in j.tasks]
+    used = spent(mine)
+    if task.budget.runs is not None and used.runs >= task.budget.runs:
+        return 0.0
+    if task.budget.seconds is None:
+        return DEFAULT_SECONDS
+    left = task.budget.seconds - used.seconds - sum(reserved.get(key, 0.0) for key in mine)
+    to_start = sum(1 for key in mine if key not in runs and key not in reserved)
+    return left / max(1, to_start)

@@ -1,0 +1,103 @@
+"""The verb `why`: how a verdict, a run or a decision came about, recomputed from the ledger alone."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.fold import Case, Facts, fold
+from bench.ledger import Ledger
+from bench.report import wording
+from bench.scoreboard import Scoreboard, scoreboard
+from plan.catalogue import suggest
+from plan.exits import Exit
+from plan.nouns import Run, Status, Verdict
+from plan.units import show
+from plan.wire import SCHEMA, plain
+
+
+def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) -> Exit:
+    """Print the story of a task, a target (`task::metric`), a run (`r...`) or a decision (`d...`)."""
+    from agents.reading import say
+    plan = None
+    if plan_path is not None:
+        from plan.grammar import read
+
+        plan = read(plan_path)
+    with Ledger.open(place, create=False) as ledger:
+        facts = fold(ledger.events())
+        board = scoreboard(ledger, plan)
+    verdicts = [v for v in board.verdicts if what in (v.id, v.task)]
+    runs = [a[-1].run for a in facts.attempts.values() if a[-1].done and a[-1].run.id == what]
+    case = facts.cases.get(what)
+    if not (verdicts or runs or case):
+        names = [*(v.id for v in board.verdicts), *{v.task for v in board.verdicts}, *facts.cases]
+        near = suggest(what, names)
+        return say(Exit.NOTHING, f"the ledger tells nothing of `{what}`" + (f"; did you mean `{near}`?" if near else ""))
+    if json:
+        print(jsonlib.dumps({
+            "v": SCHEMA, "verdicts": [plain(v) for v in verdicts], "runs": [plain(r) for r in runs],
+            "decisions": [_case_plain(c) for c in ([case] if case else _cases(facts, what.partition("::")[0]))],
+        }))
+        return Exit.HOLDS
+    for verdict in verdicts:
+        print("\n".join(_verdict_lines(verdict, board)))
+    for run in runs:
+        print("\n".join(_run_lines(run)))
+    told = [case] if case is not None else _cases(facts, what.partition("::")[0]) if verdicts else []
+    for each in told:
+        print("\n".join(_case_lines(each)))
+    return Exit.HOLDS
+
+
+def _verdict_lines(verdict: Verdict, board: Scoreboard) -> Iterator[str]:
+    task = board.plan.task(verdict.task)
+    unit = wording.unit_of(task, verdict.target)
+    row = next(row for row in wording.rows(board) if row.verdict is verdict)
+    yield f"{verdict.id}  {row.word}   {wording.place(board, verdict)}"
+    yield f"  target    {verdict.target.metric} {row.target}, rule `{verdict.target.rule.text}`"
+    yield f"  measured  {row.measured}   95% interval {row.interval}   n {row.n}   margin {row.margin}"
+    if verdict.p_value is not None:
+        yield f"  p         {verdict.p_value:.3g}"
+    if verdict.e_value is not None:
+        yield f"  e         {verdict.e_value:.3g}"
+    error = "no rate is claimed by this rule" if verdict.error is None else f"at most {wording.rate(verdict.error)} of such verdicts are wrong"
+    yield f"  error     {error}; looks registered at {', '.join(map(str, task.seeds.looks))} seeds"
+    yield f"  reason    {verdict.reason}"
+    for run, value in zip(verdict.runs, verdict.values, strict=False):
+        yield f"    {run}  {wording.figure(value, unit)}"
+
+
+def _run_lines(run: Run) -> Iterator[str]:
+    request = run.request
+    yield f"{run.id}  {run.status.value}   {request.module} on {request.benchmark}, seed {request.seed}, attempt {run.attempt}"
+    yield f"  key       {run.key}"
+    if run.status is not Status.OK:
+        yield f"  message   {run.message}"
+        yield from (f"    | {line}" for line in run.log_tail.splitlines()[-20:])
+    for name, value in sorted(run.metrics.items()):
+        yield f"  {name:<24} {wording.figure(value, wording.metric_unit(request.module, request.benchmark, name))}"
+    yield f"  cost      {run.cost.seconds:.1f} s, {run.cost.cpu_seconds:.1f} s of cpu, peak {show(float(run.cost.peak_bytes), 'B')}"
+    for name, fact in sorted(run.facts.items()):
+        if name != "identity":
+            yield f"  {name:<24} {fact}"
+
+
+def _case_lines(case: Case) -> Iterator[str]:
+    decision = case.decision
+    standing = "applied" if case.stands else "undone" if case.undone else "not applied"
+    yield f"{decision.id}  {decision.decider}: {decision.action.kind} {dict(decision.action.details)} for `{decision.action.task}`   {standing}"
+    yield f"  why       {decision.why}"
+    yield f"  expected  {decision.expected:.2g} ({decision.expects})"
+    yield f"  evidence  {' '.join(decision.evidence)}"
+    for opinion in case.opinions:
+        yield f"  guard     {opinion.guard}: {opinion.stance.value}; {opinion.clause}; {opinion.why}"
+
+
+def _cases(facts: Facts, task: str) -> list[Case]:
+    return [case for case in facts.cases.values() if case.decision.action.task == task]
+
+
+def _case_plain(case: Case) -> dict[str, object]:
+    return {"decision": plain(case.decision), "opinions": [plain(o) for o in case.opinions], "stands": case.stands}
