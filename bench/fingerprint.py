@@ -90,8 +90,9 @@ class Reader:
             }
             packages |= strangers
             waiting += reached
-        text = json.dumps([files, sorted(packages)], sort_keys=True)
-        return Code(digest=_hash(text), files=dict(sorted(files.items())), packages=tuple(sorted(packages)))
+        return Code(
+            digest=_hash(json.dumps(files, sort_keys=True)), files=dict(sorted(files.items())), packages=tuple(sorted(packages))
+        )
 
     def _file(self, path: Path) -> tuple[str, _File, tuple[Path, ...], frozenset[str]]:
         if path not in self._read:
@@ -149,16 +150,16 @@ def code_fingerprint(roots: Iterable[Path], *, house: Path = HOUSE, benchmark: s
     return Reader(house).fingerprint(roots, benchmark=benchmark)
 
 
-def code_changes(old: Mapping[str, Mapping[str, str]], new: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """What differs between the `files` of two fingerprints, one line per file and symbol."""
+def code_changes(old: Code, new: Code) -> list[str]:
+    """What differs between two fingerprints, one line per file and symbol."""
     told = []
-    for name in sorted(old.keys() | new.keys()):
-        if name not in new:
+    for name in sorted(old.files.keys() | new.files.keys()):
+        if name not in new.files:
             told.append(f"`{name}` is no longer used")
-        elif name not in old:
+        elif name not in old.files:
             told.append(f"`{name}` is newly used")
         else:
-            before, after = old[name], new[name]
+            before, after = old.files[name], new.files[name]
             differing = [s for s in sorted(before.keys() | after.keys()) if before.get(s) != after.get(s)]
             for symbol in [s for s in differing if s != ORDER] or differing:
                 verb = "removed" if symbol not in after else "added" if symbol not in before else "changed"

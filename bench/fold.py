@@ -172,6 +172,11 @@ class Facts:
         """The result of the latest attempt at `key`; none unless it is done."""
         return self.attempts[key][-1].run if self.done(key) else None
 
+    @property
+    def runs(self) -> dict[str, Run]:
+        """All results that stand, by run key, in submission order."""
+        return {key: attempts[-1].run for key, attempts in self.attempts.items() if attempts[-1].done}
+
     def next_attempt(self, key: str) -> int:
         """The number the next attempt at `key` has to carry, from 1."""
         return self.attempts[key][-1].number + 1 if key in self.attempts else 1

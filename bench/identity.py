@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.fingerprint import Code, Reader, code_changes, on_shelf
-from bench.fold import Facts
 from plan import catalogue
 from plan.nouns import Request
 from plan.wire import encode, plain
 
 BASE_PACKAGES = ("torch", "numpy")
+_codes: dict[str, Code] = {}
+"""Every code this process has identified, by digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ class Identifier:
         wanted = (benchmark, *map(str, roots))
         if wanted not in self._code:
             self._code[wanted] = self._reader.fingerprint(roots, benchmark=benchmark)
+            _codes[self._code[wanted].digest] = self._code[wanted]
         return self._code[wanted]
 
     def _digest(self, corpus: str) -> str:
@@ -74,9 +76,22 @@ class Identifier:
         return self._data[corpus]
 
 
+@cache
+def _this_process() -> Identifier:
+    return Identifier()
+
+
 def identify(request: Request) -> Identity:
-    """The identity of one request; for many, keep one `Identifier`, which reads each file once."""
-    return Identifier().identify(request)
+    """The identity of `request` as the world stood when this process first asked.
+
+    So a session's runs keep their keys while somebody edits; `Identifier()` looks afresh.
+    """
+    return _this_process().identify(request)
+
+
+def code_of(parts: Mapping[str, Any]) -> Code:
+    """The code in the `parts` of an identity made in this process; KeyError for another."""
+    return _codes[parts["code"]]
 
 
 def asked(request: Request) -> dict[str, Any]:
@@ -106,41 +121,20 @@ def environment_facts(packages: Iterable[str] = (), *, device: str = "cpu") -> d
     return facts
 
 
-def explain(old: Mapping[str, Any], new: Mapping[str, Any], *, old_code: Code | None, new_code: Code | None) -> list[str]:
+def explain(old: Mapping[str, Any], new: Mapping[str, Any], codes: Mapping[str, Code] = {}) -> list[str]:
     """Why `new` is another run than `old` (both `Identity.parts`), one line per reason; empty when it is the same.
 
-    Without the two `Code`s, a change of the code is told without its files.
+    Code that `codes` (by digest, as in `Facts.code`) and this process do not know is told without its files.
     """
     told = [f"request `{name}`: {a} -> {b}" for name, a, b in _differing(old["request"], new["request"])]
     if old["code"] != new["code"]:
-        named = code_changes(old_code.files, new_code.files) if old_code and new_code else []
-        told += named or ["the code changed"]
+        before, after = (codes.get(parts["code"]) or _codes.get(parts["code"]) for parts in (old, new))
+        told += code_changes(before, after) if before and after else ["the code changed"]
     if old["data"]["digest"] != new["data"]["digest"]:
         told.append(
             f"data `{new['data']['name']}`: {old['data']['digest'][:8] or 'none'} -> {new['data']['digest'][:8] or 'none'}"
         )
     return told + [f"environment `{name}`: {a} -> {b}" for name, a, b in _differing(old["environment"], new["environment"])]
-
-
-def why_measure(identity: Identity, facts: Facts, *, tasks: Iterable[str] = ()) -> list[str]:
-    """Why the run is not in the cache: what differs from the nearest earlier one, which is the latest
-    of the same seed and task, else of the same seed, module and benchmark. Empty when it is done."""
-    if facts.done(identity.key):
-        return []
-    if identity.key in facts.attempts:
-        return ["it was started before and did not end"]
-    wanted, ours = identity.parts["request"], set(tasks)
-    rivals = []
-    for attempts in facts.attempts.values():
-        asked_then = attempts[-1].identity.get("request", {})
-        same_task = bool(ours & set(attempts[-1].tasks))
-        same_thing = all(asked_then.get(name) == wanted[name] for name in ("module", "benchmark"))
-        if asked_then.get("seed") == wanted["seed"] and (same_task or same_thing):
-            rivals.append((same_task, attempts[-1].seq, attempts[-1]))
-    if not rivals:
-        return ["it was never measured"]
-    old = max(rivals, key=lambda rival: rival[:2])[2].identity
-    return explain(old, identity.parts, old_code=facts.code.get(old["code"]), new_code=identity.code)
 
 
 def _differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
