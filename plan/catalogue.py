@@ -2,6 +2,8 @@
 
 A file put on a shelf exists. The catalogue reads the decorator's literal arguments, the docstring's
 first line and the fields of a `Config` class with `ast`; it imports a file only when `load` is called.
+Other distributions add theirs by an entry point in the group `touchstone.module`, `touchstone.benchmark`, ...
+whose value names the Python module that holds the decorated thing; that file is found and read, not imported.
 """
 
 from __future__ import annotations
@@ -9,9 +11,13 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+import importlib.metadata
+import importlib.util
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,6 +85,13 @@ def guard(name: str, *, clause: str) -> Callable[[T], T]:
     return _register("guard", name, {"clause": clause})
 
 
+class NotOnShelf(KeyError):
+    """Nothing of that name can be loaded; the message says what was meant or why not."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One thing on a shelf, as read from its source without importing it."""
@@ -95,67 +108,197 @@ class Entry:
     """The decorator's literal arguments."""
     fields: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     """Fields of the file's `Config` class: name -> (annotation as text, default)."""
+    dotted: str = ""
+    """The Python module that `load` imports."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """Something on a shelf that cannot be offered, and why: `why` names the file, the line and the mend."""
+
+    name: str
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelves:
+    """Everything the plan's grammar asks of the shelves, so that it can be checked against others too."""
+
+    modules: Mapping[str, Entry]
+    benchmarks: Mapping[str, Entry]
+    decoder: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    """Fields of the language-model shell: name -> (annotation, default)."""
+    recipe: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    """Fields of the training recipe."""
+    broken: Mapping[str, str] = field(default_factory=dict)
+    """Names of things that stand on a shelf but cannot be read -> why."""
+
+
+class Shelf(dict[str, Entry]):
+    """The entries of one shelf by name, sorted; `broken` lists what stands there and cannot be offered."""
+
+    broken: tuple[Broken, ...] = ()
 
 
 @cache
-def shelf(kind: str) -> Mapping[str, Entry]:
-    """Everything on the shelf `kind` (a key of SHELVES), by name, sorted."""
+def shelf(kind: str) -> Shelf:
+    """Everything on the shelf `kind` (a key of SHELVES), read once; NotOnShelf when there is no such shelf."""
+    if kind not in SHELVES:
+        raise NotOnShelf(f"no shelf `{kind}`; the shelves are {', '.join(f'`{name}`' for name in SHELVES)}")
     found: dict[str, Entry] = {}
-    for path in sorted((HOUSE / SHELVES[kind]).rglob("*.py")):
-        for entry in _read(kind, path):
-            if entry.name in found:
-                raise ValueError(f"{kind} `{entry.name}` stands twice: {found[entry.name].path} and {path}")
-            found[entry.name] = entry
-    return dict(sorted(found.items()))
+    faults: list[Broken] = []
+    for path, dotted in [*_house_files(kind), *_foreign_files(kind, faults)]:
+        try:
+            for entry in _read(kind, path, dotted):
+                if other := found.get(entry.name):
+                    faults.append(_stands_twice(other, entry))
+                else:
+                    found[entry.name] = entry
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None)
+            where = f"{_short(path)}:{line}" if line else _short(path)
+            faults.append(Broken(name=path.stem, path=path, why=f"{where}: {getattr(error, 'msg', error)}"))
+    for fault in faults:
+        found.pop(fault.name, None)
+    whole = Shelf(sorted(found.items()))
+    whole.broken = tuple(sorted(faults, key=lambda item: (str(item.path), item.name)))
+    return whole
+
+
+def shelves() -> Shelves:
+    """The shelves of this house, as the plan's grammar needs them."""
+    decoder, trainer = HOUSE / "modules" / "decoder.py", HOUSE / "modules" / "trainer.py"
+    return Shelves(
+        modules=shelf("module"),
+        benchmarks=shelf("benchmark"),
+        decoder=config_fields(decoder, "DecoderConfig") if decoder.is_file() else {},
+        recipe=config_fields(trainer, "Recipe") if trainer.is_file() else {},
+        broken={item.name: item.why for item in (*shelf("module").broken, *shelf("benchmark").broken)},
+    )
 
 
 def load(kind: str, name: str) -> Any:
-    """Import the file and return the registered class or function; KeyError with a suggestion."""
+    """Import the file and return the registered class or function; NotOnShelf (a KeyError) with a suggestion."""
     entries = shelf(kind)
-    if name not in entries:
-        near = suggest(name, entries)
-        raise KeyError(f"no {kind} `{name}`" + (f"; did you mean `{near}`?" if near else ""))
-    entry = entries[name]
-    dotted = ".".join(entry.path.relative_to(HOUSE).with_suffix("").parts)
-    return getattr(importlib.import_module(dotted), entry.symbol)
+    if name in entries:
+        return getattr(importlib.import_module(entries[name].dotted), entries[name].symbol)
+    for item in entries.broken:
+        if item.name == name:
+            raise NotOnShelf(f"the {kind} `{name}` cannot be read: {item.why}")
+    near = suggest(name, entries)
+    raise NotOnShelf(f"no {kind} `{name}`" + (f"; did you mean `{near}`?" if near else ""))
 
 
 def suggest(word: str, names: Iterable[str]) -> str | None:
-    """The closest of `names` to a misspelt `word`, or none."""
-    close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.6)
-    return close[0] if close else None
+    """The closest of `names` to a misspelt `word`, or none; capitals, `_` and `-` count as equal."""
+    plain = {_plain(name): name for name in names}
+    close = difflib.get_close_matches(_plain(word), list(plain), n=1, cutoff=0.6)
+    return plain[close[0]] if close else None
 
 
 def config_fields(path: Path, name: str = "Config") -> dict[str, tuple[str, Any]]:
     """Annotated fields of class `name` in the file: name -> (annotation, literal default or None)."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    return _fields(ast.parse(path.read_text(encoding="utf-8")), name)
+
+
+def _fields(tree: ast.Module, name: str) -> dict[str, tuple[str, Any]]:
+    for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return {
                 item.target.id: (ast.unparse(item.annotation), _literal(item.value))
                 for item in node.body
-                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+                if isinstance(item, ast.AnnAssign)
+                and isinstance(item.target, ast.Name)
+                and not ast.unparse(item.annotation).startswith(("ClassVar", "typing.ClassVar"))
             }
     return {}
 
 
-def _read(kind: str, path: Path) -> list[Entry]:
+def _house_files(kind: str) -> Iterator[tuple[Path, str]]:
+    for path in sorted((HOUSE / SHELVES[kind]).rglob("*.py")):
+        yield path, ".".join(path.relative_to(HOUSE).with_suffix("").parts)
+
+
+def _foreign_files(kind: str, faults: list[Broken]) -> Iterator[tuple[Path, str]]:
+    """Files that other distributions put on the shelf by an entry point, found without importing them."""
+    seen = set()
+    for point in sorted(importlib.metadata.entry_points(group=f"touchstone.{kind}"), key=lambda point: (point.module, point.name)):
+        if point.module in seen:
+            continue
+        seen.add(point.module)
+        path = _located(point.module)
+        if path:
+            yield path, point.module
+        else:
+            why = f"the entry point `{point.name} = {point.value}` names a module that is not installed; reinstall its distribution"
+            faults.append(Broken(name=point.name, path=Path(point.module), why=why))
+
+
+def _located(dotted: str) -> Path | None:
+    """The file of a Python module, found without running its package's `__init__`."""
+    top, *rest = dotted.split(".")
+    spec = importlib.util.find_spec(top)
+    for depth, _ in enumerate(rest, start=2):
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        spec = PathFinder.find_spec(".".join(dotted.split(".")[:depth]), list(spec.submodule_search_locations))
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _read(kind: str, path: Path, dotted: str) -> Iterator[Entry]:
+    """The things `path` registers on the shelf; SyntaxError or ValueError when it does so wrongly."""
     source = path.read_text(encoding="utf-8")
-    if f"@{kind}(" not in source:
-        return []
+    if f"{kind}(" not in source:
+        return
     tree = ast.parse(source)
-    entries = []
     for node in tree.body:
         if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
             continue
         for call in node.decorator_list:
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == kind:
-                summary = (ast.get_docstring(node) or ast.get_docstring(tree) or "").partition("\n")[0]
-                entries.append(Entry(
-                    shelf=kind, name=_literal(call.args[0]), path=path, symbol=node.name, line=node.lineno,
-                    summary=summary, arguments={k.arg: _literal(k.value) for k in call.keywords if k.arg},
-                    fields=config_fields(path) if kind == "module" else {},
-                ))
-    return entries
+            if not isinstance(call, ast.Call) or _called(call.func) != kind:
+                continue
+            name = _literal(call.args[0]) if call.args else None
+            if not isinstance(name, str):
+                raise SyntaxError(f"`@{kind}` wants its name first, as a literal text", (None, call.lineno, None, None))
+            if fault := _misnamed(kind, name, path):
+                raise SyntaxError(fault, (None, call.lineno, None, None))
+            for keyword in call.keywords:
+                if keyword.arg is None or (_literal(keyword.value) is None and ast.unparse(keyword.value) != "None"):
+                    raise SyntaxError(f"`{keyword.arg or '**'}` of `@{kind}(\"{name}\")` is not a literal; the catalogue reads it without running the file",
+                                      (None, keyword.value.lineno, None, None))  # fmt: skip
+            summary = (ast.get_docstring(node) or ast.get_docstring(tree) or "").partition("\n")[0]
+            yield Entry(
+                shelf=kind, name=name, path=path, symbol=node.name, line=node.lineno, summary=summary, dotted=dotted,
+                arguments={keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg},
+                fields=_fields(tree, "Config") if kind == "module" else {},
+            )  # fmt: skip
+
+
+def _called(function: ast.expr) -> str:
+    return function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+
+
+def _misnamed(kind: str, name: str, path: Path) -> str:
+    """What is wrong with a name that its file's name does not promise; empty when nothing is."""
+    if kind != "benchmark":
+        return "" if _plain(name) == _plain(path.stem) else f"`{path.name}` registers the {kind} `{name}`; file and name must be the same"
+    if not re.search(r"-v\d+$", name):
+        return f"the benchmark `{name}` has no version; end its name with `-v1`"
+    return ""
+
+
+def _stands_twice(one: Entry, two: Entry) -> Broken:
+    places = f"{_short(one.path)}:{one.line} and {_short(two.path)}:{two.line}"
+    return Broken(name=two.name, path=two.path, why=f"`{two.name}` stands twice: {places}; rename one of them")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(HOUSE)) if path.is_relative_to(HOUSE) else str(path)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 def _literal(node: ast.expr | None) -> Any:

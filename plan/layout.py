@@ -1,0 +1,288 @@
+"""How a plan lies on the page: which lines are headings, settings, tables, configs, comments or prose.
+
+Every character of the source belongs to exactly one span. Where Markdown itself would lose text without
+a word (a paragraph that was meant as a table, a fence nobody closed) the loss is reported as a fault.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plan.faults import Fault
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+SETTINGS = ("module", "benchmark", "needs", "budget", "seeds", "device", "priority", "gate", "data")
+HEADER = ("metric", "", "threshold", "rule")
+CONFIG = "toml config"
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_LINK = re.compile(r"\[([^\]]+)\]\([^()]*\)")
+_SETTING = re.compile(r"\s*[-*+]\s+\*\*(?P<key>[^*]+)\*\*[ \t]*:(?P<value>.*)")
+_ALMOST = re.compile(
+    r"\s*(?P<bullet>(?:(?:[-*+]|\d+[.)])\s+)*)(?:\[[ xX]\]\s+)?(?P<bold>\*\*|__)?(?P<key>\w+)(?P<colon>:)?(?(bold)(?:\*\*|__))\s*(?P<after>:)?"
+)
+_HEADING = re.compile(r" {0,3}#{1,2}[ \t]+\S")
+_TABLE = re.compile(r"\s*\|.*|\s*`?metric`?\s*\|.*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of the source and the offset at which it begins."""
+
+    text: str
+    at: int
+
+    def cut(self, start: int, end: int | None = None) -> Piece:
+        """The characters from `start` to `end` of this piece."""
+        return Piece(self.text[start:end], self.at + start)
+
+    def strip(self) -> Piece:
+        """Without white space at either end."""
+        return Piece(self.text.strip(), self.at + len(self.text) - len(self.text.lstrip()))
+
+    def split(self, separator: str) -> list[Piece]:
+        """The stripped pieces between `separator`s."""
+        pieces, at = [], 0
+        for part in self.text.split(separator):
+            pieces.append(self.cut(at, at + len(part)).strip())
+            at += len(part) + len(separator)
+        return pieces
+
+    def bare(self) -> Piece:
+        """The name itself: without backticks, and the text of a link rather than its address."""
+        piece = self.strip()
+        while True:
+            if len(piece.text) > 2 and piece.text[0] == piece.text[-1] == "`":
+                piece = piece.cut(1, -1).strip()
+            elif link := _LINK.fullmatch(piece.text):
+                piece = piece.cut(link.start(1), link.end(1)).strip()
+            else:
+                return piece
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of whole lines of one kind: heading, setting, table, config, comment, prose or blank."""
+
+    kind: str
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One thing on the page: its kind and its lines, from `first` up to `last` (0-based, exclusive)."""
+
+    kind: str
+    first: int
+    last: int
+    level: int = 0
+    """Of a heading: 1 for `#`."""
+    content: str = ""
+    """Of a heading: its text; of a fence: its info string."""
+
+
+class Layout:
+    """The source as lines and blocks, with the faults of what Markdown would have dropped."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.faults: list[Fault] = []
+        body = source.removeprefix("\ufeff")
+        shift = len(source) - len(body)
+        found = [match for match in _LINE.finditer(body) if match.group() or match.start() == 0]
+        self.starts = [match.start() + shift for match in found]
+        self.lines = [Piece(match.group().rstrip("\r\n"), match.start() + shift) for match in found]
+        self.blocks = list(self._filled(sorted(self._found(body), key=lambda block: block.first)))
+
+    def spans(self) -> list[Span]:
+        """The blocks as stretches of the source; together they are the source."""
+        edges = [0 if block.first == 0 else self.starts[block.first] for block in self.blocks] + [len(self.source)]
+        return [
+            Span(block.kind, start, end, self.source[start:end])
+            for block, start, end in zip(self.blocks, edges, edges[1:], strict=False)
+            if start < end
+        ]
+
+    def text(self, block: Block) -> Piece:
+        """The lines of a block, without the end of the last one."""
+        first, last = self.lines[block.first], self.lines[block.last - 1]
+        return Piece(self.source[first.at : last.at + len(last.text)], first.at)
+
+    def report(self, code: str, message: str, place: Piece, *, label: str = "", help: str = "") -> None:
+        """Add a fault that points at `place` (its first line, where it has several)."""
+        line = self.line_of(place) - 1
+        column = place.at - self.starts[line]
+        width = max(1, min(len(place.text), len(self.lines[line].text) - column))
+        fault = Fault(code=code, message=message, line=line + 1, column=column + 1, width=width, label=label, help=help)
+        if fault not in self.faults:
+            self.faults.append(fault)
+
+    def line_of(self, place: Piece) -> int:
+        """The 1-based line in which a piece begins."""
+        return max(1, bisect_right(self.starts, place.at))
+
+    def faulty(self, block: Block, code: str) -> bool:
+        """Whether a fault `code` has been told about the lines of `block`."""
+        return any(fault.code == code and block.first < fault.line <= block.last for fault in self.faults)
+
+    def _found(self, body: str) -> Iterator[Block]:
+        from markdown_it import MarkdownIt
+
+        tokens = MarkdownIt("commonmark").enable("table").parse(body)
+        around: list[str] = []
+        for index, token in enumerate(tokens):
+            if token.nesting < 0:
+                around.pop()
+            elif "blockquote_open" not in around and token.map:
+                yield from self._block(tokens, index, around)
+            if token.nesting > 0:
+                around.append(token.type)
+
+    def _block(self, tokens: Sequence[Token], index: int, around: Sequence[str]) -> Iterator[Block]:
+        token = tokens[index]
+        first, last = token.map or (0, 0)
+        while last > first + 1 and not self.lines[last - 1].text.strip():
+            last -= 1
+        if around and token.type in ("heading_open", "table_open", "fence"):
+            self._nested(token, self.lines[first], tokens[index + 1].content if token.type == "heading_open" else "")
+        elif token.type == "heading_open":
+            yield Block(kind="heading", first=first, last=last, level=int(token.tag[1:]), content=tokens[index + 1].content)
+        elif token.type == "table_open":
+            yield Block(kind="table", first=first, last=last)
+        elif token.type == "fence":
+            self._closed(token, first, last)
+            yield Block(kind="config" if token.info.strip() == CONFIG else "prose", first=first, last=last, content=token.info.strip())
+        elif token.type == "html_block":
+            self._html(token.content, first, last)
+            yield Block(kind="comment" if token.content.lstrip().startswith("<!--") else "prose", first=first, last=last)
+        elif token.type == "inline" and list(around) == ["bullet_list_open", "list_item_open", "paragraph_open"]:
+            if _SETTING.match(self.lines[first].text) and tokens[index - 2].type == "list_item_open":
+                self._lost_table(first + 1, last)
+                yield Block(kind="setting", first=first, last=last)
+            else:
+                self._prose(first, last)
+        elif (token.type == "inline" and "tr_open" not in around and "heading_open" not in around) or token.type == "code_block":
+            self._prose(first, last)
+
+    def _filled(self, blocks: Sequence[Block]) -> Iterator[Block]:
+        """`blocks` and, between them, the lines that are blank or prose."""
+        line = 0
+        for block in [*blocks, Block(kind="end", first=len(self.lines), last=len(self.lines))]:
+            while line < block.first:
+                start, blank = line, not self.lines[line].text.strip()
+                while line < block.first and (not self.lines[line].text.strip()) == blank:
+                    line += 1
+                yield Block(kind="blank" if blank else "prose", first=start, last=line)
+            if block.last > block.first:
+                yield block
+            line = max(line, block.last)
+
+    def _prose(self, first: int, last: int) -> None:
+        """Report lines that a reader would take for a setting or a table and Markdown takes for prose."""
+        self._lost_table(first, last)
+        for line in self.lines[first:last]:
+            almost = _ALMOST.match(line.text)
+            if not almost or almost["key"].lower() not in SETTINGS:
+                continue
+            colon = almost["colon"] or almost["after"]
+            if (almost["bullet"] and almost["bold"]) or (colon and (almost["bullet"] or almost["bold"])):
+                self.report(
+                    "P004", f"this line reads like the setting `{almost['key']}` but is prose",
+                    line.cut(almost.start("key"), almost.end("key")), label="not read as a setting",
+                    help=f"write it as a list item of its own, at the left margin: `- **{almost['key'].lower()}**: ...`",
+                )  # fmt: skip
+
+    def _lost_table(self, first: int, last: int) -> None:
+        lost = [n for n in range(first, last) if _TABLE.fullmatch(self.lines[n].text)]
+        if not lost or (lost[0] > first and self.lines[lost[0]].text.count("|") < 2):
+            return
+        row, indent = self.lines[lost[0]].strip(), len(self.lines[lost[0]].text) - len(self.lines[lost[0]].text.lstrip())
+        below = self.lines[lost[0] + 1].text if lost[0] + 1 < len(self.lines) else ""
+        if not re.fullmatch(r"[\s|:-]*-[\s|:-]*", below):
+            help = "a table needs the row `| --- | --- | --- | --- |` right below its header"
+        elif len(cells(row)) != (below_cells := len(cells(Piece(below, 0)))):
+            help = f"the header has {len(cells(row))} cells and the row of dashes has {below_cells}; Markdown wants as many"
+        elif indent > 3:
+            help = "a table stands at the left margin; four spaces make it code"
+        else:
+            help = "leave an empty line above the table"
+        self.report("P021", "these lines look like a table but Markdown reads them as prose", row, label="not a table", help=help)
+
+    def _nested(self, token: Token, line: Piece, heading: str) -> None:
+        is_target_table = token.type == "table_open" and any(cell.text.lower() == "metric" for cell in cells(line))
+        if is_target_table or token.tag in ("h1", "h2") or token.info.strip() == CONFIG:
+            what = {"table_open": "target table", "fence": "config"}.get(token.type, "heading")
+            self.report(
+                "P032", f"a {what} inside a list item is not read", line.strip(), label="inside a list item",
+                help="put it at the left margin, with an empty line above",
+            )  # fmt: skip
+
+    def _closed(self, token: Token, first: int, last: int) -> None:
+        fence = token.markup
+        opening = self.lines[first].strip()
+        closing = self.lines[last - 1].text.strip()
+        swallowed = sum(1 for line in self.lines[first + 1 : last] if _HEADING.match(line.text))
+        inner = next((n for n in range(first + 1, last) if _opens(self.lines[n].text, fence)), None)
+        if last - first < 2 or set(closing) != {fence[0]} or len(closing) < len(fence):
+            ate = f" and swallows {swallowed} heading" + ("" if swallowed == 1 else "s") if swallowed else ""
+            self.report(
+                "P022", f"this fence is never closed{ate}", opening, label="opened here",
+                help=f"put `{fence}` on a line of its own where it ends",
+            )  # fmt: skip
+        elif inner is not None:
+            self.report(
+                "P022", f"this fence is not closed before another one opens in line {inner + 1}", opening, label="opened here",
+                help=f"put `{fence}` on a line of its own where it ends, or open it with more than {len(fence)} `{fence[0]}` if the inner one is an example",
+            )  # fmt: skip
+
+    def _html(self, content: str, first: int, last: int) -> None:
+        opening = self.lines[first].strip()
+        if content.lstrip().startswith("<!--"):
+            if "-->" not in content:
+                self.report("P022", "this comment is never closed; everything below it is lost", opening,
+                            label="opened here", help="put `-->` where it ends")  # fmt: skip
+        elif any(_HEADING.match(line.text) for line in self.lines[first + 1 : last]):
+            self.report("P022", "this piece of HTML swallows a heading", opening, label="opened here",
+                        help="leave an empty line after it, and close it")  # fmt: skip
+
+
+def cells(row: Piece) -> list[Piece]:
+    """The cells of a table row; `\\|` does not end one."""
+    row = row.strip()
+    edges = [-1, *(match.start() for match in re.finditer(r"(?<!\\)\|", row.text)), len(row.text)]
+    found = [row.cut(start + 1, end) for start, end in zip(edges, edges[1:], strict=False)]
+    if found and not found[0].text:
+        found = found[1:]
+    if found and not found[-1].text:
+        found = found[:-1]
+    return [cell.strip() for cell in found]
+
+
+def setting(line: Piece) -> tuple[Piece, Piece]:
+    """Key and value of a setting's first line."""
+    match = _SETTING.match(line.text)
+    assert match, "a block of kind `setting` begins with one"
+    return line.cut(match.start("key"), match.end("key")).strip(), line.cut(match.start("value")).strip()
+
+
+def spans(source: str) -> list[Span]:
+    """Every character of `source` exactly once, in order, by what it is."""
+    return Layout(source).spans()
+
+
+def print_plan(spans: Sequence[Span]) -> str:
+    """The text the spans were read from."""
+    return "".join(span.text for span in spans)
+
+
+def _opens(line: str, fence: str) -> bool:
+    """Whether `line` would open a fence with an info string, were it not inside one of `fence`."""
+    return bool(re.match(rf" {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t]*[^\s{re.escape(fence[0])}]", line))
