@@ -1,0 +1,266 @@
+"""The orchestrator's side: AutoBench starts measurements, Child is one of them.
+
+No thread, no blocking call in `start`, `news`, `outcome` or `kill`: `anyio.wait_readable(child)` is all that an event loop needs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+from bench.autobench import confine, tree
+from bench.autobench.outcome import Order, Outcome, Progress
+from plan import wire
+from plan.catalogue import HOUSE
+from plan.nouns import Limits, Request, Status
+
+log = logging.getLogger("touchstone.autobench")
+PATIENCE = 10.0
+"""Seconds that closing waits for guards before it kills them and sweeps."""
+
+
+class AutoBench:
+    """Runs each measurement in a process of its own, forked from a server that has `preload` imported.
+
+    The server starts with the first measurement. It should hold what is slow to import and never under test, so that the
+    code of modules and benchmarks is always read afresh. `environment` replaces the scrubbed one of `confine.scrubbed`.
+    """
+
+    def __init__(
+        self, *, preload: Sequence[str] = ("torch", "torch._dynamo"), environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._preload = tuple(preload)
+        self._environment = confine.scrubbed(os.environ) if environment is None else dict(environment)
+        self._server: _Server | None = None
+        self._running: set[Child] = set()
+
+    def __enter__(self) -> AutoBench:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def start(self, request: Request, *, limits: Limits | None = None, folder: Path) -> Child:
+        """Measure `request`; `folder` holds the benchmark's scratch files and `log.txt`."""
+        return self.start_call(
+            "bench.autobench.measure:measure",
+            {"request": wire.plain(request), "folder": str(Path(folder).resolve())},
+            limits=limits,
+            folder=folder,
+            threads=request.threads,
+        )
+
+    def start_call(
+        self,
+        function: str,
+        arguments: Mapping[str, Any] = {},
+        *,
+        limits: Limits | None = None,
+        folder: Path,
+        threads: int = 1,
+        paths: Sequence[str] = (),
+    ) -> Child:
+        """Call `package.module:name` as `name(tell, **arguments)`; it returns `{"value": ...}` or what `measure` returns.
+
+        Arguments and result are plain JSON values. `paths` go in front of the worker's `sys.path`.
+        """
+        order = Order(
+            function=function,
+            arguments=arguments,
+            limits=limits or Limits(),
+            folder=str(Path(folder).resolve()),
+            cwd=os.getcwd(),
+            marker=uuid4().hex,
+            threads=threads,
+            paths=tuple(paths),
+        )
+        self._running = {child for child in self._running if child.result is None}
+        child = Child(self, order)
+        self._running.add(child)
+        return child
+
+    def connect(self) -> tuple[socket.socket, _Server]:
+        """A socket whose other end a new guard holds, and the server that forks it; starts one when there is none."""
+        for _ in range(2):
+            if self._server is None:
+                self._server = _Server(self._preload, self._environment)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    socket.send_fds(self._server.control, [b"+"], [theirs.fileno()])
+                    return ours, self._server
+                except OSError:
+                    ours.close()
+                    self.dismiss(self._server)
+        raise RuntimeError("the fork server cannot be started")
+
+    def dismiss(self, server: _Server) -> str:
+        """Forget a server that has died, so that the next measurement starts another; returns the last line of its stderr."""
+        words = server.close()
+        if self._server is server:
+            self._server = None
+            log.warning("the fork server has ended (%s); the next measurement starts it again", words)
+        return words
+
+    @property
+    def server_pid(self) -> int | None:
+        """Process id of the fork server; none before the first measurement."""
+        return self._server.process.pid if self._server else None
+
+    def close(self) -> None:
+        """Kill every measurement that still runs, see that nothing of it survives, and end the server."""
+        for child in self._running:
+            child.kill()
+        until = time.monotonic() + PATIENCE
+        for child in self._running:
+            child.wait(timeout=max(0.0, until - time.monotonic()))
+            child.end()
+        self._running.clear()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+
+class Child:
+    """One measurement under way. `wait_readable(child)` returns when there is news."""
+
+    def __init__(self, bench: AutoBench, order: Order) -> None:
+        self.order = order
+        self.result: Outcome | None = None
+        self.guard: int | None = None
+        self.worker: int | None = None
+        self._bench, self._attempts = bench, 0
+        self._news: list[Progress] = []
+        self._connect()
+
+    def _connect(self) -> None:
+        self._attempts += 1
+        self._rest = bytearray()
+        self._link, self._server = self._bench.connect()
+        weakref.finalize(self, self._link.close)
+        self._link.sendall(wire.encode(self.order).encode() + b"\n")
+        self._link.setblocking(False)
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when there is news. Ask again before each wait: a restart changes it."""
+        return self._link.fileno()
+
+    def news(self) -> list[Progress]:
+        """Progress that arrived since the last call; never blocks."""
+        self._read()
+        news, self._news = self._news, []
+        return news
+
+    def outcome(self) -> Outcome | None:
+        """How it ended, or none while it runs; never blocks."""
+        self._read()
+        return self.result
+
+    def wait(self, timeout: float | None = None) -> Outcome | None:
+        """Block until the outcome is there, or `timeout` seconds have passed (then none)."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while self.outcome() is None:
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            select.select([self], [], [], left)
+        return self.result
+
+    def kill(self) -> None:
+        """Have the guard kill the whole tree at once; the outcome is then `killed`, unless it had ended before."""
+        self._attempts = max(self._attempts, 2)
+        with suppress(OSError):
+            self._link.send(b"k")
+
+    def end(self) -> None:
+        """When the guard does not answer: kill it and everything that carries the measurement's marker."""
+        if self.result is None:
+            tree.sweep(self.order.marker)
+            self.result = Outcome(
+                status=Status.KILLED, message="stopped by the orchestrator; its guard did not answer and was killed"
+            )
+
+    def _read(self) -> None:
+        while self.result is None:
+            try:
+                chunk = self._link.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:
+                chunk = b""
+            if not chunk:
+                return self._lost()
+            *lines, tail = chunk.split(b"\n")
+            for line in lines:
+                self._told(json.loads(bytes(self._rest) + line))
+                self._rest.clear()
+            self._rest += tail
+
+    def _told(self, message: dict[str, Any]) -> None:
+        if "progress" in message:
+            step, total, numbers = message["progress"]
+            self._news.append(Progress(step=step, total=total, numbers=numbers))
+        elif "outcome" in message:
+            self.result = wire.rebuild(Outcome, message["outcome"])
+        elif "began" in message:
+            self.guard, self.worker = message["began"]
+
+    def _lost(self) -> None:
+        """The guard is gone without an outcome: sweep what it left, and start once more if it had not begun."""
+        tree.sweep(self.order.marker)
+        if self.guard is not None:
+            self.result = Outcome(status=Status.CRASHED, message="its guard was killed; nothing it measured is taken")
+            return
+        words = self._bench.dismiss(self._server)
+        if self._attempts < 2:
+            self._link.close()
+            self._connect()
+            return
+        self.result = Outcome(status=Status.CRASHED, message="the fork server ended before the measurement began", log_tail=words)
+
+
+class _Server:
+    """The server process and the socket it is told through."""
+
+    def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.control, theirs = socket.socketpair()
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
+        paths = [str(HOUSE), *filter(None, [environment.get("PYTHONPATH")])]
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bench.autobench.server", str(theirs.fileno()), *preload],
+                env=confine.pinned({**environment, "PYTHONPATH": os.pathsep.join(paths)}, 1),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self.stderr,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+        self._words: str | None = None
+
+    def close(self) -> str:
+        """End the process; returns the last line it wrote to stderr."""
+        if self._words is None:
+            self.control.close()
+            self.process.kill()
+            self.process.wait()
+            with self.stderr:
+                self.stderr.seek(0)
+                written = self.stderr.read().decode(errors="replace").split("\n")
+            self._words = next((line for line in reversed(written) if line), f"exit code {self.process.returncode}")
+        return self._words

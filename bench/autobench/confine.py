@@ -1,0 +1,124 @@
+"""The walls around a worker: environment, descriptors, session, rlimits. What the platform lacks is left out, never faked.
+
+Linux has all of them. Elsewhere there is no subreaper, no parent-death signal and no /proc: a timeout still kills the worker's
+process group, but a descendant that left the group by setsid may survive.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from bench.autobench.tree import LINUX, MARKER
+from plan.nouns import Limits
+
+ALLOWED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "PYTHONHOME")
+"""Names (and everything that begins with `LC_`) a worker may inherit. Whatever is not named here, secrets included, it never sees."""
+BLANK = "0" * 32
+"""Placeholder of the marker in the fork server's environment; as long as a real one."""
+
+_PDEATHSIG, _NO_NEW_PRIVS, _SUBREAPER = 1, 38, 36
+_PUNCH_HOLE_KEEP_SIZE = 3
+_libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+
+
+def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` without everything that is not on the allow-list."""
+    return {name: value for name, value in environment.items() if name in ALLOWED or name.startswith("LC_")}
+
+
+def pinned(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+    """`environment` with the thread pools' sizes, fixed string hashes and room for the marker."""
+    pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return {**environment, **dict.fromkeys(pools, str(threads)), "PYTHONHASHSEED": "0", MARKER: BLANK}
+
+
+def mark(marker: str) -> None:
+    """Write `marker` over the placeholder this process was started with, so that /proc shows it here and in every fork.
+
+    setenv would only change a copy: the kernel shows the block of memory handed over at exec, hence the write in place.
+    """
+    if len(marker) != len(BLANK):
+        raise ValueError(f"a marker has {len(BLANK)} characters, `{marker}` has {len(marker)}")
+    if _libc is not None:
+        _libc.getenv.restype = ctypes.c_void_p
+        address = _libc.getenv(MARKER.encode())
+        if not address or len(ctypes.string_at(address)) != len(BLANK):
+            raise RuntimeError(f"the fork server's environment has no room for `{MARKER}`")
+        ctypes.memmove(address, marker.encode(), len(marker))
+
+
+def inherit_orphans() -> None:
+    """Make this process the one that orphans of its tree are handed to."""
+    if _libc is not None and _libc.prctl(_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def die_with(parent: int) -> None:
+    """Be killed when `parent` dies, also when it already has."""
+    if _libc is not None:
+        _libc.prctl(_PDEATHSIG, 9, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(70)
+
+
+def close_descriptors(*keep: int) -> None:
+    """Close every descriptor above stderr but those in `keep`."""
+    low = 3
+    for descriptor in sorted(keep):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, max(low, os.sysconf("SC_OPEN_MAX"), 1 << 16))
+
+
+def restrict(limits: Limits) -> None:
+    """Set the rlimits, forbid new privileges, and be the first the kernel takes when memory runs out.
+
+    Memory is RLIMIT_DATA (private writable pages), since address space is no measure of use: torch and CUDA reserve far more of it
+    than they touch. What it does not count, shared memory and other processes of the tree, the guard counts. No file may
+    be larger than the memory limit; the log is cut much earlier, by the guard.
+    """
+    soft = limits.memory_bytes
+    _limit(resource.RLIMIT_DATA, soft, soft + (64 << 20))
+    _limit(resource.RLIMIT_FSIZE, max(limits.memory_bytes, 4 * limits.log_bytes))
+    _limit(resource.RLIMIT_CORE, 0)
+    if limits.cpu_seconds is not None:
+        whole = max(1, -int(-limits.cpu_seconds // 1))
+        _limit(resource.RLIMIT_CPU, whole, whole + 1)
+    if _libc is not None:
+        _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def breathe() -> None:
+    """After running out of memory: let this process use the reserve, to tell about it."""
+    _limit(resource.RLIMIT_DATA, resource.getrlimit(resource.RLIMIT_DATA)[1])
+
+
+def free_blocks(descriptor: int, length: int) -> None:
+    """Give the disk space of a file's first `length` bytes back while others append to it; where that is not supported it waits."""
+    if _libc is not None:
+        _libc.fallocate(descriptor, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(length))
+
+
+def pin_threads(threads: int) -> None:
+    """Fix the size of the thread pools of this process and of those it starts."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+        torch.set_num_interop_threads(1)
+
+
+def _limit(kind: int, soft: int, hard: int | None = None) -> None:
+    most = resource.getrlimit(kind)[1]
+    wanted = soft if hard is None else hard
+    if most != resource.RLIM_INFINITY:
+        soft, wanted = min(soft, most), min(wanted, most)
+    resource.setrlimit(kind, (soft, wanted))

@@ -1,0 +1,258 @@
+"""The guard: one small process per measurement that starts the worker, watches its tree, and leaves nothing of it behind.
+
+It runs no candidate code, has one thread and its own session. Orders come and news go over one socket to the
+orchestrator; when that socket closes, the orchestrator is gone and so is the measurement.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import secrets
+import select
+import signal
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bench.autobench import confine, tree
+from bench.autobench.channel import Receiver
+from bench.autobench.outcome import Order, Outcome
+from bench.autobench.worker import work
+from plan import wire
+from plan.nouns import Cost, Status
+
+LOOK = 0.1
+"""Seconds between two looks at the tree's memory, CPU time and log."""
+TAIL = 8 << 10
+"""Bytes of the log that an outcome carries."""
+STOPPED = "stopped by the orchestrator"
+
+
+def guard(link: socket.socket) -> NoReturn:
+    """Read an Order from `link`, carry it out, write the Outcome to it, and exit."""
+    os.setsid()
+    confine.close_descriptors(link.fileno())
+    confine.inherit_orphans()
+    order, stop = _ordered(link)
+    if order is not None:
+        confine.mark(order.marker)
+        outcome = Outcome(status=Status.KILLED, message=STOPPED) if stop else _Watch(link, order).outcome()
+        confine.mark(confine.BLANK)
+        link.setblocking(True)
+        with suppress(OSError):
+            link.sendall(_line("outcome", wire.plain(outcome)))
+    os._exit(0)
+
+
+def _ordered(link: socket.socket) -> tuple[Order | None, bool]:
+    """The Order on `link` (none when the other side went away before it was complete), and whether it was called off already."""
+    text = bytearray()
+    while b"\n" not in text:
+        chunk = link.recv(1 << 16)
+        if not chunk:
+            return None, True
+        text += chunk
+    order, _, called_off = text.partition(b"\n")
+    return wire.decode(Order, order.decode()), bool(called_off)
+
+
+def _line(kind: str, body: Any) -> bytes:
+    return json.dumps({kind: body}).encode() + b"\n"
+
+
+class _Watch:
+    """One worker from fork to burial."""
+
+    def __init__(self, link: socket.socket, order: Order) -> None:
+        self.link, self.order = link, order
+        self.log = Path(order.folder) / "log.txt"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.output = os.open(self.log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o644)
+        self.results: list[Any] = []
+        self.failure: dict[str, Any] | None = None
+        self.stopped: tuple[Status, str] | None = None
+        self.status: int | None = None
+        self.peak, self.left_behind = 0, 0
+        self.unsent = bytearray()
+        self.oom_kills = _oom_kills()
+        self.began = time.monotonic()
+        self.worker, self.results_from = self._fork()
+        link.setblocking(False)
+        self._tell("began", [os.getpid(), self.worker])
+
+    def _fork(self) -> tuple[int, Receiver]:
+        key = secrets.token_bytes(32)
+        reading, writing = os.pipe()
+        parent = os.getpid()
+        worker = os.fork()
+        if worker == 0:
+            try:
+                work(self.order, writing, key, output=self.output, parent=parent)
+            finally:
+                os._exit(70)
+        os.close(writing)
+        return worker, Receiver(reading, key)
+
+    def outcome(self) -> Outcome:
+        """Watch until the worker has ended or has to, end its tree, and say how it went."""
+        self._watch()
+        self.left_behind = tree.end(os.getpid(), self._reaped, group=self.worker)
+        seconds = time.monotonic() - self.began
+        self._listen()
+        self._cut_log()
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.peak = max(self.peak, used.ru_maxrss << 10)
+        cost = Cost(seconds=seconds, cpu_seconds=used.ru_utime + used.ru_stime, peak_bytes=self.peak)
+        status, message = self._verdict()
+        result = self.results[0] if status is Status.OK else {}
+        facts = dict(result.get("facts", {}))
+        if self.left_behind and not self.stopped:
+            facts["left_behind"] = self.left_behind
+        return Outcome(
+            status=status,
+            metrics=result.get("metrics", {}),
+            series=result.get("series", {}),
+            facts=facts,
+            value=result.get("value"),
+            cost=cost,
+            message=message,
+            log_tail=self._tail(),
+        )
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(self.link, select.POLLIN)
+        channel = self.results_from._descriptor
+        poll.register(channel, select.POLLIN)
+        if hasattr(os, "pidfd_open"):
+            poll.register(os.pidfd_open(self.worker), select.POLLIN)
+        deadline = self.began + self.order.limits.seconds
+        look = self.began + LOOK
+        while self.status is None and self.stopped is None:
+            until = min(deadline, look)
+            ready = {fd for fd, _ in poll.poll(max(0.0, until - time.monotonic()) * 1000)}
+            if self.link.fileno() in ready and self._told_to_stop():
+                self.stopped = Status.KILLED, STOPPED
+            if channel in ready:
+                self._listen()
+                if not self.results_from.open:
+                    poll.unregister(channel)
+            self._reap()
+            now = time.monotonic()
+            if self.status is None and now >= deadline:
+                self.stopped = (
+                    Status.TIMED_OUT,
+                    f"still running after {self.order.limits.seconds:g} s; its process tree was killed",
+                )
+            elif now >= look:
+                self._look()
+                look = time.monotonic() + LOOK
+
+    def _told_to_stop(self) -> bool:
+        try:
+            self.link.recv(64)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def _listen(self) -> None:
+        for kind, body in self.results_from.messages():
+            if kind == "progress":
+                self._tell("progress", body)
+            elif kind == "result":
+                self.results.append(body)
+            elif kind == "failed":
+                self.failure = body
+
+    def _tell(self, kind: str, body: Any) -> None:
+        """Send without ever waiting for the orchestrator: progress it has no room for is dropped."""
+        if len(self.unsent) < 1 << 16:
+            self.unsent += _line(kind, body)
+        with suppress(OSError):
+            del self.unsent[: self.link.send(self.unsent)]
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self._reaped(*ended)
+
+    def _reaped(self, pid: int, status: int) -> None:
+        if pid == self.worker:
+            self.status = status
+
+    def _look(self) -> None:
+        limits = self.order.limits
+        pids = tree.descendants(os.getpid())
+        resident, seconds = tree.usage(pids)
+        if resident > limits.memory_bytes and len(pids) > 1:
+            resident = tree.shared_once(pids)
+        self.peak = max(self.peak, resident)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds += used.ru_utime + used.ru_stime
+        if resident > limits.memory_bytes:
+            self.stopped = (
+                Status.OUT_OF_MEMORY,
+                f"its process tree held {resident >> 20} MiB; the limit is {limits.memory_bytes >> 20} MiB",
+            )
+        elif limits.cpu_seconds is not None and seconds > limits.cpu_seconds:
+            self.stopped = Status.TIMED_OUT, f"used {seconds:.1f} s of CPU time; the limit is {limits.cpu_seconds:g} s"
+        if (size := os.fstat(self.output).st_size) > limits.log_bytes:
+            confine.free_blocks(self.output, size - limits.log_bytes)
+
+    def _cut_log(self) -> None:
+        """Leave the last `log_bytes` of a longer log under a line that says so. Only when nobody writes any more."""
+        size, keep = os.fstat(self.output).st_size, self.order.limits.log_bytes
+        if size > keep:
+            tail = os.pread(self.output, keep, size - keep)
+            cut = tail.find(b"\n") + 1
+            os.ftruncate(self.output, 0)
+            os.write(self.output, f"[{size - keep + cut} bytes cut here]\n".encode() + tail[cut:])
+
+    def _tail(self) -> str:
+        size = os.fstat(self.output).st_size
+        return os.pread(self.output, TAIL, max(0, size - TAIL)).decode(errors="replace")
+
+    def _verdict(self) -> tuple[Status, str]:
+        if self.stopped:
+            return self.stopped
+        if self.status is None:
+            return Status.CRASHED, "the worker vanished without a status"
+        code = os.waitstatus_to_exitcode(self.status)
+        if code < 0:
+            return self._by_signal(-code)
+        if self.results_from.fault:
+            return Status.CRASHED, f"{self.results_from.fault}; no number is taken from a channel that something else wrote to"
+        if len(self.results) > 1:
+            return Status.CRASHED, f"{len(self.results)} results arrived, one is allowed; none of them is taken"
+        if self.failure:
+            return Status(self.failure["status"]), self.failure["message"]
+        if code == 0 and self.results:
+            return Status.OK, ""
+        return Status.EXITED_EARLY, f"the process exited with code {code} " + (
+            "after" if self.results else "before"
+        ) + " its result was delivered"
+
+    def _by_signal(self, number: int) -> tuple[Status, str]:
+        name = signal.Signals(number).name
+        if number == signal.SIGXCPU:
+            return Status.TIMED_OUT, f"killed by SIGXCPU: used its {self.order.limits.cpu_seconds:g} s of CPU time"
+        if number == signal.SIGKILL and _oom_kills() > self.oom_kills:
+            return Status.OUT_OF_MEMORY, "the kernel killed it because the machine ran out of memory"
+        if number == signal.SIGABRT and "std::bad_alloc" in self._tail():
+            return Status.OUT_OF_MEMORY, "an allocation failed in native code (std::bad_alloc)"
+        return Status.CRASHED, f"killed by {name}"
+
+
+def _oom_kills() -> int:
+    """Processes the kernel has killed for memory since boot; 0 where it does not tell."""
+    with suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0

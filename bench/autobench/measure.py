@@ -1,0 +1,101 @@
+"""Carry out a Request inside the worker: find the benchmark, call it, and let only real numbers out."""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+import random
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.autobench.outcome import Rejected
+from bench.autobench.worker import Tell
+from bench.request import Bench
+from plan import catalogue, wire
+from plan.nouns import Request, Status
+
+
+def measure(tell: Tell, *, request: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """The result of the request's benchmark as `{"metrics", "series", "facts"}`; Rejected when it is not one.
+
+    Global random generators are seeded with the request's seed first: workers are forked from one server, and would otherwise
+    draw numbers that differ from one server to the next.
+    """
+    asked: Request = wire.rebuild(Request, request)
+    seed_everything(asked.seed)
+    function = catalogue.load("benchmark", asked.benchmark)
+    required = catalogue.shelf("benchmark")[asked.benchmark].arguments["metrics"]
+    module = catalogue.shelf("module").get(asked.module)
+    optional = (module.arguments.get("metrics") or {}) if module else {}
+    bench = Bench(request=asked, folder=Path(folder), progress=tell)
+    returned = function(bench)
+    return {
+        "metrics": checked_metrics(returned, required=required, optional=optional),
+        "series": checked_series(bench.series),
+        "facts": checked_facts(bench.facts),
+    }
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of `random`, and of numpy and torch where they are imported."""
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed % (1 << 32))
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)
+
+
+def checked_metrics(returned: Any, *, required: Mapping[str, str], optional: Mapping[str, str]) -> dict[str, float]:
+    """`returned` as {metric: finite float} with every required and no undeclared name, or Rejected."""
+    if not isinstance(returned, Mapping) or not returned:
+        raise Rejected(Status.EMPTY, f"the benchmark returned {_shown(returned)}, not its metrics {_names(required)}")
+    if missing := [name for name in required if name not in returned]:
+        raise Rejected(Status.EMPTY, f"the benchmark did not return its declared {_names(missing)}")
+    for name in returned:
+        if name not in required and name not in optional:
+            near = catalogue.suggest(str(name), [*required, *optional])
+            hint = f"; did you mean `{near}`?" if near else ""
+            raise Rejected(Status.EMPTY, f"the benchmark returned `{name}`, which neither it nor the module declares{hint}")
+    for name, value in returned.items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise Rejected(Status.EMPTY, f"metric `{name}` is {_shown(value)}, not a number; return a Python float")
+    for name, value in returned.items():
+        if not math.isfinite(value):
+            raise Rejected(Status.NOT_FINITE, f"metric `{name}` is {float(value)}")
+    return {str(name): float(value) for name, value in returned.items()}
+
+
+def checked_series(series: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """Curves as lists of finite (x, y), or Rejected."""
+    checked: dict[str, list[tuple[float, float]]] = {}
+    for name, points in series.items():
+        try:
+            checked[str(name)] = [(float(x), float(y)) for x, y in points]
+        except (TypeError, ValueError) as error:
+            raise Rejected(Status.CRASHED, f"series `{name}` is not a list of (x, y) numbers: {error}") from None
+        for x, y in checked[name]:
+            if not (math.isfinite(x) and math.isfinite(y)):
+                raise Rejected(Status.NOT_FINITE, f"series `{name}` is {y} at {x:g}")
+    return checked
+
+
+def checked_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as they will stand in the ledger, or Rejected with the name of the one that cannot."""
+    for name, value in facts.items():
+        try:
+            json.dumps(wire.plain(value), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise Rejected(Status.CRASHED, f"fact `{name}` is {_shown(value)}, which the ledger cannot hold: {error}") from None
+    plain: dict[str, Any] = wire.plain(facts)
+    return plain
+
+
+def _names(names: Any) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _shown(value: Any) -> str:
+    return f"a {type(value).__name__} ({repr(value)[:40]})"

@@ -1,0 +1,80 @@
+"""The fork server: a process that has torch imported, owns no thread, and forks one guard per order.
+
+`python -m bench.autobench.server FD MODULE...` imports the modules and then serves the control socket FD. An order is a single byte
+with a socket attached; what is on that socket is the guard's to read. multiprocessing's fork server does the same trick, but hands
+every child the whole environment, runs a resource tracker beside it and imports `__main__` again in each child; here the
+environment is scrubbed before exec, where /proc would still show it afterwards.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+from bench.autobench import confine, tree
+from bench.autobench import measure as _imported_before_the_fork  # noqa: F401
+from bench.autobench.guard import guard
+
+
+def serve(control: socket.socket) -> None:
+    """Fork a guard for each socket that arrives on `control`, until it closes. Strays handed to us are killed."""
+    guards: set[int] = set()
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    while True:
+        if poll.poll(200 if guards else None):
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            if not message:
+                return
+            link = socket.socket(fileno=descriptors[0])
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    guard(link)
+                finally:
+                    os._exit(70)
+            guards.add(pid)
+            link.close()
+        bury(guards)
+
+
+def bury(guards: set[int]) -> None:
+    """Reap guards that ended, and kill one that candidate code has stopped, and the orphans of one that was killed."""
+    orphaned = False
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG | os.WUNTRACED))[0]:
+            pid, status = ended
+            if os.WIFSTOPPED(status):
+                os.kill(pid, signal.SIGKILL)
+            else:
+                guards.discard(pid)
+                orphaned |= status != 0
+    while orphaned and (strays := set(tree.children(os.getpid())) - guards):
+        for stray in strays:
+            for pid in (stray, *tree.descendants(stray)):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            with suppress(OSError):
+                os.waitpid(stray, os.WNOHANG)
+
+
+def main(arguments: list[str]) -> None:
+    """Import what is named, then serve."""
+    control = socket.socket(fileno=int(arguments[0]))
+    for module in arguments[1:]:
+        importlib.import_module(module)
+    confine.inherit_orphans()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    serve(control)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,123 @@
+"""Process trees as /proc shows them: who descends from whom, what they use, and the end of all of them.
+
+Linux only (with CONFIG_PROC_CHILDREN, as distributions build it); elsewhere `descendants` and `marked` are empty and `end` falls back to the worker's process group.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+PROC = Path("/proc")
+LINUX = (PROC / "self/stat").exists()
+MARKER = "TOUCHSTONE_RUN"
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def children(pid: int) -> list[int]:
+    """Children of `pid`, zombies included; of all its threads."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in (PROC / str(pid) / "task").iterdir():
+            with suppress(OSError):
+                found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def descendants(root: int) -> list[int]:
+    """Everything below `root`, zombies included."""
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        below = children(waiting.pop())
+        found += below
+        waiting += below
+    return found
+
+
+def usage(pids: list[int]) -> tuple[int, float]:
+    """(resident bytes, CPU seconds) of the living among `pids` together; pages they share count once per process."""
+    resident, ticks = 0, 0
+    for pid in pids:
+        if fields := _stat(pid):
+            resident += int(fields[21]) * _PAGE
+            ticks += int(fields[11]) + int(fields[12])
+    return resident, ticks / _TICK
+
+
+def shared_once(pids: list[int]) -> int:
+    """Resident bytes of `pids`, pages that several processes share divided among them (slow, exact)."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) << 10
+    return total
+
+
+def marked(marker: str) -> list[int]:
+    """Living processes that carry `marker` in the environment they were started with."""
+    found, wanted = [], f"{MARKER}={marker}".encode()
+    for pid in map(int, filter(str.isdecimal, os.listdir(PROC))) if LINUX else ():
+        with suppress(OSError):
+            if wanted in (PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
+
+
+def end(root: int, reaped: Callable[[int, int], None], group: int | None = None) -> int:
+    """Kill and reap everything below `root`, which must be this process, until nothing is left.
+
+    `reaped(pid, status)` is told of each. As a child subreaper `root` inherits every orphan of its tree, so that "no child left" is
+    the kernel's own word that nothing survives. Returns how many were still alive. `group` is killed too where there is no /proc.
+    """
+    killed: set[int] = set()
+    while True:
+        for pid in descendants(root):
+            if (fields := _stat(pid)) and fields[0] not in "ZX":
+                killed.add(pid)
+                _kill(pid)
+        if not LINUX and group is not None:
+            with suppress(OSError):
+                os.killpg(group, signal.SIGKILL)
+        try:
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                reaped(pid, status)
+        except ChildProcessError:
+            return len(killed)
+        time.sleep(0.001)
+
+
+def sweep(marker: str, patience: float = 5.0) -> int:
+    """Kill whatever carries `marker` until nothing does; how many were found. For when the guard itself is gone."""
+    killed: set[int] = set()
+    until = time.monotonic() + patience
+    while (alive := marked(marker)) and time.monotonic() < until:
+        for pid in alive:
+            killed.add(pid)
+            _kill(pid)
+        time.sleep(0.002)
+    return len(killed)
+
+
+def _kill(pid: int) -> None:
+    with suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state on (index 0 = field 3 of proc(5)); empty when it is gone."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return []
+    return text[text.rindex(")") + 2 :].split()

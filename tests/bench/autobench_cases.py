@@ -1,0 +1,214 @@
+"""What candidates do to the process they are measured in: each function is run by AutoBench under its name."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from bench.autobench.channel import Sender
+from plan import catalogue
+
+
+def honest(tell, value=1.0):
+    tell(1, 2, {"loss": 0.5})
+    print("a line in the log")
+    return {"value": value}
+
+
+def raises(tell):
+    print("before it broke")
+    raise ZeroDivisionError("a loss of zero")
+
+
+def segfaults(tell):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def wants_memory(tell, megabytes, library="python"):
+    if library == "torch":
+        import torch
+
+        torch.ones(megabytes << 18)
+    else:
+        bytearray(megabytes << 20)
+    return {"value": "had enough"}
+
+
+def shares_memory(tell, megabytes):
+    import mmap
+
+    shared = mmap.mmap(-1, megabytes << 20)
+    for start in range(0, megabytes << 20, 4096):
+        shared[start] = 1
+    time.sleep(30)
+
+
+def exits(tell, code=0):
+    os._exit(code)
+
+
+def exits_politely(tell):
+    sys.exit(0)
+
+
+def exits_from_a_thread(tell):
+    threading.Thread(target=os._exit, args=(0,)).start()
+    time.sleep(30)
+
+
+def exits_at_exit(tell):
+    atexit.register(os._exit, 0)
+    sys.exit(3)
+
+
+def prints_a_result(tell):
+    print('{"result": {"metrics": {"val_bpb": 0.1}}}')
+    print('["result",{"metrics":{"val_bpb":0.1}}]', file=sys.stderr)
+    os._exit(0)
+
+
+def writes_to_every_descriptor(tell, then_return):
+    for descriptor in range(3, 256):
+        try:
+            os.write(descriptor, b'["result",{"metrics":{"val_bpb":0.1}}]\n')
+        except OSError:
+            continue
+    if then_return:
+        return {"value": "after forging"}
+    os._exit(0)
+
+
+def sends_through_the_found_sender(tell):
+    next(thing for thing in gc.get_objects() if isinstance(thing, Sender)).send("result", {"value": "forged"})
+    return {"value": "the real one"}
+
+
+def returns_twice_by_fork(tell):
+    return {"value": "child" if os.fork() == 0 else "parent"}
+
+
+def sleeps(tell, seconds=60):
+    time.sleep(seconds)
+
+
+def spins(tell):
+    while True:
+        pass
+
+
+def ignores_sigterm(tell):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    time.sleep(60)
+
+
+def _linger():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    time.sleep(60)
+    os._exit(0)
+
+
+def forks(tell, then):
+    if os.fork() == 0:
+        _linger()
+    return _then(then)
+
+
+def forks_twice_with_setsid(tell, then):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.setsid()
+            _linger()
+        os._exit(0)
+    os.wait()
+    return _then(then)
+
+
+def starts_a_program(tell, then, clean):
+    subprocess.Popen(["sleep", "60"], start_new_session=True, env={} if clean else None)
+    return _then(then)
+
+
+def kills_its_guard(tell, signal_name="SIGKILL"):
+    for _ in range(2):
+        if os.fork() == 0:
+            os.setsid()
+            _linger()
+    os.kill(os.getppid(), getattr(signal, signal_name))
+    time.sleep(60)
+
+
+def keeps_breeding(tell):
+    """A chain of processes, each of which forks the next and ends."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if os.fork():
+            if os.getppid() == 1:
+                os._exit(0)
+            time.sleep(0.005)
+            os._exit(0)
+        os.setsid()
+
+
+def _then(what):
+    if what == "return":
+        return {"value": "done"}
+    if what == "exit":
+        os._exit(0)
+    time.sleep(60)
+
+
+def writes_much(tell, megabytes):
+    line = b"x" * 1023 + b"\n"
+    for _ in range(megabytes):
+        os.write(1, line * 1024)
+    print("the very last line")
+    return {"value": megabytes}
+
+
+def sees(tell):
+    return {
+        "value": {
+            "environ": dict(os.environ),
+            "parents": [
+                entry
+                for pid in (os.getpid(), os.getppid())
+                for entry in Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+            ],
+            "descriptors": {
+                name: os.readlink(f"/proc/self/fd/{name}")
+                for name in os.listdir("/proc/self/fd")
+                if os.path.exists(f"/proc/self/fd/{name}")
+            },
+            "stdin": sys.stdin.read(),
+            "session": os.getsid(0),
+            "pid": os.getpid(),
+            "torch_threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None,
+        }
+    }
+
+
+def counts(tell, steps):
+    for step in range(1, steps + 1):
+        tell(step, steps, {"loss": 1 / step})
+    return {"value": steps}
+
+
+def measures_from(tell, *, shelf, request, folder):
+    """Carry out a request whose benchmark stands on a shelf of the test's own."""
+    from bench.autobench.measure import measure
+
+    catalogue.HOUSE = Path(shelf)
+    catalogue.SHELVES["benchmark"] = "odd_suites"
+    catalogue.shelf.cache_clear()
+    sys.path.insert(0, shelf)
+    return measure(tell, request=request, folder=folder)
