@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.attention import attention, last_path
 from plan.catalogue import module
 
 
@@ -56,6 +56,7 @@ class Attention(nn.Module):
             raise ValueError(f"rotary positions need an even head width, got `d_model` / `heads` = {d_model // heads}")
         self.heads, self.kv_heads, self.width = heads, kv_heads, d_model // heads
         self.window, self.rope, self.rope_base = window, rope, rope_base
+        self.path: str | None = None
         self.project_in = nn.Linear(d_model, (heads + 2 * kv_heads) * self.width, bias=False)
         self.project_out = nn.Linear(d_model, d_model, bias=False)
 
@@ -71,20 +72,13 @@ class Attention(nn.Module):
         k_BGSE, v_BGSE = k_BGTE, v_BGTE
         if state is not None:
             k_BGSE, v_BGSE = torch.cat([state.k_BGSE, k_BGTE], dim=2), torch.cat([state.v_BGSE, v_BGTE], dim=2)
-        y_BHTE = self._attend(q_BHTE, k_BGSE, v_BGSE)
+        y_BHTE = attention(q_BHTE, k_BGSE, v_BGSE, window=self.window or None)
+        self.path = last_path()
         keep = max(k_BGSE.shape[2] - (self.window - 1), 0) if self.window else 0
-        cache = Cache(k_BGSE[:, :, keep:], v_BGSE[:, :, keep:], torch.tensor(past + T))
-        return self.project_out(y_BHTE.transpose(1, 2).reshape(B, T, D)), cache
-
-    def _attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> Tensor:
-        T, S = q_BHTE.shape[2], k_BGSE.shape[2]
-        mask_TS = None
-        if self.window or 1 < T < S:
-            behind_TS = torch.arange(S - T, S).unsqueeze(1) - torch.arange(S)
-            mask_TS = (behind_TS >= 0) & (behind_TS < (self.window or S))
-        return F.scaled_dot_product_attention(
-            q_BHTE, k_BGSE, v_BGSE, attn_mask=mask_TS, is_causal=mask_TS is None and T > 1, enable_gqa=self.heads != self.kv_heads
-        )
+        if keep:  # a view would keep what it hides alive
+            k_BGSE, v_BGSE = k_BGSE[:, :, keep:].clone(), v_BGSE[:, :, keep:].clone()
+        y_BTD: Tensor = self.project_out(y_BHTE.transpose(1, 2).reshape(B, T, D))
+        return y_BTD, Cache(k_BGSE, v_BGSE, torch.tensor(past + T))
 
     def state_bytes(self, batch: int, length: int) -> int:
         """Bytes of the cache after `length` tokens: linear in them up to the window."""
@@ -111,6 +105,10 @@ class AttentionBlock(nn.Module):
     def forward(self, x_BTD: Tensor, state: Cache | None = None) -> tuple[Tensor, Cache]:
         y_BTD, state = self.mixer(self.norm(x_BTD), state)
         return x_BTD + y_BTD, state
+
+    def facts(self) -> dict[str, str | None]:
+        """Which kernel computed the attention of the last forward."""
+        return {"attention_path": self.mixer.path}
 
     def residual_weights(self) -> Iterator[Tensor]:
         """The matrices that write into the residual stream."""

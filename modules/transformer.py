@@ -81,6 +81,10 @@ class Transformer(nn.Module):
             x_BTD = x_BTD + self.ffn(self.ffn_norm(x_BTD))
         return x_BTD, state
 
+    def facts(self) -> dict[str, str | None]:
+        """Which kernel computed the attention of the last forward."""
+        return {"attention_path": self.mixer.path}
+
     def residual_weights(self) -> Iterator[Tensor]:
         """The matrices that write into the residual stream."""
         yield self.mixer.project_out.weight

@@ -1,0 +1,268 @@
+"""What every block on the shelf promises, as checks that name each broken promise.
+
+A check builds tiny instances and compares the block with itself: whole documents with chunks and single steps, one
+document with its neighbours, a claimed state with the measured one. Nothing is trained and no reference is needed, so
+a new module has the whole suite as soon as its file exists. Shapes: B batch, T tokens, D model width.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kernels.agreement import rmse_ratio
+from modules.settings import build_config
+from plan import catalogue
+
+LENGTHS = (63, 100)
+TOLERANCE = 1e-5
+"""Largest RMSE ratio between two ways to compute the same thing in float32."""
+WIDTH = 32
+BATCH = 3
+
+State = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One broken promise."""
+
+    claim: str
+    """Which check found it, e.g. `causality`."""
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.claim}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """Input of a block: vectors, and the token values that some blocks want beside them."""
+
+    x_BTD: Tensor
+    tokens_BT: Tensor
+
+    def part(self, start: int, end: int) -> Document:
+        """Tokens `start` up to `end`."""
+        return Document(x_BTD=self.x_BTD[:, start:end], tokens_BT=self.tokens_BT[:, start:end])
+
+    def rows(self, index: slice) -> Document:
+        """Some documents of the batch."""
+        return Document(x_BTD=self.x_BTD[index], tokens_BT=self.tokens_BT[index])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A block class and the Config it is tried with."""
+
+    block: Callable[[Any], nn.Module]
+    config: Any
+    metrics: Mapping[str, str]
+
+    def build(self, seed: int = 0) -> Any:
+        """A fresh instance in evaluation mode, whatever state the global generator is in."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.block(self.config).eval()
+
+    def document(self, length: int, *, seed: int = 1, batch: int = BATCH) -> Document:
+        """A random batch of documents."""
+        generator = torch.Generator().manual_seed(seed)
+        return Document(
+            x_BTD=torch.randn(batch, length, self.config.d_model, generator=generator),
+            tokens_BT=torch.randint(256, (batch, length), generator=generator),
+        )
+
+
+def check(name: str, *, config: Mapping[str, Any] = {}) -> list[Failure]:
+    """Every broken promise of registered module `name`, with overrides of its Config; takes seconds.
+
+    Raises KeyError for an unknown module and ConfigError for overrides that do not fit.
+    """
+    block = catalogue.load("module", name)
+    kind = sys.modules[block.__module__].Config
+    metrics = catalogue.shelf("module")[name].arguments.get("metrics") or {}
+    return check_block(block, build_config(kind, {"d_model": WIDTH, **config}, where=f"module `{name}`"), metrics=metrics)
+
+
+def check_block(block: Callable[[Any], nn.Module], config: Any, *, metrics: Mapping[str, str] = {}) -> list[Failure]:
+    """Every broken promise of a block class built from `config`; a check that raises counts as one."""
+    subject = Subject(block=block, config=config, metrics=metrics)
+    failures = []
+    for claim, look in CHECKS.items():
+        try:
+            failures += [Failure(claim=claim, detail=detail) for detail in look(subject)]
+        except Exception as error:
+            failures.append(Failure(claim=claim, detail=f"raised {type(error).__name__}: {error}"))
+    return failures
+
+
+def shapes(subject: Subject) -> Iterator[str]:
+    """The output has the shape and dtype of the input, and the state is a flat tuple of tensors."""
+    for length in (1, *LENGTHS):
+        document = subject.document(length)
+        y_BTD, state = _run(subject.build(), document)
+        if y_BTD.shape != document.x_BTD.shape or y_BTD.dtype != document.x_BTD.dtype:
+            yield f"{tuple(document.x_BTD.shape)} float32 in, {tuple(y_BTD.shape)} {y_BTD.dtype} out"
+        if not isinstance(state, tuple) or not all(isinstance(part, Tensor) for part in state):
+            yield f"the state is a `{type(state).__name__}`, not a flat tuple of tensors"
+
+
+def causality(subject: Subject) -> Iterator[str]:
+    """What comes later changes nothing that came before."""
+    block, document = subject.build(), subject.document(LENGTHS[1])
+    other = subject.document(LENGTHS[1], seed=2)
+    whole = _run(block, document)[0]
+    for cut in (1, 50, 64, LENGTHS[1] - 1):
+        changed = Document(
+            x_BTD=torch.cat([document.x_BTD[:, :cut], 3 * other.x_BTD[:, cut:]], dim=1),
+            tokens_BT=torch.cat([document.tokens_BT[:, :cut], other.tokens_BT[:, cut:]], dim=1),
+        )
+        ratio = rmse_ratio(_run(block, changed)[0][:, :cut], whole[:, :cut])
+        if not ratio <= TOLERANCE:
+            yield f"changing tokens {cut} and later moves the outputs before them by {ratio:.2g}"
+
+
+def chunks(subject: Subject) -> Iterator[str]:
+    """A document in chunks, or token by token, gives the outputs, final state and gradients of the whole."""
+    for length in LENGTHS:
+        document = subject.document(length)
+        whole = _outcome(subject, document, [length])
+        ragged = [1, 7, 32, 2]
+        for told, sizes in (
+            ("token by token", [1] * length),
+            ("in two", [length - 1, 1]),
+            ("in ragged chunks", [*ragged, length - sum(ragged)]),
+        ):
+            parts = _outcome(subject, document, sizes)
+            ratios = {name: rmse_ratio(parts[name], whole[name]) for name in whole}
+            worst = max(ratios, key=lambda name: ratios[name])
+            if not ratios[worst] <= TOLERANCE:
+                yield f"length {length} {told}: {worst} differs from the whole by {ratios[worst]:.2g}"
+
+
+def gradients(subject: Subject) -> Iterator[str]:
+    """In training mode a finite gradient reaches the input and every parameter."""
+    block, document = subject.build().train(), subject.document(LENGTHS[0])
+    document.x_BTD.requires_grad_()
+    y_BTD, _ = _run(block, document)
+    objective = (y_BTD * _direction(y_BTD)).sum()
+    if hasattr(block, "auxiliary_loss"):
+        objective = objective + block.auxiliary_loss()
+    torch.autograd.backward(objective)
+    for name, tensor in [("the input", document.x_BTD), *block.named_parameters()]:
+        if tensor.requires_grad and tensor.grad is None:
+            yield f"no gradient reaches `{name}`"
+        elif tensor.grad is not None and not tensor.grad.isfinite().all():
+            yield f"the gradient of `{name}` is not finite"
+
+
+def state_size(subject: Subject) -> Iterator[str]:
+    """`state_bytes` is what the state measures."""
+    block = subject.build()
+    for batch, length in ((1, 1), (BATCH, LENGTHS[0]), (1, LENGTHS[1])):
+        _, state = _run(block, subject.document(length, batch=batch))
+        measured = sum(part.numel() * part.element_size() for part in state)
+        claimed = block.state_bytes(batch, length)
+        if claimed != measured:
+            yield f"batch {batch}, length {length}: claims {claimed} B, measures {measured} B"
+
+
+def same_bits(subject: Subject) -> Iterator[str]:
+    """The same seed gives the same parameters, outputs and gradients, bit for bit."""
+    document = subject.document(LENGTHS[0])
+    torch.rand(1)  # moves the global generator, which must not matter
+    first, again = (_outcome(subject, document, [LENGTHS[0]]) for _ in range(2))
+    built, rebuilt = (dict(subject.build().state_dict()) for _ in range(2))
+    for told, one, other in (("parameter", built, rebuilt), ("result", first, again)):
+        for name in one:
+            if not torch.equal(one[name], other[name]):
+                yield f"{told} `{name}` differs between two runs of one seed"
+
+
+def independence(subject: Subject) -> Iterator[str]:
+    """A document's outputs depend on no other document, neither of its batch nor an earlier one, and a state is only read."""
+    document, length = subject.document(LENGTHS[0]), LENGTHS[0]
+    block = subject.build()
+    alone = _run(subject.build(), document)[0]
+    _run(block, subject.document(length, seed=3))
+    if not torch.equal(_run(block, document)[0], alone):
+        yield "an earlier document changes the outputs of a later one that starts without state"
+    ratio = rmse_ratio(_run(block, document.rows(slice(1, 2)))[0], alone[1:2])
+    if not ratio <= TOLERANCE:
+        yield f"other rows of the batch change a document's outputs by {ratio:.2g}"
+    _, state = _run(block, document.part(0, 40))
+    before = [part.clone() for part in state]
+    _run(block, document.part(40, length), state)
+    if not all(torch.equal(old, part) for old, part in zip(before, state, strict=True)):
+        yield "`forward` writes into the state it is given, so that nobody can go on from it twice"
+
+
+def resumption(subject: Subject) -> Iterator[str]:
+    """A state written to a file in mid-document goes on in a fresh instance to the same bits."""
+    block, document, length = subject.build(), subject.document(LENGTHS[1]), LENGTHS[1]
+    _, state = _run(block, document.part(0, 41))
+    file = io.BytesIO()
+    torch.save({"block": block.state_dict(), "state": tuple(state)}, file)
+    file.seek(0)
+    there, left = _run(block, document.part(41, length), state)
+    saved = torch.load(file, weights_only=True)
+    fresh = subject.build(seed=5)
+    fresh.load_state_dict(saved["block"])
+    revived = type(state)(*saved["state"]) if hasattr(state, "_fields") else saved["state"]
+    here, kept = _run(fresh, document.part(41, length), revived)
+    if not torch.equal(here, there) or not all(torch.equal(a, b) for a, b in zip(kept, left, strict=True)):
+        yield f"after saving and loading at token 41 the outputs differ by {rmse_ratio(here, there):.2g}"
+
+
+def reports(subject: Subject) -> Iterator[str]:
+    """`diagnostics` gives finite numbers under declared names, and `auxiliary_loss` one finite number."""
+    block = subject.build().train()
+    _run(block, subject.document(LENGTHS[0]))
+    if hasattr(block, "auxiliary_loss") and (block.auxiliary_loss().shape != () or not block.auxiliary_loss().isfinite()):
+        yield "`auxiliary_loss` is not one finite number"
+    for name, value in (block.diagnostics() if hasattr(block, "diagnostics") else {}).items():
+        if name not in subject.metrics:
+            yield f"diagnostic `{name}` is not declared in `metrics=` of the decorator"
+        if not torch.tensor(float(value)).isfinite():
+            yield f"diagnostic `{name}` is {value}"
+
+
+CHECKS: Mapping[str, Callable[[Subject], Iterator[str]]] = {
+    look.__name__: look
+    for look in (shapes, causality, chunks, gradients, state_size, same_bits, independence, resumption, reports)
+}
+
+
+def _run(block: Any, document: Document, state: State | None = None) -> tuple[Tensor, State]:
+    extra = {"tokens_BT": document.tokens_BT} if getattr(block, "wants_tokens", False) else {}
+    y_BTD, state = block(document.x_BTD, state, **extra)
+    return y_BTD, state
+
+
+def _direction(like: Tensor) -> Tensor:
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(4))
+
+
+def _outcome(subject: Subject, document: Document, sizes: list[int]) -> dict[str, Tensor]:
+    """Outputs, final state and gradients of a fresh instance fed `document` in pieces of `sizes` tokens."""
+    block = subject.build()
+    x_BTD = document.x_BTD.clone().requires_grad_()
+    document = Document(x_BTD=x_BTD, tokens_BT=document.tokens_BT)
+    outputs, state, start = [], None, 0
+    for size in sizes:
+        y_BTD, state = _run(block, document.part(start, start + size), state)
+        outputs.append(y_BTD)
+        start += size
+    whole = torch.cat(outputs, dim=1)
+    torch.autograd.backward((whole * _direction(whole)).sum())
+    found = {"output": whole.detach(), "gradient of the input": x_BTD.grad}
+    found |= {f"state {i}": part.detach() for i, part in enumerate(state or ())}
+    found |= {f"gradient of `{name}`": parameter.grad for name, parameter in block.named_parameters()}
+    return {name: value for name, value in found.items() if value is not None}
