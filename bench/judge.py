@@ -1,0 +1,273 @@
+"""The judge: from a plan and its runs to one verdict per target. Pure: no clock, no file, no chance.
+
+What is claimed (a = 1 - level of the rule; K = the number of looks the plan registered):
+
+| rule | pass or fail is given | probability that it is wrong |
+|---|---|---|
+| `every seed`, `mean`, `median`, `iqm` | always, with an interval to look at | none claimed |
+| `lower`, `upper` | when a one-sided bound of the mean at error a/K clears the threshold | at most a over all looks; see below |
+| `anytime` | when one side of the e-process reached 1/a at some seed | at most a at any stopping time, nothing assumed but 0..1 |
+| `p<a vs task` | when the Holm-adjusted p times K is below a | at most a over all p rules of the plan, each direction |
+
+`lower` and `upper` rest on Student's t and so on noise that is not grossly skewed. Simulated at the boundary with looks at 3, 5, 8 and a = 5 %,
+`python -m bench.false_verdicts` prints what really happens. Seeds of zeros and ones belong under `anytime`.
+Seeds that all give the same number show no variance: their interval is a point and no error is claimed. A run that is not ok is never
+a number: it fails its targets. A red gate gives no verdict at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bench import eprocess, statistics
+from bench.evidence import Evidence, Missing, SeedRuns, gate_fault, gather
+from bench.statistics import Compared, Floats
+from plan.nouns import Comparator, Plan, RuleKind, Run, State, Target, Verdict
+
+DISPLAYED = 0.95
+"""Confidence of the two-sided interval shown beside every number."""
+ROUNDING = 1e-9
+"""How far outside of 0..1 arithmetic may leave a value that belongs there."""
+
+
+def judge(plan: Plan, runs: Mapping[str, Sequence[Run]], *, gates: Mapping[str, Run] | None = None) -> tuple[Verdict, ...]:
+    """One verdict per target, in the order of the plan.
+
+    `runs`: by task id, in submission order (of a seed measured twice the later counts). `gates`: the contract run of each
+    module by its name; None when gates are not kept. Raises KeyError for a threshold on a task the plan does not have.
+    """
+    seeds = {task.id: SeedRuns(task, runs.get(task.id, ())) for task in plan.tasks}
+    p_rules = sum(target.rule.kind is RuleKind.P_VALUE for task in plan.tasks for target in task.targets)
+    verdicts: list[Verdict] = []
+    compared: dict[int, tuple[Evidence, Compared]] = {}
+    for task in plan.tasks:
+        gate = gate_fault(task, gates)
+        for target in task.targets:
+            blank = Verdict(
+                task=task.id,
+                target=target,
+                state=State.WAITING,
+                threshold=None if target.threshold.task else target.threshold.value,
+            )
+            evidence = Missing(reason=gate) if gate else gather(target, task, plan=plan, seeds=seeds)
+            if isinstance(evidence, Missing):
+                state = State.FAIL if evidence.failed else State.WAITING
+                verdicts.append(
+                    replace(blank, state=state, reason=evidence.reason, n=evidence.n, values=evidence.values, runs=evidence.runs)
+                )
+                continue
+            shown = _describe(blank, evidence)
+            if target.rule.kind is RuleKind.P_VALUE and evidence.rival is not None and target.comparator is not Comparator.EQ:
+                compared[len(verdicts)] = evidence, _compare(evidence, target, p_rules)
+                verdicts.append(shown)
+            else:
+                verdicts.append(_rule(shown, evidence))
+    return _adjust(verdicts, compared, p_rules)
+
+
+def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
+    """How many targets are in each state, every state named."""
+    counted = Counter(verdict.state for verdict in verdicts)
+    return {state: counted[state] for state in State}
+
+
+def _rule(shown: Verdict, evidence: Evidence) -> Verdict:
+    match shown.target.rule.kind:
+        case RuleKind.EVERY_SEED:
+            return _every_seed(shown, evidence)
+        case RuleKind.MEAN | RuleKind.MEDIAN | RuleKind.IQM:
+            return _plain(shown, evidence)
+        case _ if shown.target.comparator is Comparator.EQ:
+            return replace(shown, state=State.UNSURE, reason="no interval can show `=`; say `every seed`, or use >= and <=")
+        case RuleKind.ANYTIME:
+            return _anytime(shown, evidence)
+        case _:
+            return _bounds(shown, evidence)
+
+
+def _describe(blank: Verdict, evidence: Evidence) -> Verdict:
+    """The verdict without its state: value, interval, threshold, margin."""
+    own, target, bar = evidence.own, blank.target, evidence.threshold
+    value, interval = statistics.mean(own), statistics.mean_interval(own, confidence=DISPLAYED)
+    match target.rule.kind:
+        case RuleKind.EVERY_SEED:
+            value, interval = (
+                float(own[_worst(evidence.gaps, target)]),
+                statistics.Interval(float(own.min()), float(own.max()), 1.0),
+            )
+        case RuleKind.MEDIAN:
+            value, interval = float(np.median(own)), statistics.median_interval(own, confidence=DISPLAYED)
+        case RuleKind.IQM:
+            value, interval = statistics.iqm(own), statistics.iqm_interval(own, confidence=DISPLAYED)
+        case RuleKind.ANYTIME if _bounded(own):
+            interval = statistics.Interval(*eprocess.confidence_bounds(np.clip(own, 0.0, 1.0), error=1 - DISPLAYED), DISPLAYED)
+    towards = -abs(value - bar) if target.comparator is Comparator.EQ else (value - bar) * _sign(target)
+    return replace(
+        blank, n=evidence.n, value=value, low=interval and interval.low, high=interval and interval.high, threshold=bar,
+        margin=towards / abs(bar) if bar else None, values=tuple(own.tolist()), runs=evidence.runs,
+    )  # fmt: skip
+
+
+def _every_seed(shown: Verdict, evidence: Evidence) -> Verdict:
+    missed = [seed for seed, gap in enumerate(evidence.gaps) if not shown.target.comparator.holds(float(gap), 0.0)]
+    if not missed:
+        return replace(shown, state=State.PASS, reason=f"each of {_seeds(evidence.n)} holds")
+    named = ", ".join(map(str, missed[:8])) + (", ..." if len(missed) > 8 else "")
+    return replace(
+        shown,
+        state=State.FAIL,
+        reason=f"{len(missed)} of {_seeds(evidence.n)} {'misses' if len(missed) == 1 else 'miss'} it: seed {named}",
+    )
+
+
+def _plain(shown: Verdict, evidence: Evidence) -> Verdict:
+    kind = shown.target.rule.kind
+    gap = float(
+        evidence.gaps.mean()
+        if kind is RuleKind.MEAN
+        else np.median(evidence.gaps)
+        if kind is RuleKind.MEDIAN
+        else statistics.iqm(evidence.gaps)
+    )
+    holds = shown.target.comparator.holds(gap, 0.0)
+    reason = (
+        f"the {kind.value} of {_seeds(evidence.n)} {'holds' if holds else 'misses'} by {abs(gap):.3g}; no error rate is claimed"
+    )
+    if kind is RuleKind.MEDIAN and (interval := statistics.median_interval(evidence.own)) and interval.confidence < DISPLAYED:
+        reason += f"; smallest to largest covers the median with {interval.confidence:.4g} only"
+    return replace(shown, state=State.PASS if holds else State.FAIL, reason=reason)
+
+
+def _bounds(shown: Verdict, evidence: Evidence) -> Verdict:
+    target, gaps = shown.target, evidence.gaps
+    declared = 1 - (target.rule.level or DISPLAYED)
+    error = declared / evidence.looks
+    if evidence.n < 2:
+        return replace(shown, state=State.UNSURE, reason="one seed shows no variance; a bound needs two")
+    low, high = statistics.mean_bounds(gaps, error=error)
+    good, bad = (low, high) if target.comparator.wants_more else (high, low)
+    state = (
+        State.PASS if target.comparator.holds(good, 0.0) else State.UNSURE if target.comparator.holds(bad, 0.0) else State.FAIL
+    )
+    if statistics.is_point(gaps):
+        reason = f"all {evidence.n} seeds {'differ by the same' if target.threshold.task else 'gave the same number'}: no variance seen, no error rate claimed"
+        return replace(shown, state=state, reason=reason)
+    if target.threshold.task:
+        bounds = (
+            f"the mean difference to {target.threshold.value:g} x {target.threshold.task} lies within {low:.4g} .. {high:.4g}"
+        )
+    else:
+        bounds = f"the mean lies within {evidence.threshold + low:.6g} .. {evidence.threshold + high:.6g}"
+    reason = f"{bounds}, each end at {100 * (1 - error):.4g} % ({_looks(evidence)})"
+    if state is not State.UNSURE:
+        return replace(shown, state=state, error=declared, reason=reason)
+    return _undecided(shown, reason, statistics.seeds_needed(gaps, error=error))
+
+
+def _anytime(shown: Verdict, evidence: Evidence) -> Verdict:
+    target = shown.target
+    declared = 1 - (target.rule.level or DISPLAYED)
+    values, tau = evidence.own, target.threshold.value
+    suits = _bounded(values)
+    if target.threshold.task:
+        factor = target.threshold.value
+        values, tau = (evidence.gaps + factor) / (1 + factor), factor / (1 + factor)
+        suits = suits and factor > 0 and _bounded((evidence.own - evidence.gaps) / factor)
+    if not (suits and 0 < tau < 1):
+        reason = "`anytime` needs values from 0 to 1 and a threshold strictly between; use `lower` or `upper`"
+        return replace(shown, state=State.UNSURE, reason=reason)
+    stake = eprocess.process(np.clip(values, 0.0, 1.0), tau)
+    good, bad = (stake.above, stake.below) if target.comparator.wants_more else (stake.below, stake.above)
+    limit = -math.log(declared)
+    crossed = np.flatnonzero(np.maximum(good, bad) >= limit)
+    if crossed.size:
+        at = int(crossed[0])
+        state, won = (State.PASS, good) if good[at] >= limit else (State.FAIL, bad)
+        reason = f"the e-process reached 1/{declared:.3g} at seed {at}"
+        return replace(shown, state=state, error=declared, e_value=_exp(won[at]), reason=reason)
+    total = eprocess.trials_needed(statistics.mean(values), tau, error=declared)
+    best = _exp(max(good[-1], bad[-1]))
+    unsure = replace(shown, e_value=best)
+    return _undecided(unsure, f"the e-process stands at {best:.3g} of {1 / declared:.3g} after {_seeds(evidence.n)}", total)
+
+
+def _compare(evidence: Evidence, target: Target, p_rules: int) -> Compared:
+    rival = evidence.rival
+    assert rival is not None
+    level = (target.rule.level or 0.05) / (p_rules * evidence.looks)
+    if len(rival) == evidence.n >= 2:
+        found = statistics.paired(evidence.own - rival, level=level)
+    elif min(len(rival), evidence.n) >= 2 and not (statistics.is_point(evidence.own) and statistics.is_point(rival)):
+        found = statistics.welch(evidence.own, rival)
+    else:
+        found = Compared(1.0, 1.0, "no test")
+    above, below = (min(1.0, p * evidence.looks) for p in found[:2])
+    return Compared(above, below, found.test) if _sign(target) > 0 else Compared(below, above, found.test)
+
+
+def _adjust(verdicts: list[Verdict], compared: Mapping[int, tuple[Evidence, Compared]], p_rules: int) -> tuple[Verdict, ...]:
+    """Holm over all p rules of the plan, in each direction; those that are not measured yet count as p = 1."""
+    idle = [1.0] * (p_rules - len(compared))
+    better = statistics.holm([found.above for _, found in compared.values()] + idle)
+    worse = statistics.holm([found.below for _, found in compared.values()] + idle)
+    for (index, (evidence, found)), p, opposite in zip(compared.items(), better, worse, strict=False):
+        verdicts[index] = _p_value(verdicts[index], evidence, found, p, opposite, p_rules)
+    return tuple(verdicts)
+
+
+def _p_value(shown: Verdict, evidence: Evidence, found: Compared, p: float, opposite: float, p_rules: int) -> Verdict:
+    target, rival = shown.target, evidence.rival
+    assert rival is not None
+    level, versus = target.rule.level or 0.05, target.rule.versus or target.threshold.task
+    shown = replace(shown, p_value=p)
+    reason = f"{found.test} against `{versus}`: p = {p:.3g} after Holm over {p_rules} p rules and {_looks(evidence)}"
+    gap = statistics.mean(evidence.gaps)
+    if versus != target.threshold.task and not target.comparator.holds(gap, 0.0):
+        return replace(shown, state=State.FAIL, reason=f"the mean misses the threshold by {abs(gap):.3g}; {reason}")
+    if p < level:
+        return replace(shown, state=State.PASS, error=level, reason=reason)
+    if opposite < level:
+        return replace(shown, state=State.FAIL, error=level, reason=f"{reason}; p = {opposite:.3g} for the opposite")
+    if found.test in ("sign test", "no test"):
+        return replace(shown, state=State.UNSURE, reason=f"no variance between seeds to test with; use `every seed`; {reason}")
+    total = (
+        statistics.seeds_needed(evidence.own - rival, error=level / (p_rules * evidence.looks))
+        if len(rival) == evidence.n
+        else None
+    )
+    return _undecided(shown, reason, total)
+
+
+def _undecided(shown: Verdict, reason: str, total: int | None) -> Verdict:
+    if total is None:
+        return replace(shown, state=State.UNSURE, reason=f"{reason}; a difference this small is not decidable at this variance")
+    return replace(shown, state=State.UNSURE, more_seeds=max(1, total - shown.n), reason=reason)
+
+
+def _worst(gaps: Floats, target: Target) -> int:
+    return int(np.argmax(np.abs(gaps))) if target.comparator is Comparator.EQ else int(np.argmin(gaps * _sign(target)))
+
+
+def _sign(target: Target) -> int:
+    return 1 if target.comparator.wants_more else -1
+
+
+def _bounded(values: Floats) -> bool:
+    return bool(values.min() >= -ROUNDING and values.max() <= 1 + ROUNDING)
+
+
+def _exp(log: float) -> float:
+    return math.exp(min(float(log), 700.0))
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed" if n == 1 else f"{n} seeds"
+
+
+def _looks(evidence: Evidence) -> str:
+    return "1 look" if evidence.looks == 1 else f"{evidence.looks} looks"
