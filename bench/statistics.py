@@ -53,9 +53,9 @@ def is_point(values: ArrayLike) -> bool:
 
 
 def mean(values: ArrayLike) -> float:
-    """The mean, summed without rounding, so that equal values have themselves as their mean."""
+    """The mean, summed from the first value on, so that equal values have exactly themselves as their mean."""
     x = np.asarray(values, dtype=float)
-    return math.fsum(x) / x.size
+    return float(x[0] + math.fsum(x - x[0]) / x.size)
 
 
 def t_bounds(values: ArrayLike, *, error: float) -> tuple[Floats, Floats]:
