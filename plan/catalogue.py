@@ -65,9 +65,18 @@ def benchmark(
     belongs to a run's identity (empty: synthetic, made from the seed); `steps` the default budget.
     `alone`: it times things, so no other measurement may run beside it.
     """
-    return _register("benchmark", name, {
-        "metrics": metrics, "source": source, "options": options, "data": data, "steps": steps, "alone": alone,
-    })
+    return _register(
+        "benchmark",
+        name,
+        {
+            "metrics": metrics,
+            "source": source,
+            "options": options,
+            "data": data,
+            "steps": steps,
+            "alone": alone,
+        },
+    )
 
 
 def env(name: str, *, source: str) -> Callable[[T], T]:
@@ -223,7 +232,9 @@ def _house_files(kind: str) -> Iterator[tuple[Path, str]]:
 def _foreign_files(kind: str, faults: list[Broken]) -> Iterator[tuple[Path, str]]:
     """Files that other distributions put on the shelf by an entry point, found without importing them."""
     seen = set()
-    for point in sorted(importlib.metadata.entry_points(group=f"touchstone.{kind}"), key=lambda point: (point.module, point.name)):
+    for point in sorted(
+        importlib.metadata.entry_points(group=f"touchstone.{kind}"), key=lambda point: (point.module, point.name)
+    ):
         if point.module in seen:
             continue
         seen.add(point.module)
@@ -231,7 +242,9 @@ def _foreign_files(kind: str, faults: list[Broken]) -> Iterator[tuple[Path, str]
         if path:
             yield path, point.module
         else:
-            why = f"the entry point `{point.name} = {point.value}` names a module that is not installed; reinstall its distribution"
+            why = (
+                f"the entry point `{point.name} = {point.value}` names a module that is not installed; reinstall its distribution"
+            )
             faults.append(Broken(name=point.name, path=Path(point.module), why=why))
 
 
@@ -282,7 +295,11 @@ def _called(function: ast.expr) -> str:
 def _misnamed(kind: str, name: str, path: Path) -> str:
     """What is wrong with a name that its file's name does not promise; empty when nothing is."""
     if kind != "benchmark":
-        return "" if _plain(name) == _plain(path.stem) else f"`{path.name}` registers the {kind} `{name}`; file and name must be the same"
+        return (
+            ""
+            if _plain(name) == _plain(path.stem)
+            else f"`{path.name}` registers the {kind} `{name}`; file and name must be the same"
+        )
     if not re.search(r"-v\d+$", name):
         return f"the benchmark `{name}` has no version; end its name with `-v1`"
     return ""

@@ -194,9 +194,13 @@ class _Reader:
     def _opening(self) -> None:
         top = self.page.lines[0]
         if not self.page.source.strip("\ufeff \t\r\n"):
-            self.page.report("P002", "the plan is empty", top, label="nothing here", help="`orchestrate explain P002` shows a first plan")
+            self.page.report(
+                "P002", "the plan is empty", top, label="nothing here", help="`orchestrate explain P002` shows a first plan"
+            )
         elif self.title is None:
-            self.page.report("P002", "the plan has no title", top, label="no `# ` above the first task", help="begin it with `# ` and a title")
+            self.page.report(
+                "P002", "the plan has no title", top, label="no `# ` above the first task", help="begin it with `# ` and a title"
+            )
         elif not self.sections:
             self.page.report("P002", "the plan has no task", top, label="nothing to do", help="a task begins with `## id: title`")
 

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from plan.faults import Fault
@@ -159,7 +160,9 @@ class Layout:
             yield Block(kind="table", first=first, last=last)
         elif token.type == "fence":
             self._closed(token, first, last)
-            yield Block(kind="config" if token.info.strip() == CONFIG else "prose", first=first, last=last, content=token.info.strip())
+            yield Block(
+                kind="config" if token.info.strip() == CONFIG else "prose", first=first, last=last, content=token.info.strip()
+            )
         elif token.type == "html_block":
             self._html(token.content, first, last)
             yield Block(kind="comment" if token.content.lstrip().startswith("<!--") else "prose", first=first, last=last)
@@ -258,7 +261,7 @@ def cells(row: Piece) -> list[Piece]:
     """The cells of a table row; `\\|` does not end one."""
     row = row.strip()
     edges = [-1, *(match.start() for match in re.finditer(r"(?<!\\)\|", row.text)), len(row.text)]
-    found = [row.cut(start + 1, end) for start, end in zip(edges, edges[1:], strict=False)]
+    found = [row.cut(start + 1, end) for start, end in pairwise(edges)]
     if found and not found[0].text:
         found = found[1:]
     if found and not found[-1].text:

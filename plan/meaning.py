@@ -9,7 +9,7 @@ from typing import Any
 
 from plan.catalogue import Shelves, suggest
 from plan.layout import Block, Layout, Piece
-from plan.nouns import Comparator, RuleKind, Seeds, Target, Threshold
+from plan.nouns import Comparator, Rule, RuleKind, Seeds, Target, Threshold
 from plan.rows import Amount, Row
 from plan.units import KNOWN, in_base, show, writable
 
@@ -189,7 +189,7 @@ class Meaning:
         if row.versus:
             self._reference(section, row.versus, row.metric, unit, "compares with")
         if row.rule and row.comparator:
-            self._rule(section, row, unit)
+            self._rule(section, row, row.rule, row.comparator, unit)
         if threshold is None or row.rule is None or row.comparator is None:
             return None
         line = self.page.line_of(row.line)
@@ -237,28 +237,27 @@ class Meaning:
     def _own_needs(self, section: Section) -> list[str]:
         return [need.text for need in section.value("needs") or ()]
 
-    def _rule(self, section: Section, row: Row, unit: str | None) -> None:
-        assert row.rule and row.comparator
-        kind, comparator = row.rule.kind, row.comparator
+    def _rule(self, section: Section, row: Row, rule: Rule, comparator: Comparator, unit: str | None) -> None:
+        kind = rule.kind
         sided = kind in (RuleKind.LOWER, RuleKind.UPPER, RuleKind.ANYTIME, RuleKind.P_VALUE)
         if comparator is Comparator.EQ and sided:
-            self.page.report("P025", f"`{row.rule.text}` has no side to be on with `=`", row.rule_place, label="wants `>=` or `<=`",
+            self.page.report("P025", f"`{rule.text}` has no side to be on with `=`", row.rule_place, label="wants `>=` or `<=`",
                              help="use `every seed` for an exact value, or a one-sided comparator")  # fmt: skip
         elif (kind is RuleKind.LOWER and not comparator.wants_more) or (kind is RuleKind.UPPER and comparator.wants_more):
             other = "upper" if kind is RuleKind.LOWER else "lower"
             self.page.report(
-                "P025", f"`{row.rule.text}` cannot show that the metric is `{comparator}` its threshold", row.rule_place,
-                label="the wrong side", help=f"did you mean `{row.rule.text.replace(kind.value, other)}`?",
+                "P025", f"`{rule.text}` cannot show that the metric is `{comparator}` its threshold", row.rule_place,
+                label="the wrong side", help=f"did you mean `{rule.text.replace(kind.value, other)}`?",
             )  # fmt: skip
         fewest = FEWEST_SEEDS.get(kind, 1)
         if section.seeds.first < fewest:
             have = f"{section.seeds.first} seed" + ("" if section.seeds.first == 1 else "s")
-            self.page.report("P026", f"`{row.rule.text}` needs at least {fewest} seeds, task `{section.id}` starts with {have}", row.rule_place,
+            self.page.report("P026", f"`{rule.text}` needs at least {fewest} seeds, task `{section.id}` starts with {have}", row.rule_place,
                              label="too few seeds", help=f"write `- **seeds**: {fewest}` or more; `{fewest}, up to 8` lets an unsure target buy some")  # fmt: skip
         if kind is RuleKind.ANYTIME and unit:
             bound = "lower" if comparator.wants_more else "upper"
-            self.page.report("P027", f"`{row.rule.text}` needs a metric between 0 and 1; `{row.metric.text}` is in `{unit}`", row.rule_place,
-                             label="not a bounded metric", help=f"did you mean `{row.rule.text.replace('anytime', bound)}`?")  # fmt: skip
+            self.page.report("P027", f"`{rule.text}` needs a metric between 0 and 1; `{row.metric.text}` is in `{unit}`", row.rule_place,
+                             label="not a bounded metric", help=f"did you mean `{rule.text.replace('anytime', bound)}`?")  # fmt: skip
 
     def _agrees(self, row: Row, target: Target, before: Sequence[Target]) -> None:
         for other in before:

@@ -35,7 +35,7 @@ def read_config(page: Layout, block: Block, shelves: Shelves, module: str | None
                     help="text needs quotes, true and false are lower case, one `key = value` a line")  # fmt: skip
         return {}
     tables = {"decoder": shelves.decoder, "recipe": shelves.recipe}
-    own = shelves.modules[module].fields if module in shelves.modules else None
+    own = shelves.modules[module].fields if module and module in shelves.modules else None
     checked: dict[str, Any] = {}
     for key, value in read.items():
         if key in tables and isinstance(value, dict):
@@ -162,7 +162,9 @@ def _place(page: Layout, block: Block, path: Sequence[str]) -> Piece:
             table = header[1]
             if list(path) == [table]:
                 return line.cut(header.start(1), header.end(1))
-        dotted = r"\s*\.\s*".join(rf"[\"']?{re.escape(part)}[\"']?" for part in (path[1:] if table == path[0] and path[1:] else path))
+        dotted = r"\s*\.\s*".join(
+            rf"[\"']?{re.escape(part)}[\"']?" for part in (path[1:] if table == path[0] and path[1:] else path)
+        )
         found = re.match(rf"\s*({dotted})\s*[=.]", line.text)
         if found and (not table or table == path[0]):
             return line.cut(found.start(1), found.end(1))

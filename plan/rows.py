@@ -14,12 +14,15 @@ COMPARATORS = {
     "<": Comparator.LT, "<=": Comparator.LE, "≤": Comparator.LE, "=": Comparator.EQ,
     ">=": Comparator.GE, "≥": Comparator.GE, ">": Comparator.GT,
 }  # fmt: skip
+HUGE = 1e200
+"""No threshold is larger; in any unit it still is a finite number."""
 _MEANT = {"=>": ">=", "=<": "<=", "==": "=", "≧": ">=", "≦": "<=", "⩾": ">=", "⩽": "<="}
 RULES = ("every seed", "mean", "median", "iqm", "lower 95%", "upper 95%", "anytime 95%", "p<0.01 vs task")
-_LEVEL = re.compile(r"(lower|upper|anytime)\s+(\d+(?:\.\d+)?)\s*%")
-_P_VALUE = re.compile(r"p\s*<\s*(?P<level>\d*\.?\d+)\s+vs\.?\s+(?P<task>\S.*)")
-_NUMBER = re.compile(r"[+-]?(?:\d(?:_?\d)*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
-_RELATIVE = re.compile(r"[x×*]\s+(?P<task>\S.*)")
+_LEVEL = re.compile(r"(lower|upper|anytime)\s+([0-9]{1,3}(?:\.[0-9]{1,12})?)\s*%")
+_P_VALUE = re.compile(r"p\s*<\s*(?P<level>[0-9]*\.?[0-9]{1,12})\s+vs\.?\s+(?P<task>\S.*)")
+_NUMBER = re.compile(r"[+-]?(?:[0-9](?:_?[0-9])*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_UNIT = re.compile(r"(?:(?:[^\W\d_]|[%×])[^\s,]*)?")
+_RELATIVE = re.compile(r"[x×]\s+(?P<task>\S.*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +102,14 @@ def _comparator(page: Layout, cell: Piece) -> Comparator | None:
 
 def _threshold(page: Layout, cell: Piece) -> Amount | None:
     whole = cell.bare()
-    match = _NUMBER.match(whole.text.replace("−", "-"))
+    match = _NUMBER.match(whole.text)
     number = float(match.group()) if match else math.nan
-    if not match or not math.isfinite(number):
-        return _no_number(page, whole)
-    rest = whole.cut(match.end()).strip()
+    rest = whole.cut(match.end()).strip() if match else whole
     relative = _RELATIVE.fullmatch(rest.text)
+    if not abs(number) < HUGE or not (relative or _UNIT.fullmatch(rest.text)):
+        _no_number(page, whole)
+        return None
     if not relative:
-        if rest.text[:1].isdigit() or rest.text[:1] in (",", ".", "_") or (rest.text and not rest.text[0].isalpha() and rest.text[0] not in "%×"):
-            return _no_number(page, whole)
         return Amount(place=whole, number=number, unit=rest)
     task = rest.cut(relative.start("task")).bare()
     metric = None
@@ -118,7 +120,7 @@ def _threshold(page: Layout, cell: Piece) -> Amount | None:
 
 
 def _no_number(page: Layout, cell: Piece) -> None:
-    comma = re.fullmatch(r"(\d{1,3}(?:,\d{3})+)(\D.*)?", cell.text)
+    comma = re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+\b.*", cell.text)
     page.report(
         "P008", f"the threshold `{cell.text}` is not understood" if cell.text else "a target without a threshold", cell, label="not a number",
         help=f"write thousands as `{cell.text.replace(',', '_')}`" if comma
