@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from bench.autobench import AutoBench
 from bench.autobench.channel import Sender
 from plan import catalogue
 
@@ -133,8 +134,9 @@ def forks_twice_with_setsid(tell, then):
     return _then(then)
 
 
-def starts_a_program(tell, then, clean):
-    subprocess.Popen(["sleep", "60"], start_new_session=True, env={} if clean else None)
+def starts_a_program(tell, then, seconds):
+    """`seconds` tells this program from all others; its environment is empty, so that no marker leads to it."""
+    subprocess.Popen(["/bin/sleep", seconds], start_new_session=True, env={})
     return _then(then)
 
 
@@ -147,16 +149,18 @@ def kills_its_guard(tell, signal_name="SIGKILL"):
     time.sleep(60)
 
 
-def keeps_breeding(tell):
-    """A chain of processes, each of which forks the next and ends."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if os.fork():
-            if os.getppid() == 1:
+def keeps_breeding(tell, then):
+    """Beside the worker runs a chain of processes, each of which forks the next into a session of its own and ends."""
+    if os.fork() == 0:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            os.setsid()
+            if os.fork():
                 os._exit(0)
-            time.sleep(0.005)
-            os._exit(0)
-        os.setsid()
+            time.sleep(0.002)
+        os._exit(0)
+    time.sleep(0.2)
+    return _then(then)
 
 
 def _then(what):
@@ -212,3 +216,25 @@ def measures_from(tell, *, shelf, request, folder):
     catalogue.shelf.cache_clear()
     sys.path.insert(0, shelf)
     return measure(tell, request=request, folder=folder)
+
+
+def orchestrate(folder):
+    """A small orchestrator for tests that kill it: prints the markers once every measurement is under way, and waits."""
+    with AutoBench(preload=()) as bench:
+        cases = {"forks": {"then": "sleep"}, "forks_twice_with_setsid": {"then": "sleep"}, "ignores_sigterm": {}}
+        children = [
+            bench.start_call(f"autobench_cases:{name}", arguments, folder=Path(folder, name), paths=[str(Path(__file__).parent)])
+            for name, arguments in cases.items()
+        ]
+        while any(child.worker is None for child in children):
+            for child in children:
+                child.news()
+            time.sleep(0.01)
+        time.sleep(0.3)
+        print(bench.server_pid, *(child.order.marker for child in children), flush=True)
+        for child in children:
+            child.wait()
+
+
+if __name__ == "__main__":
+    orchestrate(sys.argv[1])

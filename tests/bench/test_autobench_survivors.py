@@ -1,0 +1,190 @@
+"""Nothing of a measurement survives it, however it ends and whoever dies first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+
+from bench.autobench import AutoBench
+from bench.autobench.tree import LINUX, marked
+from plan.nouns import Limits, Status
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(not LINUX, reason="the guarantees are made on Linux")
+
+
+@pytest.fixture(scope="module")
+def bench():
+    with AutoBench(preload=()) as bench:
+        yield bench
+
+
+@pytest.fixture
+def start(bench, tmp_path):
+    def start(name: str, *, limits: Limits | None = None, **arguments):
+        return bench.start_call(
+            f"autobench_cases:{name}", arguments, limits=limits or Limits(seconds=20), folder=tmp_path, paths=[str(HERE)]
+        )
+
+    return start
+
+
+def under_way(child):
+    while child.worker is None:
+        child.news()
+        time.sleep(0.005)
+    return child
+
+
+def programs(argument: str) -> list[str]:
+    """Process ids whose command line has `argument`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if argument.encode() in path.read_bytes().split(b"\0"):
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found
+
+
+def gone(marker: str, within: float = 5.0) -> bool:
+    until = time.monotonic() + within
+    while marked(marker):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+ENDS = [("return", Status.OK), ("exit", Status.EXITED_EARLY), ("sleep", Status.TIMED_OUT)]
+
+
+@pytest.mark.parametrize(("then", "status"), ENDS)
+@pytest.mark.parametrize("case", ["forks", "forks_twice_with_setsid", "keeps_breeding"])
+def test_no_descendant_survives_and_none_delays_the_outcome(start, case, then, status):
+    child = start(case, then=then, limits=Limits(seconds=1))
+    outcome = child.wait(timeout=20)
+    assert outcome
+    assert outcome.status is status
+    assert marked(child.order.marker) == []
+    assert outcome.cost.seconds < 2
+    if status is Status.OK:
+        assert outcome.facts["left_behind"] >= 1
+
+
+@pytest.mark.parametrize(("then", "status"), ENDS)
+def test_a_program_in_its_own_session_with_an_empty_environment_does_not_survive(start, then, status):
+    seconds = f"60.{os.getpid()}"
+    outcome = start("starts_a_program", then=then, seconds=seconds, limits=Limits(seconds=1)).wait(timeout=20)
+    assert outcome
+    assert outcome.status is status
+    assert programs(seconds) == []
+
+
+def test_ignoring_sigterm_gains_nothing(start):
+    child = start("ignores_sigterm", limits=Limits(seconds=0.5))
+    outcome = child.wait(timeout=20)
+    assert outcome
+    assert outcome.status is Status.TIMED_OUT
+    assert outcome.cost.seconds < 1.5
+    assert marked(child.order.marker) == []
+
+
+@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGSTOP"])
+def test_a_candidate_that_kills_or_stops_its_guard_ends_as_crashed_with_its_tree(start, signal_name):
+    child = start("kills_its_guard", signal_name=signal_name)
+    outcome = child.wait(timeout=20)
+    assert outcome
+    assert (outcome.status, outcome.message) == (Status.CRASHED, "its guard was killed; nothing it measured is taken")
+    assert marked(child.order.marker) == []
+
+
+def test_guard_and_server_killed_together_leave_nothing(tmp_path):
+    with AutoBench(preload=()) as bench:
+        child = bench.start_call("autobench_cases:forks_twice_with_setsid", {"then": "sleep"}, folder=tmp_path, paths=[str(HERE)])
+        under_way(child)
+        time.sleep(0.2)
+        assert len(marked(child.order.marker)) >= 3
+        os.kill(bench.server_pid, signal.SIGKILL)
+        os.kill(child.guard, signal.SIGKILL)
+        outcome = child.wait(timeout=10)
+        assert outcome
+        assert outcome.status is Status.CRASHED
+        assert marked(child.order.marker) == []
+
+
+def test_closing_kills_what_runs_and_the_server_with_it(tmp_path):
+    with AutoBench(preload=()) as bench:
+        child = under_way(bench.start_call("autobench_cases:forks", {"then": "sleep"}, folder=tmp_path, paths=[str(HERE)]))
+        server = bench.server_pid
+    assert child.result
+    assert child.result.status is Status.KILLED
+    assert marked(child.order.marker) == []
+    assert not Path(f"/proc/{server}").exists()
+
+
+def test_a_guard_that_does_not_answer_is_killed_on_closing(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.autobench.client.PATIENCE", 0.3)
+    with AutoBench(preload=()) as bench:
+        child = under_way(bench.start_call("autobench_cases:sleeps", {}, folder=tmp_path, paths=[str(HERE)]))
+        os.kill(bench.server_pid, signal.SIGSTOP)
+        os.kill(child.guard, signal.SIGSTOP)
+    assert child.result
+    assert child.result.status is Status.KILLED
+    assert marked(child.order.marker) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_orchestrator_leaves_no_descendant_and_no_server(tmp_path, number):
+    orchestrator = subprocess.Popen(
+        [sys.executable, str(HERE / "autobench_cases.py"), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
+    )
+    with orchestrator:
+        server, *markers = orchestrator.stdout.readline().split()
+        assert all(marked(marker) for marker in markers)
+        orchestrator.send_signal(number)
+    assert all(gone(marker) for marker in markers)
+    until = time.monotonic() + 5
+    while Path(f"/proc/{server}").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{server}").exists()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_event_loop_waits_for_several_children_and_kills_one(bench, tmp_path, backend):
+    async def finish(child, into, name):
+        while (outcome := child.outcome()) is None:
+            await anyio.wait_readable(child)
+        into[name] = outcome
+
+    async def main():
+        outcomes = {}
+        children = {
+            name: bench.start_call(f"autobench_cases:{name}", arguments, folder=tmp_path / name, paths=[str(HERE)])
+            for name, arguments in {"honest": {}, "raises": {}, "sleeps": {}}.items()
+        }
+        async with anyio.create_task_group() as group:
+            for name, child in children.items():
+                group.start_soon(finish, child, outcomes, name)
+            while len(outcomes) < 2:
+                await anyio.sleep(0.01)
+            children["sleeps"].kill()
+        return outcomes
+
+    outcomes = anyio.run(main, backend=backend)
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        "honest": Status.OK,
+        "raises": Status.CRASHED,
+        "sleeps": Status.KILLED,
+    }
