@@ -1,0 +1,20 @@
+"""The gate: a module's numbers count only while it keeps every promise of its contract."""
+
+from __future__ import annotations
+
+import sys
+
+from bench.request import Bench
+from modules.contract import check
+from plan.catalogue import benchmark
+
+
+@benchmark("contract-v1", metrics={"failures": ""}, source="design/0001, modules")
+def measure(bench: Bench) -> dict[str, float]:
+    """Number of broken promises of the module at the task's config; each is named in the log and in `facts`."""
+    blocks = {key: value for key, value in bench.request.config.items() if key not in ("decoder", "recipe")}
+    failures = [str(failure) for failure in check(bench.request.module, config=blocks)]
+    for failure in failures:
+        print(f"{bench.request.module}: {failure}", file=sys.stderr)
+    bench.facts["failures"] = failures
+    return {"failures": float(len(failures))}
