@@ -35,7 +35,11 @@ def assert_agrees(fast: Mapping[str, Tensor], reference: Mapping[str, Tensor], *
 
 
 def outputs_and_gradients(
-    function: Callable[..., Tensor | tuple[Tensor, ...]], inputs: Mapping[str, Tensor], *, seed: int = 0, dtype: torch.dtype | None = None
+    function: Callable[..., Tensor | tuple[Tensor, ...]],
+    inputs: Mapping[str, Tensor],
+    *,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
 ) -> dict[str, Tensor]:
     """Run `function(**inputs)`, pull a fixed random direction back, and return `out.i` and `grad.NAME` of every input.
 

@@ -73,7 +73,9 @@ def path_for(q_BHTD: Tensor) -> Path:
     forced: Path = getattr(_used, "forced", None) or free
     reason = why_not(forced, q_BHTD)
     if reason:
-        raise PathUnavailable(f"attention path `{forced}` was forced but {reason}; without `force_path` it is `{free}`; nothing was computed")
+        raise PathUnavailable(
+            f"attention path `{forced}` was forced but {reason}; without `force_path` it is `{free}`; nothing was computed"
+        )
     return forced
 
 
@@ -101,10 +103,8 @@ def plain_attention(
     k_BHSD, v_BHSD = (x.repeat_interleave(groups, dim=1) for x in (k_BGSD, v_BGSD))
     scores_BHTS = (q_BHTD @ k_BHSD.mT) * (q_BHTD.shape[-1] ** -0.5 if scale is None else scale)
     if causal:
-        query_T1 = torch.arange(S - T, S, device=q_BHTD.device)[:, None]
-        key_S = torch.arange(S, device=q_BHTD.device)
-        hidden_TS = (key_S > query_T1) | (key_S <= query_T1 - (window or S))
-        scores_BHTS = scores_BHTS.masked_fill(hidden_TS, -math.inf)
+        age_TS = torch.arange(S - T, S, device=q_BHTD.device)[:, None] - torch.arange(S, device=q_BHTD.device)
+        scores_BHTS = scores_BHTS.masked_fill((age_TS < 0) | (age_TS >= (window or S)), -math.inf)
     return scores_BHTS.softmax(dim=-1) @ v_BHSD
 
 
@@ -130,19 +130,27 @@ def attention(
 
 def _check(q: Tensor, k: Tensor, v: Tensor, causal: bool, window: int | None) -> None:
     if q.ndim != 4 or k.shape != v.shape or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3] or q.shape[1] % k.shape[1]:
-        raise ValueError(f"attention wants q (B, H, T, D) and k, v (B, G, S, D) with G dividing H; got {[tuple(x.shape) for x in (q, k, v)]}")
+        raise ValueError(
+            f"attention wants q (B, H, T, D) and k, v (B, G, S, D) with G dividing H; got {[tuple(x.shape) for x in (q, k, v)]}"
+        )
     if causal and q.shape[2] > k.shape[2]:
-        raise ValueError(f"{q.shape[2]} causal queries cannot be the last of {k.shape[2]} positions; hand over the cached keys too")
+        raise ValueError(
+            f"{q.shape[2]} causal queries cannot be the last of {k.shape[2]} positions; hand over the cached keys too"
+        )
     if window is not None and (window < 1 or not causal):
         raise ValueError(f"`window` = {window} must be at least 1 and needs `causal`")
 
 
-def _flash(package: ModuleType | None, q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, causal: bool, window: int | None, scale: float) -> Tensor:
+def _flash(
+    package: ModuleType | None, q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, causal: bool, window: int | None, scale: float
+) -> Tensor:
     """Both packages take (B, T, H, D), align causal masks to the last key, and count `window` keys to the left of the query's own."""
     assert package is not None
     result = package.flash_attn_func(
         *(x.transpose(1, 2) for x in (q_BHTD, k_BGSD, v_BGSD)),
-        softmax_scale=scale, causal=causal, window_size=(-1, -1) if window is None else (window - 1, 0),
+        softmax_scale=scale,
+        causal=causal,
+        window_size=(-1, -1) if window is None else (window - 1, 0),
     )
     out_BTHD: Tensor = result[0] if isinstance(result, tuple) else result  # FlashAttention-3 betas also return the log-sum-exp
     return out_BTHD.transpose(1, 2)
@@ -151,7 +159,7 @@ def _flash(package: ModuleType | None, q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: T
 def _sdpa(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, causal: bool, window: int | None, scale: float) -> Tensor:
     T, gqa = q_BHTD.shape[2], q_BHTD.shape[1] != k_BGSD.shape[1]
     if window is not None:  # keys that no query sees
-        k_BGSD, v_BGSD = (x[:, :, -(T + window - 1):] for x in (k_BGSD, v_BGSD))
+        k_BGSD, v_BGSD = (x[:, :, -(T + window - 1) :] for x in (k_BGSD, v_BGSD))
     S = k_BGSD.shape[2]
     if not causal or T == 1:
         return scaled_dot_product_attention(q_BHTD, k_BGSD, v_BGSD, scale=scale, enable_gqa=gqa)
@@ -159,37 +167,44 @@ def _sdpa(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, causal: bool, window: 
         return scaled_dot_product_attention(q_BHTD, k_BGSD, v_BGSD, scale=scale, is_causal=True, enable_gqa=gqa)
     if window is not None and max(window, BLOCK) < T:
         return _banded(q_BHTD, k_BGSD, v_BGSD, window, scale)
-    # torch aligns `is_causal` to the FIRST key, so a chunk behind a cache is masked block by block.
+    # torch aligns `is_causal` to the FIRST key, so a chunk behind a cache is masked block by block. All blocks share one
+    # additive mask, shifted, because autograd keeps every mask it is given.
+    offset = S - T + (T - 1) // BLOCK * BLOCK  # position of the last block's first query
+    mask_tS = _mask(range(offset, offset + min(T, BLOCK)), S, window or S, q_BHTD)
     outs = []
-    for start, q_BHtD in zip(range(0, T, BLOCK), torch.split(q_BHTD, BLOCK, dim=2), strict=True):
-        first, end = S - T + start, S - T + start + q_BHtD.shape[2]
-        query_t1 = torch.arange(first, end, device=q_BHTD.device)[:, None]
-        key = torch.arange(end, device=q_BHTD.device)
-        seen_tS = (key <= query_t1) & (key > query_t1 - (window or S))
-        outs.append(scaled_dot_product_attention(
-            q_BHtD, k_BGSD[:, :, :end], v_BGSD[:, :, :end], attn_mask=seen_tS, scale=scale, enable_gqa=gqa))
-    return torch.cat(outs, dim=2) if len(outs) > 1 else outs[0]
+    for start, q_BHtD in zip(range(S - T, S, BLOCK), torch.split(q_BHTD, BLOCK, dim=2), strict=True):
+        t, end = q_BHtD.shape[2], start + q_BHtD.shape[2]
+        mask_ts = mask_tS[:t, offset - start : offset - start + end]
+        outs.append(
+            scaled_dot_product_attention(q_BHtD, k_BGSD[:, :, :end], v_BGSD[:, :, :end], mask_ts, scale=scale, enable_gqa=gqa)
+        )
+    return torch.cat(outs, dim=2)
+
+
+def _mask(queries: range, S: int, window: int, like: Tensor) -> Tensor:
+    """0 where the query at that position sees the key, -inf elsewhere, (queries, max(S, last query + 1))."""
+    query_T1 = torch.arange(queries.start, queries.stop, device=like.device)[:, None]
+    key_S = torch.arange(max(S, queries.stop), device=like.device)
+    hidden_TS = (key_S > query_T1) | (key_S <= query_T1 - window)
+    return torch.zeros(hidden_TS.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden_TS, -math.inf)
 
 
 def _banded(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, window: int, scale: float) -> Tensor:
     """A sliding window as one batch of blocks: each block of queries meets its own and the previous block of keys."""
     B, H, T, D = q_BHTD.shape
-    block, S = max(window, BLOCK), k_BGSD.shape[2]
-    n = -(-T // block)
+    block, prefix = max(window, BLOCK), k_BGSD.shape[2] - T
+    end = prefix + block
+    first = _sdpa(q_BHTD[:, :, :block], k_BGSD[:, :, :end], v_BGSD[:, :, :end], True, window, scale)
 
-    def blocks(x: Tensor, before: int) -> Tensor:
-        """(B, heads, t, D) with `before` zeros in front -> (blocks, B heads, block, D)."""
-        x = pad(x, (0, 0, before, -(x.shape[2] + before) % block))
+    def blocks(x: Tensor) -> Tensor:
+        """(B, heads, t, D) -> (ceil(t / block), B heads, block, D)."""
+        x = pad(x, (0, 0, 0, -x.shape[2] % block))
         return x.reshape(B * x.shape[1], -1, block, D).transpose(0, 1)
 
-    prefix = S - T  # < window <= block: cached keys fill the end of the block before the first
-    q_nXbD = blocks(q_BHTD, 0)
-    k_mYbD, v_mYbD = blocks(k_BGSD, block - prefix), blocks(v_BGSD, block - prefix)
+    q_nXbD = blocks(q_BHTD[:, :, block:])
+    k_mYbD, v_mYbD = blocks(k_BGSD[:, :, prefix:]), blocks(v_BGSD[:, :, prefix:])
     k_nYcD, v_nYcD = (torch.cat((x[:-1], x[1:]), dim=2) for x in (k_mYbD, v_mYbD))
-    query_b1 = torch.arange(block, 2 * block, device=q_BHTD.device)[:, None]
-    key_c = torch.arange(2 * block, device=q_BHTD.device)
-    seen_nbc = ((key_c <= query_b1) & (key_c > query_b1 - window)).repeat(n, 1, 1)
-    seen_nbc[0] &= key_c >= block - prefix
-    out_nXbD = scaled_dot_product_attention(
-        q_nXbD, k_nYcD, v_nYcD, attn_mask=seen_nbc[:, None], scale=scale, enable_gqa=k_BGSD.shape[1] != H)
-    return out_nXbD.transpose(0, 1).reshape(B, H, n * block, D)[:, :, :T]
+    mask_bc = _mask(range(block, 2 * block), 2 * block, window, q_BHTD)
+    rest_nXbD = scaled_dot_product_attention(q_nXbD, k_nYcD, v_nYcD, mask_bc, scale=scale, enable_gqa=k_BGSD.shape[1] != H)
+    rest = rest_nXbD.transpose(0, 1).reshape(B, H, -1, D)[:, :, : T - block]
+    return torch.cat((first, rest), dim=2)
