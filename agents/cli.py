@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from plan.nouns import Plan
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     help="Trains and benchmarks what a Markdown plan names, and says pass, fail or unsure at a stated error rate.",
 )
 
@@ -57,10 +60,21 @@ def run(
     """Measure what the plan wants and is not in the ledger yet, then judge every target."""
     from agents.running import run_plan
 
-    raise typer.Exit(run_plan(
-        plan, ledger, only=tuple(only or ()), budget=budget, workers=workers, fresh=fresh, retry_failed=retry_failed,
-        dry_run=dry_run, display="json" if json else display, fail_on=fail_on, backend=backend,
-    ))
+    raise typer.Exit(
+        run_plan(
+            plan,
+            ledger,
+            only=tuple(only or ()),
+            budget=budget,
+            workers=workers,
+            fresh=fresh,
+            retry_failed=retry_failed,
+            dry_run=dry_run,
+            display="json" if json else display,
+            fail_on=fail_on,
+            backend=backend,
+        )
+    )
 
 
 @app.command()
@@ -82,7 +96,9 @@ def report(
     ledger: LedgerOption = DEFAULT_LEDGER,
     format: Annotated[str, typer.Option("--format", help="html, md, json or text.")] = "html",
     out: Annotated[Path | None, typer.Option("--out", help="Where to write; default: beside the ledger; `-` is stdout.")] = None,
-    timeless: Annotated[bool, typer.Option("--timeless", help="Leave out times and durations; equal facts, equal bytes.")] = False,
+    timeless: Annotated[
+        bool, typer.Option("--timeless", help="Leave out times and durations; equal facts, equal bytes.")
+    ] = False,
 ) -> None:
     """Write the report, a pure function of the ledger."""
     from agents.reading import write_report
@@ -162,7 +178,7 @@ def _tell(error: Exception) -> Exit:
     if isinstance(error, PlanFaults):
         print(error, file=sys.stderr)
         return Exit.FAULTS
-    if isinstance(error, StrangerInTheHouse) or type(error).__name__ in ("LedgerFault", "Held"):
+    if isinstance(error, StrangerInTheHouse) or type(error).__name__ in ("LedgerFault", "Held", "DataError"):
         print(f"error: {error}", file=sys.stderr)
         return Exit.ENVIRONMENT
     from agents.crash import write_crash

@@ -145,7 +145,9 @@ class LiveDisplay(Display):
         number = "  ".join(f"{key} {value:.4g}" for key, value in list(progress.numbers.items())[:1])
         return Text(
             f"{name:<44} {progress.step:>5}/{progress.total} {bar} {left:<14} {number} {sparkline(self.curves.get(run, []))}",
-            style="cyan", no_wrap=True, overflow="ellipsis",
+            style="cyan",
+            no_wrap=True,
+            overflow="ellipsis",
         )
 
 
@@ -171,7 +173,9 @@ def narrate(event: Event, marks: dict[State, str]) -> Iterable[str]:
                 if run.status is not Status.KILLED:
                     yield from (f"    | {line}" for line in run.log_tail.splitlines()[-20:])
         case Judged():
-            yield from (f"{marks[v.state]} {v.id} {v.state.value}: {v.reason}" for v in event.changed if v.state is not State.WAITING)
+            yield from (
+                f"{marks[v.state]} {v.id} {v.state.value}: {v.reason}" for v in event.changed if v.state is not State.WAITING
+            )
         case Decided():
             yield f"decision {event.decision.id} by {event.decision.decider}: {event.decision.why}"
             for opinion in event.opinions:

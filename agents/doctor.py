@@ -44,12 +44,16 @@ def examine(*, json: bool) -> Exit:
 
 
 def _findings() -> Iterator[Finding]:
-    yield Finding(name="python", good=sys.version_info >= (3, 11), found=platform.python_version(), mend="use Python 3.11 or newer")
+    yield Finding(
+        name="python", good=sys.version_info >= (3, 11), found=platform.python_version(), mend="use Python 3.11 or newer"
+    )
     try:
         check_house()
         yield Finding(name="packages", good=True, found="all seven come from one place")
     except StrangerInTheHouse as error:
-        yield Finding(name="packages", good=False, found=str(error).partition("\n")[0], mend="use a virtual environment of its own")
+        yield Finding(
+            name="packages", good=False, found=str(error).partition("\n")[0], mend="use a virtual environment of its own"
+        )
     for name in NEEDED:
         try:
             yield Finding(name=name, good=True, found=importlib.metadata.version(name))
@@ -57,12 +61,21 @@ def _findings() -> Iterator[Finding]:
             yield Finding(name=name, good=False, found="not installed", mend="pip install -e . (from the clone's root)")
     stdlib = Path(os.__file__).parent
     sources = sum(1 for _ in stdlib.glob("*.py"))
-    yield Finding(name="corpus", good=sources > 100, found=f"{sources} sources at the top of the standard library",
-                  mend="this interpreter ships without its sources; install one that has them, or give tasks a `data` path")
+    yield Finding(
+        name="corpus",
+        good=sources > 100,
+        found=f"{sources} sources at the top of the standard library",
+        mend="this interpreter ships without its sources; install one that has them, or give tasks a `data` path",
+    )
     free = shutil.disk_usage(Path.cwd()).free
     yield Finding(name="disk", good=free > FREE_BYTES, found=f"{free / 2**30:.1f} GiB free here", mend="free at least 1 GiB")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Finding(name="cores", good=True, found=str(cores))
     isolated = sys.platform == "linux"
-    yield Finding(name="isolation", good=True, found="whole process trees are killed" if isolated else (
-        "weaker: without Linux' subreaper a child that starts a session of its own may outlive its measurement"))
+    yield Finding(
+        name="isolation",
+        good=True,
+        found="whole process trees are killed"
+        if isolated
+        else ("weaker: without Linux' subreaper a child that starts a session of its own may outlive its measurement"),
+    )

@@ -23,20 +23,23 @@ from anyio.abc import TaskGroup
 
 from agents.actions import ACTS
 from agents.events import Decided, Finished, Judged, Noted, Opened, Progressed, Started, Stopped, Watch
-from agents.schedule import Identify, Job, jobs, limits, obstacle, seeds_wanted, select
+from agents.schedule import Job, jobs, limits, obstacle, seeds_wanted, select
 from bench.autobench import AutoBench, Child, Outcome
 from bench.events import Abandoned, Session, Wanted, attempt_key
 from bench.events import Started as Begun
 from bench.events import Stopped as SessionStopped
 from bench.fold import Facts
+from bench.identity import Identifier
 from bench.judge import judge
 from bench.ledger import Ledger
 from plan import catalogue
 from plan.decision import Decider, Decision, Guard, Situation, Stance
-from plan.nouns import Cost, Limits, Plan, Run, Status, Task, Verdict
+from plan.nouns import Limits, Plan, Run, Status, Verdict
 
 ATTEMPTS = 3
 """How often a measurement that somebody else killed is started again within one session."""
+GRACE = 5.0
+"""Seconds that killed measurements have to report their end."""
 LAST_SIGN = 1.0
 """Seconds between the signs of life by which an interrupted attempt is charged."""
 
@@ -68,10 +71,18 @@ class _Running:
 class Orchestrator:
     """One session of the loop over one plan and one ledger, which the caller holds exclusively."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, *, work: Path, identify: Identify, options: Options, watch: Watch,
-                 bench: Callable[[], AutoBench] = AutoBench) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        *,
+        work: Path,
+        options: Options,
+        watch: Watch,
+        bench: Callable[[], AutoBench] = AutoBench,
+    ) -> None:
         self.plan, self.ledger, self.work, self.options, self.watch = plan, ledger, work, options, watch
-        self.identify, self.make_bench = identify, bench
+        self.identifier, self.make_bench = Identifier(), bench
         self.tasks = select(plan, options.only)
         self.deciders: dict[str, Decider] = {name: catalogue.load("decider", name)() for name in catalogue.shelf("decider")}
         self.guards: list[Guard] = [catalogue.load("guard", name)() for name in catalogue.shelf("guard")]
@@ -97,16 +108,29 @@ class Orchestrator:
         began, session = time.monotonic(), self.session
         self.work.mkdir(parents=True, exist_ok=True)
         self._charge_the_dead()
-        self.ledger.append("session", session, Session(
-            path=self.plan.path, text=self.plan.source, digest=self.plan.digest, command=self.options.command,
-            machine=self.options.machine,
-            options={"only": self.options.only, "budget": self.options.budget, "workers": self.options.workers},
-        ))
+        self.ledger.append(
+            "session",
+            session,
+            Session(
+                path=self.plan.path,
+                text=self.plan.source,
+                digest=self.plan.digest,
+                command=self.options.command,
+                machine=self.options.machine,
+                options={"only": self.options.only, "budget": self.options.budget, "workers": self.options.workers},
+            ),
+        )
         self._refresh()
-        self.watch(Opened(
-            plan=self.plan, ledger=self.ledger.where, jobs=len(self.jobs), cached=len(self._done()),
-            workers=self.options.workers, budget=self.options.budget,
-        ))
+        self.watch(
+            Opened(
+                plan=self.plan,
+                ledger=self.ledger.where,
+                jobs=len(self.jobs),
+                cached=len(self._done()),
+                workers=self.options.workers,
+                budget=self.options.budget,
+            )
+        )
         deadline = began + self.options.budget if self.options.budget is not None else math.inf
         try:
             async with anyio.create_task_group() as group:
@@ -137,10 +161,15 @@ class Orchestrator:
             with anyio.move_on_after(max(0.0, deadline - time.monotonic())) as waiting:
                 running, outcome = await receive.receive()
                 self._settle(running, outcome)
-            if waiting.cancelled_caught:
+            if waiting.cancelled_caught and self.stopping is None:
                 self.stopping = f"budget of {self.options.budget:g} s spent"
-                deadline = math.inf
                 self.stop_now()
+                deadline = time.monotonic() + GRACE
+            elif waiting.cancelled_caught:
+                for running in list(self.running.values()):
+                    running.child.end()
+                    if (outcome := running.child.outcome()) is not None:
+                        self._settle(running, outcome)
 
     def stop_now(self) -> None:
         """Kill what is running; each measurement goes on from its checkpoint when the loop is started again."""
@@ -172,10 +201,14 @@ class Orchestrator:
                     self.stop_now()
                 else:
                     self.stopping = "interrupted"
-                    self.watch(Noted(text=(
-                        f"finishing {len(self.running)} running measurements, starting no more (Ctrl-C again stops now); "
-                        "the same command goes on later"
-                    )))
+                    self.watch(
+                        Noted(
+                            text=(
+                                f"finishing {len(self.running)} running measurements, starting no more (Ctrl-C again stops now); "
+                                "the same command goes on later"
+                            )
+                        )
+                    )
 
     async def _sign_of_life(self) -> None:
         alive = self.work / "alive"
@@ -188,8 +221,8 @@ class Orchestrator:
     def _refresh(self) -> None:
         for event in self.ledger.events(after=self.facts.seq):
             self.facts.advance(event)
-        self.seeds = seeds_wanted(self.tasks, self.identify, lambda id, keys: self.facts.granted(id, among=keys))
-        self.jobs = jobs(self.tasks, self.seeds, self.identify)
+        self.seeds = seeds_wanted(self.tasks, self.identifier.identify, lambda id, keys: self.facts.granted(id, among=keys))
+        self.jobs = jobs(self.tasks, self.seeds, self.identifier.identify)
 
     def _publish(self) -> None:
         """Tell the ledger which runs this plan rests on, so that a reader needs no code to find them."""
@@ -207,16 +240,23 @@ class Orchestrator:
         before = {(v.task, v.target): v for v in self.verdicts}
         self.verdicts = judge(self.plan, self._runs_by_task(), gates=self._gates())
         changed = tuple(v for v in self.verdicts if before.get((v.task, v.target)) != v)
-        self.watch(Judged(
-            verdicts=self.verdicts, changed=changed, jobs=len(self.jobs), done=len(self._done()), seconds_left=self._seconds_left(),
-        ))
+        self.watch(
+            Judged(
+                verdicts=self.verdicts,
+                changed=changed,
+                jobs=len(self.jobs),
+                done=len(self._done()),
+                seconds_left=self._seconds_left(),
+            )
+        )
         self._tell()
 
     def _done(self) -> dict[str, Run]:
         """Finished runs of this plan by key."""
         found = {job.key: self.facts.run(job.key) for job in self.jobs}
         return {
-            key: run for key, run in found.items()
+            key: run
+            for key, run in found.items()
             if run is not None and run.status is not Status.KILLED and not self._to_retry(run)
         }
 
@@ -273,7 +313,8 @@ class Orchestrator:
         self.attempts_now[job.key] = self.attempts_now.get(job.key, 0) + 1
         if self.options.retry_failed:
             self.retried.add(job.key)
-        begun = Begun(tasks=job.tasks, request=job.request, limits=allowed, identity=job.parts)
+        begun = Begun(tasks=job.tasks, request=job.request, limits=allowed, identity=job.identity.parts)
+        self.ledger.append("code", job.identity.code.digest, job.identity.code)
         self.ledger.append("started", attempt_key(job.key, attempt), begun)
         folder = self.work / job.key[:16]
         folder.mkdir(parents=True, exist_ok=True)
@@ -289,14 +330,23 @@ class Orchestrator:
         status, message = outcome.status, outcome.message
         if status is Status.KILLED and not running.stopped and self.attempts_now[job.key] >= ATTEMPTS:
             status, message = Status.CRASHED, f"killed from outside {ATTEMPTS} times; {message}"
-        if self.identify(job.request)[0] != job.key:
+        fresh = Identifier()
+        if fresh.identify(job.request).key != job.key:
+            self.identifier = fresh
             status, message = Status.KILLED, "its code or data changed while it ran; measured again as changed"
             self.stale = True
             self.stop_now()
         run = Run(
-            key=job.key, request=job.request, status=status, message=message, log_tail=outcome.log_tail, cost=outcome.cost,
-            metrics=outcome.metrics if status is Status.OK else {}, series=outcome.series if status is Status.OK else {},
-            facts={**outcome.facts, "identity": job.parts}, attempt=running.attempt,
+            key=job.key,
+            request=job.request,
+            status=status,
+            message=message,
+            log_tail=outcome.log_tail,
+            cost=outcome.cost,
+            metrics=outcome.metrics if status is Status.OK else {},
+            series=outcome.series if status is Status.OK else {},
+            facts={**outcome.facts, "identity": job.identity.parts},
+            attempt=running.attempt,
         )
         self.ledger.append("run", attempt_key(job.key, running.attempt), run)
         if status is Status.OK:
@@ -318,8 +368,11 @@ class Orchestrator:
 
     def _situation(self) -> Situation:
         return Situation(
-            plan=replace(self.plan, tasks=self.tasks), verdicts=tuple(v for v in self.verdicts if self._selected(v.task)),
-            runs=self._runs_by_task(), seeds=self.seeds, decisions=self.facts.decisions,
+            plan=replace(self.plan, tasks=self.tasks),
+            verdicts=tuple(v for v in self.verdicts if self._selected(v.task)),
+            runs=self._runs_by_task(),
+            seeds=self.seeds,
+            decisions=self.facts.decisions,
         )
 
     def _selected(self, id: str) -> bool:

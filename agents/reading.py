@@ -52,7 +52,10 @@ def list_shelf(kind: str, *, json: bool) -> Exit:
     """Everything on one shelf, read from the sources."""
     if kind not in catalogue.SHELVES:
         near = catalogue.suggest(kind, catalogue.SHELVES)
-        return say(Exit.USAGE, f"no shelf `{kind}`" + (f"; did you mean `{near}`?" if near else f"; there are {', '.join(catalogue.SHELVES)}"))
+        return say(
+            Exit.USAGE,
+            f"no shelf `{kind}`" + (f"; did you mean `{near}`?" if near else f"; there are {', '.join(catalogue.SHELVES)}"),
+        )
     entries = catalogue.shelf(kind)
     if json:
         print(jsonlib.dumps({"v": SCHEMA, "shelf": kind, "entries": [_entry(entry) for entry in entries.values()]}))
@@ -61,7 +64,11 @@ def list_shelf(kind: str, *, json: bool) -> Exit:
     for column in (kind, "about", "source"):
         table.add_column(column, overflow="fold")
     for entry in entries.values():
-        table.add_row(entry.name, entry.summary, str(entry.arguments.get("paper") or entry.arguments.get("source") or entry.arguments.get("clause") or ""))
+        table.add_row(
+            entry.name,
+            entry.summary,
+            str(entry.arguments.get("paper") or entry.arguments.get("source") or entry.arguments.get("clause") or ""),
+        )
     console().print(table)
     return Exit.HOLDS
 
@@ -78,7 +85,8 @@ def list_runs(place: str, *, module: str | None, status: str | None, json: bool)
     with Ledger.open(place, create=False) as ledger:
         facts = fold(ledger.events())
     runs = [
-        run for run in facts.runs.values()
+        run
+        for run in facts.runs.values()
         if (module is None or run.request.module == module) and (status is None or run.status.value == status)
     ]
     if json:
@@ -90,8 +98,15 @@ def list_runs(place: str, *, module: str | None, status: str | None, json: bool)
         table.add_column(column, justify="right" if column in ("seed", "seconds") else "left", overflow="fold")
     for run in runs:
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in sorted(run.metrics.items())) or run.message
-        table.add_row(run.id, run.request.module, run.request.benchmark, str(run.request.seed), run.status.value,
-                      f"{run.cost.seconds:.1f}", numbers)
+        table.add_row(
+            run.id,
+            run.request.module,
+            run.request.benchmark,
+            str(run.request.seed),
+            run.status.value,
+            f"{run.cost.seconds:.1f}",
+            numbers,
+        )
     console().print(table)
     return Exit.HOLDS
 

@@ -8,26 +8,37 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import anyio
 
 from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from agents.orchestrator import Options, Orchestrator, cores
 from agents.reading import print_board, save_report, say
-from bench.identity import environment_facts, identify
+from bench.identity import environment_facts
 from bench.ledger import Ledger, LedgerFault
 from plan.catalogue import suggest
 from plan.exits import Exit, FailOn, exit_code
 from plan.grammar import read
-from plan.nouns import Plan, Request
+from plan.nouns import Plan
 
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
 SCALE = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-def run_plan(path: Path, place: str, *, only: tuple[str, ...], budget: str | None, workers: int | None, fresh: bool,
-             retry_failed: bool, dry_run: bool, display: str, fail_on: FailOn, backend: str) -> Exit:
+def run_plan(
+    path: Path,
+    place: str,
+    *,
+    only: tuple[str, ...],
+    budget: str | None,
+    workers: int | None,
+    fresh: bool,
+    retry_failed: bool,
+    dry_run: bool,
+    display: str,
+    fail_on: FailOn,
+    backend: str,
+) -> Exit:
     """Everything `orchestrate run` does; the exit code."""
     plan = read(path)
     seconds = None
@@ -42,24 +53,28 @@ def run_plan(path: Path, place: str, *, only: tuple[str, ...], budget: str | Non
         hint = f"; did you mean `{near}`?" if near else ""
         return say(Exit.NOTHING, f"`{plan.path}` has no task `{strangers[0]}`{hint}; nothing was run")
     options = Options(
-        workers=workers or cores(), only=only, budget=seconds, retry_failed=retry_failed,
-        command=shlex.join(["orchestrate", *sys.argv[1:]]), machine=environment_facts(),
+        workers=workers or cores(),
+        only=only,
+        budget=seconds,
+        retry_failed=retry_failed,
+        command=shlex.join(["orchestrate", *sys.argv[1:]]),
+        machine=environment_facts(),
     )
     if dry_run:
         from agents.dry_run import print_forecast
 
-        return print_forecast(plan, place, options, identify=_identify)
+        return print_forecast(plan, place, options)
     return _work(plan, place, options, display=display, fail_on=fail_on, backend=backend, fresh=fresh)
 
 
 def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: FailOn, backend: str, fresh: bool) -> Exit:
-    if fresh:
+    if fresh and ("://" in place or Path(place).exists()):
         with Ledger.open(place) as earlier, earlier.hold():
             aside = set_aside(earlier)
         print(f"the earlier ledger was set aside as {aside}", file=sys.stderr)
     with Ledger.open(place) as ledger, ledger.hold():
         with _display(display) as watch:
-            loop = Orchestrator(plan, ledger, work=workshop(ledger), identify=_identify, options=options, watch=watch)
+            loop = Orchestrator(plan, ledger, work=workshop(ledger), options=options, watch=watch)
             verdicts = anyio.run(loop.run, backend=backend)
         if display != "json":
             save_report(ledger)
@@ -91,11 +106,6 @@ def workshop(ledger: Ledger) -> Path:
     """Folder for the measurements' logs and checkpoints: beside the ledger's file, else under `runs/`."""
     file = Path(ledger.where)
     return (file.parent / f"{file.stem}-work") if file.is_absolute() else Path("runs/server-work").resolve()
-
-
-def _identify(request: Request) -> tuple[str, dict[str, Any]]:
-    identity = identify(request)
-    return identity.key, dict(identity.parts)
 
 
 def _display(name: str) -> Display:

@@ -8,10 +8,10 @@ depends on which measurement happens to finish first.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from bench.fold import Spending
+from bench.identity import Identity
 from plan import catalogue
 from plan.nouns import Limits, Plan, Request, Run, Status, Task
 
@@ -25,12 +25,15 @@ DEFAULT_SECONDS = 600.0
 class Job:
     """One measurement the plan wants, known by its key; several tasks may want the same."""
 
-    key: str
     request: Request
+    identity: Identity
     tasks: tuple[str, ...]
     """Ids of the tasks that want it; empty for a gate."""
-    parts: Mapping[str, Any] = field(default_factory=dict)
-    """What the key was made from, for telling why it changed."""
+
+    @property
+    def key(self) -> str:
+        """What the run is known by in the ledger."""
+        return self.identity.key
 
     @property
     def gate(self) -> bool:
@@ -49,8 +52,7 @@ class Job:
         return "r" + self.key[:8]
 
 
-Identify = Callable[[Request], tuple[str, Mapping[str, Any]]]
-"""Request -> (key, parts)."""
+Identify = Callable[[Request], Identity]
 Granted = Callable[[str, Collection[str]], int | None]
 """(task id, keys of its runs) -> seeds that decisions resting on those runs granted it."""
 
@@ -62,8 +64,13 @@ Spent = Callable[[Iterable[str]], Spending]
 def request_of(task: Task, seed: int) -> Request:
     """What measuring `task` with `seed` asks for."""
     return Request(
-        module=task.module, benchmark=task.benchmark, seed=seed, config=task.config,
-        steps=task.budget.steps, device=task.device, data=task.data,
+        module=task.module,
+        benchmark=task.benchmark,
+        seed=seed,
+        config=task.config,
+        steps=task.budget.steps,
+        device=task.device,
+        data=task.data,
     )
 
 
@@ -94,7 +101,7 @@ def seeds_wanted(tasks: Sequence[Task], identify: Identify, granted: Granted) ->
     for task in tasks:
         seeds = task.seeds.first
         while True:
-            keys = {identify(request_of(task, seed))[0] for seed in range(seeds)}
+            keys = {identify(request_of(task, seed)).key for seed in range(seeds)}
             more = granted(task.id, keys)
             if more is None or more <= seeds:
                 break
@@ -116,10 +123,10 @@ def jobs(tasks: Iterable[Task], seeds: Mapping[str, int], identify: Identify) ->
     found: dict[str, Job] = {}
 
     def want(request: Request, owners: tuple[str, ...]) -> None:
-        key, parts = identify(request)
-        known = found.get(key)
+        identity = identify(request)
+        known = found.get(identity.key)
         owners = owners if known is None else (*known.tasks, *(o for o in owners if o not in known.tasks))
-        found[key] = Job(key=key, request=request, tasks=owners, parts=parts)
+        found[identity.key] = Job(request=request, identity=identity, tasks=owners)
 
     for task in sorted(tasks, key=lambda task: -task.priority):
         if task.gate:
@@ -162,8 +169,9 @@ def _task_obstacle(task: Task, all_jobs: Sequence[Job], runs: Mapping[str, Run])
     return None
 
 
-def limits(job: Job, plan: Plan, all_jobs: Sequence[Job], runs: Mapping[str, Run], spent: Spent,
-           reserved: Mapping[str, float]) -> Limits | None:
+def limits(
+    job: Job, plan: Plan, all_jobs: Sequence[Job], runs: Mapping[str, Run], spent: Spent, reserved: Mapping[str, float]
+) -> Limits | None:
     """What `job` may use, or None when every task that wants it has spent its budget.
 
     A task's time budget is shared equally among its measurements still to start, so that their sum
@@ -174,8 +182,9 @@ def limits(job: Job, plan: Plan, all_jobs: Sequence[Job], runs: Mapping[str, Run
     return Limits(seconds=seconds) if seconds >= 1.0 else None
 
 
-def _task_seconds(task: Task, all_jobs: Sequence[Job], runs: Mapping[str, Run], spent: Spent,
-                  reserved: Mapping[str, float]) -> float:
+def _task_seconds(
+    task: Task, all_jobs: Sequence[Job], runs: Mapping[str, Run], spent: Spent, reserved: Mapping[str, float]
+) -> float:
     mine = [j.key for j in all_jobs if task.id in j.tasks]
     used = spent(mine)
     if task.budget.runs is not None and used.runs >= task.budget.runs:

@@ -20,6 +20,7 @@ from plan.wire import SCHEMA, plain
 def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) -> Exit:
     """Print the story of a task, a target (`task::metric`), a run (`r...`) or a decision (`d...`)."""
     from agents.reading import say
+
     plan = None
     if plan_path is not None:
         from plan.grammar import read
@@ -36,10 +37,16 @@ def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) ->
         near = suggest(what, names)
         return say(Exit.NOTHING, f"the ledger tells nothing of `{what}`" + (f"; did you mean `{near}`?" if near else ""))
     if json:
-        print(jsonlib.dumps({
-            "v": SCHEMA, "verdicts": [plain(v) for v in verdicts], "runs": [plain(r) for r in runs],
-            "decisions": [_case_plain(c) for c in ([case] if case else _cases(facts, what.partition("::")[0]))],
-        }))
+        print(
+            jsonlib.dumps(
+                {
+                    "v": SCHEMA,
+                    "verdicts": [plain(v) for v in verdicts],
+                    "runs": [plain(r) for r in runs],
+                    "decisions": [_case_plain(c) for c in ([case] if case else _cases(facts, what.partition("::")[0]))],
+                }
+            )
+        )
         return Exit.HOLDS
     for verdict in verdicts:
         print("\n".join(_verdict_lines(verdict, board)))
@@ -62,7 +69,11 @@ def _verdict_lines(verdict: Verdict, board: Scoreboard) -> Iterator[str]:
         yield f"  p         {verdict.p_value:.3g}"
     if verdict.e_value is not None:
         yield f"  e         {verdict.e_value:.3g}"
-    error = "no rate is claimed by this rule" if verdict.error is None else f"at most {wording.rate(verdict.error)} of such verdicts are wrong"
+    error = (
+        "no rate is claimed by this rule"
+        if verdict.error is None
+        else f"at most {wording.rate(verdict.error)} of such verdicts are wrong"
+    )
     yield f"  error     {error}; looks registered at {', '.join(map(str, task.seeds.looks))} seeds"
     yield f"  reason    {verdict.reason}"
     for run, value in zip(verdict.runs, verdict.values, strict=False):

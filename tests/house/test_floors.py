@@ -33,7 +33,9 @@ FORBIDDEN = [
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     script = Path(sys.executable).with_name("lint-imports")
-    return subprocess.run([script, "--no-cache"], cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": str(folder), "PATH": ""})
+    return subprocess.run(
+        [script, "--no-cache"], cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": str(folder), "PATH": ""}
+    )
 
 
 @pytest.fixture(scope="module")

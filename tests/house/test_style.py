@@ -19,6 +19,9 @@ def test_the_sources_are_clean(command: list[str]) -> None:
 
 
 def test_no_file_has_outgrown_its_subject() -> None:
-    long = {path.relative_to(HOUSE): n for path in HOUSE.glob("*/**/*.py") if ".venv" not in path.parts
-            and (n := len(path.read_text(encoding="utf-8").splitlines())) > 400}
+    long = {
+        path.relative_to(HOUSE): n
+        for path in HOUSE.glob("*/**/*.py")
+        if ".venv" not in path.parts and (n := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    }
     assert not long

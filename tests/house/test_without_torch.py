@@ -47,10 +47,19 @@ def test_the_fixture_really_hides_torch(bare: dict[str, str]) -> None:
     assert "No module named 'torch'" in done.stderr
 
 
-@pytest.mark.parametrize("words", [
-    ["--help"], ["run", "--help"], ["check", "--plan", str(HOUSE / "plan/Plan.md")], ["modules"], ["modules", "--shelf", "benchmark"],
-    ["modules", "--json"], ["explain", "P003"],
-], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["check", "--plan", str(HOUSE / "plan/Plan.md")],
+        ["modules"],
+        ["modules", "--shelf", "benchmark"],
+        ["modules", "--json"],
+        ["explain", "P003"],
+    ],
+    ids=" ".join,
+)
 def test_reading_commands_need_no_torch(bare: dict[str, str], tmp_path: Path, words: list[str]) -> None:
     done = orchestrate(*words, env=bare, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -78,5 +87,11 @@ def test_help_and_check_do_not_import_torch(tmp_path: Path) -> None:
         "print('HEAVY', sorted({'torch', 'scipy', 'sqlalchemy', 'numpy'} & set(sys.modules)))"
     )
     for words in (["--help"], ["check", "--plan", str(HOUSE / "plan/Plan.md")], ["modules"]):
-        done = subprocess.run([sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(HOUSE)})
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(HOUSE)},
+        )
         assert done.stdout.splitlines()[-1] == "HEAVY []", (words, done.stdout[-300:], done.stderr)

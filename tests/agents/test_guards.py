@@ -1,0 +1,69 @@
+"""Every guard on the shelf: an opinion on every decision, resting on its clause; and what each one blocks."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.deciders.more_seeds import MoreSeeds
+from plan import catalogue
+from plan.decision import Action, Decision, Situation, Stance
+from plan.nouns import Budget, Comparator, Cost, Plan, Request, Rule, RuleKind, Run, Seeds, State, Status, Target, Task, Threshold, Verdict
+
+TARGET = Target(metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5), rule=Rule(kind=RuleKind.LOWER, level=0.95))
+
+
+def situation(*, seconds: float | None = None, runs: int | None = None, most: int = 8, granted: int = 3) -> Situation:
+    task = Task(id="a", title="a", module="m", benchmark="b-v1", targets=(TARGET,), seeds=Seeds(first=3, most=most),
+                budget=Budget(seconds=seconds, runs=runs))
+    done = tuple(
+        Run(key=f"{seed:064x}", request=Request(module="m", benchmark="b-v1", seed=seed), status=Status.OK,
+            metrics={"accuracy": 0.5}, cost=Cost(seconds=10.0)) for seed in range(granted)
+    )
+    return Situation(
+        plan=Plan(title="", tasks=(task,), path="P.md", source="", digest=""),
+        verdicts=(Verdict(task="a", target=TARGET, state=State.UNSURE, n=granted),), runs={"a": done}, seeds={"a": granted},
+    )
+
+
+def buy(seeds: int, evidence: tuple[str, ...] = ("r00000000",)) -> Decision:
+    action = Action(kind="measure-again", task="a", details={"seeds": seeds})
+    return Decision(id="d1", decider="x", action=action, evidence=evidence, expected=0.5, expects="", why="")
+
+
+@pytest.mark.parametrize("name", list(catalogue.shelf("guard")))
+def test_a_guards_opinion_names_its_decision_and_the_clause_it_registered(name: str) -> None:
+    opinion = catalogue.load("guard", name)().review(buy(5), situation())
+    assert (opinion.guard, opinion.decision) == (name, "d1")
+    assert opinion.clause == catalogue.shelf("guard")[name].arguments["clause"]
+    assert opinion.stance is Stance.ALLOW
+    assert opinion.why
+
+
+@pytest.mark.parametrize(("guard", "decision", "facts", "word"), [
+    ("preregistered", buy(4), situation(), "not among the registered looks"),
+    ("preregistered", buy(13), situation(), "not among the registered looks"),
+    ("preregistered", buy(8), situation(), "skip a registered look"),
+    ("evidence", buy(5, evidence=()), situation(), "names no run"),
+    ("evidence", buy(5, evidence=("rdeadbeef",)), situation(), "no run rdeadbeef"),
+    ("affordable", buy(5), situation(seconds=45), "exceed the 15 s left"),
+    ("affordable", buy(5), situation(runs=4), "exceed the 4"),
+])  # fmt: skip
+def test_a_guard_blocks_what_breaks_its_clause(guard: str, decision: Decision, facts: Situation, word: str) -> None:
+    opinion = catalogue.load("guard", guard)().review(decision, facts)
+    assert opinion.stance is Stance.BLOCK
+    assert word in opinion.why
+
+
+def test_the_seed_buyer_asks_for_the_next_look_once_and_the_same_way_each_time() -> None:
+    (first,), (again,) = MoreSeeds().ask(situation()), MoreSeeds().ask(situation())
+    assert first == again
+    assert first.action.details == {"seeds": 5}
+    assert len(first.evidence) == 3
+    (second,) = MoreSeeds().ask(situation(granted=5))
+    assert second.action.details == {"seeds": 8}
+    assert second.id != first.id
+
+
+def test_the_seed_buyer_stops_where_the_plan_registered_no_further_look() -> None:
+    assert MoreSeeds().ask(situation(most=3)) == []
+    assert MoreSeeds().ask(situation(granted=8)) == []

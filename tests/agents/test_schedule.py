@@ -1,0 +1,97 @@
+"""Which measurements a plan wants, in which order, and what keeps one from starting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import pytest
+
+from agents.schedule import Job, jobs, limits, obstacle, seeds_wanted, select
+from bench.fingerprint import Code
+from bench.fold import Spending
+from bench.identity import Identity
+from plan.nouns import Budget, Comparator, Plan, Request, Rule, RuleKind, Run, Seeds, Status, Target, Task, Threshold
+from plan.wire import encode
+
+
+def identify(request: Request) -> Identity:
+    return Identity(key=sha256(encode(request).encode()).hexdigest(), parts={}, code=Code(digest=""))
+
+
+def task(id: str, *, needs: tuple[str, ...] = (), module: str = "attention", seeds: Seeds = Seeds(first=2, most=2),
+         budget: Budget = Budget(), priority: int = 0, gate: bool = False, versus: str | None = None) -> Task:
+    target = Target(metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5, task=versus), rule=Rule(kind=RuleKind.MEAN))
+    return Task(id=id, title=id, module=module, benchmark=f"{id}-v1", targets=(target,), needs=needs, seeds=seeds, budget=budget,
+                priority=priority, gate=gate)
+
+
+def plan(*tasks: Task) -> Plan:
+    return Plan(title="", tasks=tasks, path="P.md", source="", digest="")
+
+
+def wanted(*tasks: Task, granted: dict[str, int] | None = None) -> tuple[Job, ...]:
+    seeds = seeds_wanted(tasks, identify, lambda id, keys: (granted or {}).get(id))
+    return jobs(tasks, seeds, identify)
+
+
+def run(job: Job, status: Status = Status.OK, **metrics: float) -> Run:
+    return Run(key=job.key, request=job.request, status=status, metrics=metrics, message="why not")
+
+
+def names(found: Iterable[Job]) -> list[str]:
+    return [f"{job.request.benchmark}:{job.request.seed}" for job in found]
+
+
+def test_jobs_stand_in_the_order_of_priority_then_plan_then_seed() -> None:
+    found = wanted(task("a"), task("b", priority=1), task("c"))
+    assert names(found) == ["b-v1:0", "b-v1:1", "a-v1:0", "a-v1:1", "c-v1:0", "c-v1:1"]
+
+
+def test_a_task_compared_seed_by_seed_brings_its_rival_to_as_many_seeds() -> None:
+    found = wanted(task("a", seeds=Seeds(first=1, most=1)), task("b", needs=("a",), seeds=Seeds(first=2, most=4), versus="a"), granted={"b": 4})
+    assert names(found) == ["a-v1:0", "a-v1:1", "a-v1:2", "a-v1:3", "b-v1:0", "b-v1:1", "b-v1:2", "b-v1:3"]
+
+
+def test_only_takes_the_needs_along_and_nothing_else() -> None:
+    chosen = select(plan(task("a"), task("b", needs=("a",)), task("c", needs=("b",)), task("d")), ["c"])
+    assert [t.id for t in chosen] == ["a", "b", "c"]
+
+
+def test_no_number_before_the_gate_is_green() -> None:
+    gate, first, _ = wanted(p := task("a", gate=True))
+    assert gate.gate
+    assert obstacle(gate, plan(p), (gate, first), {}) is None
+    assert "have not run yet" in str(obstacle(first, plan(p), (gate, first), {}))
+    assert "2 of its contract checks are red" in str(obstacle(first, plan(p), (gate, first), {gate.key: run(gate, failures=2.0)}))
+    assert "crashed" in str(obstacle(first, plan(p), (gate, first), {gate.key: run(gate, Status.CRASHED)}))
+    assert obstacle(first, plan(p), (gate, first), {gate.key: run(gate, failures=0.0)}) is None
+
+
+def test_a_task_waits_until_all_it_needs_is_measured_and_for_ever_when_that_crashed() -> None:
+    tasks = task("a"), task("b", needs=("a",))
+    a0, a1, b0, b1 = found = wanted(*tasks)
+    assert obstacle(a0, plan(*tasks), found, {}) is None
+    assert "not measured yet" in str(obstacle(b0, plan(*tasks), found, {a0.key: run(a0)}))
+    assert obstacle(b0, plan(*tasks), found, {a0.key: run(a0), a1.key: run(a1)}) is None
+    assert "ended crashed" in str(obstacle(b1, plan(*tasks), found, {a0.key: run(a0), a1.key: run(a1, Status.CRASHED)}))
+
+
+@pytest.mark.parametrize("spent", [0.0, 31.0, 59.5])
+def test_the_limits_of_a_tasks_measurements_never_add_up_to_more_than_its_budget(spent: float) -> None:
+    mine = task("a", seeds=Seeds(first=4, most=4), budget=Budget(seconds=60))
+    found = wanted(mine)
+    reserved: dict[str, float] = {}
+    for job in found:
+        allowed = limits(job, plan(mine), found, {}, lambda keys: Spending(seconds=spent), reserved)
+        if allowed is not None:
+            reserved[job.key] = allowed.seconds
+    assert sum(reserved.values()) + spent <= 60 + 1e-9
+    assert bool(reserved) == (spent < 56)
+
+
+def test_a_budget_of_runs_is_not_exceeded() -> None:
+    mine = task("a", seeds=Seeds(first=4, most=4), budget=Budget(runs=3))
+    found = wanted(mine)
+    assert limits(found[0], plan(mine), found, {}, lambda keys: Spending(runs=2), {}) is not None
+    assert limits(found[0], plan(mine), found, {}, lambda keys: Spending(runs=3), {}) is None
