@@ -214,11 +214,14 @@ def _parse(content: bytes) -> _File:
 
 def _normalise(tree: ast.Module, content: bytes) -> None:
     """Take out of `tree`, in place, what has no effect when it runs."""
-    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
-    sources = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and "TYPE_CHECKING" in {a.name for a in n.names}}
+    nodes = list(ast.walk(tree))
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    sources = {
+        node.module for node in nodes if isinstance(node, ast.ImportFrom) and "TYPE_CHECKING" in {a.name for a in node.names}
+    }
     type_only = "TYPE_CHECKING" not in stored and sources <= {"typing"}
     docs_read = b"__doc__" in content or b"getdoc" in content
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Constant):
             node.kind = None
         for name in ("body", "orelse", "finalbody"):

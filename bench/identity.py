@@ -22,6 +22,8 @@ from plan.nouns import Request
 from plan.wire import encode, plain
 
 BASE_PACKAGES = ("torch", "numpy")
+MEASURE = catalogue.HOUSE / "bench" / "autobench" / "measure.py"
+"""What calls the benchmark: it seeds the generators, so its meaning is part of every run's."""
 _codes: dict[str, Code] = {}
 """Every code this process has identified, by digest."""
 
@@ -49,7 +51,7 @@ class Identifier:
         """The identity of `request`; KeyError for a module or benchmark that is not on its shelf."""
         entry = _entry("benchmark", request.benchmark)
         names = {request.module, *(n for n in _words([request.config, entry.arguments.get("options")]) if on_shelf("module", n))}
-        roots = [entry.path, *(_entry("module", name).path for name in sorted(names))]
+        roots = [entry.path, MEASURE, *(_entry("module", name).path for name in sorted(names))]
         code = self._fingerprint(request.benchmark, roots)
         corpus = request.data or entry.arguments.get("data") or ""
         data = {"name": corpus, "digest": self._digest(corpus)}
