@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,12 +168,17 @@ def report_text(ledger: Ledger, plan: Plan | None, *, format: str, without_times
 
 def report_makers() -> dict[str, Callable[[Scoreboard], str]]:
     """Format -> what makes it."""
-    from bench.report.html import html
-    from bench.report.json import json
-    from bench.report.markdown import markdown
-    from bench.report.terminal import text
+    from bench.report import html, json, markdown
 
-    return {"html": html, "md": markdown, "json": json, "text": text}
+    return {"html": html.render, "md": markdown.render, "json": json.render, "text": _as_text}
+
+
+def _as_text(board: Scoreboard) -> str:
+    from bench.report.terminal import print_table
+
+    stream = StringIO()
+    print_table(board, stream=stream)
+    return stream.getvalue()
 
 
 def save_report(ledger: Ledger) -> None:

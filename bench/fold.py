@@ -129,7 +129,7 @@ class Facts:
         self.code: dict[str, Code] = {}
         """By its digest."""
         self.wanted = Wanted(tasks={})
-        """What the latest session's plan rests on."""
+        """What each task rests on, as the latest session that worked on it told."""
         self._session: str | None = None
 
     def advance(self, event: Event) -> None:
@@ -158,7 +158,8 @@ class Facts:
                 self.sessions[event.key] = event.read(Session)
                 self._session = event.key
             case "wanted":
-                self.wanted = event.read(Wanted)
+                latest = event.read(Wanted)
+                self.wanted = Wanted(tasks={**self.wanted.tasks, **latest.tasks}, gates={**self.wanted.gates, **latest.gates})
             case "stopped":
                 self.stops[event.key] = event.read(Stopped)
             case "code":
