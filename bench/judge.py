@@ -9,8 +9,8 @@ What is claimed (a = 1 - level of the rule; K = the number of looks the plan reg
 | `anytime` | when one side of the e-process reached 1/a at some seed | at most a at any stopping time, nothing assumed but 0..1 |
 | `p<a vs task` | when the Holm-adjusted p times K is below a | at most a over all p rules of the plan, each direction |
 
-`lower` and `upper` rest on Student's t and so on noise that is not grossly skewed. Simulated at the boundary with looks at 3, 5, 8 and a = 5 %,
-`python -m bench.false_verdicts` prints what really happens. Seeds of zeros and ones belong under `anytime`.
+`lower` and `upper` rest on Student's t and hold their level for noise that is not much skewed; by how much they miss it otherwise stands in
+`bench/statistics.py` and is measured by `python -m bench.false_verdicts`. Seeds of zeros and ones belong under `anytime`.
 Seeds that all give the same number show no variance: their interval is a point and no error is claimed. A run that is not ok is never
 a number: it fails its targets. A red gate gives no verdict at all.
 """
