@@ -1,0 +1,184 @@
+"""A house small enough to edit and measure in milliseconds, around copies of the real `plan` and `bench`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from plan.catalogue import HOUSE
+from plan.nouns import Request
+from plan.wire import encode
+
+SMALL_HOUSE = {
+    "modules/__init__.py": "",
+    "modules/tiny.py": '''\
+"""A module too small to need torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modules.layers import mix
+from plan.catalogue import module
+
+if TYPE_CHECKING:
+    from modules.unused import Nothing
+
+SCALE = 3
+
+
+@dataclass(frozen=True)
+class Config:
+    d_model: int = 8
+    """Width."""
+    bias: float = 0.25
+
+
+def doubled(function):
+    return lambda *a, **k: 2 * function(*a, **k)
+
+
+@module("tiny", system="T-0", paper="none")
+class Tiny:
+    """The first line."""
+
+    def __init__(self, config: Config) -> None:
+        """Keeps it."""
+        self.config = config
+
+    @doubled
+    def value(self, seed: int, factor: float = 1.5) -> float:
+        # a comment
+        total = SCALE * factor + mix.mixed(seed, self.config.d_model)
+        if total > 10:
+            total += self.config.bias
+        else:
+            total -= 100
+        total = total * 2
+        return total + len(f"{seed}-label") + (n := 4) + n
+''',
+    "modules/unused.py": "class Nothing:\n    pass\n",
+    "modules/layers/__init__.py": "",
+    "modules/layers/mix.py": """\
+from ..layers.deep import weight
+
+
+def mixed(seed, width):
+    from kernels.step import step
+    return step(seed) * weight(width)
+""",
+    "modules/layers/deep.py": """\
+import kernels.table
+
+
+def weight(width):
+    return width + kernels.table.first()
+""",
+    "kernels/__init__.py": "",
+    "kernels/step.py": '''\
+"""Three imports away from the benchmark."""
+ORDER = ("small", "large")
+
+
+def step(seed):
+    return seed + 7 if "small" in ORDER else seed
+
+
+def never_called():
+    return 0
+''',
+    "kernels/table.py": """\
+from pathlib import Path
+
+
+def first():
+    return int(Path(__file__).with_name("table.txt").read_text().split()[0])
+""",
+    "kernels/table.txt": "5\n",
+    "kernels/noisy.py": "import kernels.step\n\nkernels.step.ORDER = ()\n",
+    "bench/suites/__init__.py": "",
+    "bench/suites/small.py": """\
+from pathlib import Path
+
+from modules.tiny import Config
+from plan import catalogue
+from plan.catalogue import benchmark
+
+
+@benchmark("small-16-v1", metrics={"score": "x"}, source="here", options={"gain": 16})
+@benchmark("small-8-v1", metrics={"score": "x"}, source="here", options={"gain": 8})
+def measure(bench):
+    gain = catalogue.shelf("benchmark")[bench.request.benchmark].arguments["options"]["gain"]
+    words = len(Path(bench.request.data).read_text()) if bench.request.data else 0
+    thing = catalogue.load("module", bench.request.module)(Config(**bench.request.config))
+    return {"score": gain * thing.value(bench.request.seed) + words}
+""",
+    "corpus.txt": "to be measured upon\n",
+}
+
+IDENTIFY_AND_RUN = """
+import json, os, sys
+from pathlib import Path
+from bench.identity import Identifier
+from bench.request import Bench
+from plan import catalogue, wire
+from plan.nouns import Request
+
+for line in sys.stdin:
+    if os.fork():
+        os.wait()
+        continue
+    path, text = json.loads(line)
+    sys.path.append(path)
+    request = wire.decode(Request, text)
+    identity = Identifier().identify(request)
+    result = catalogue.load("benchmark", request.benchmark)(Bench(request=request, folder=Path(".")))
+    assert "torch" not in sys.modules
+    print(json.dumps({"key": identity.key, "parts": identity.parts, "code": wire.plain(identity.code), "result": result}), flush=True)
+    os._exit(0)
+"""
+"""Every line is answered by a process of its own, in which nothing was read or imported before."""
+
+
+class House:
+    """A copy of the real plan and bench around the small modules, kernels and suite, and what answers in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for package in ("plan", "bench"):
+            shutil.copytree(HOUSE / package, root / package, ignore=shutil.ignore_patterns("__pycache__", "suites"))
+        for name, text in SMALL_HOUSE.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        shutil.copy(root / "corpus.txt", root / "renamed.txt")
+        env = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", IDENTIFY_AND_RUN]
+        self.server = subprocess.Popen(command, cwd=root, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def observe(self, path: str = "", **asked: Any) -> dict[str, Any]:
+        """Key, parts, code and result of a request, from a process that knows nothing of earlier ones."""
+        assert self.server.stdin
+        assert self.server.stdout
+        request = Request(**{"module": "tiny", "benchmark": "small-8-v1", "seed": 3, **asked})
+        print(json.dumps([path, encode(request)]), file=self.server.stdin, flush=True)
+        seen: dict[str, Any] = json.loads(self.server.stdout.readline())
+        return seen
+
+    @contextmanager
+    def edited(self, file: str, old: str, new: str) -> Iterator[None]:
+        """The first `old` in `file` is `new` for a while."""
+        before = (self.root / file).read_text()
+        assert old in before
+        (self.root / file).write_text(before.replace(old, new, 1))
+        try:
+            yield
+        finally:
+            (self.root / file).write_text(before)

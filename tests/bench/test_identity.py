@@ -1,0 +1,163 @@
+"""A run's identity changes exactly when its meaning does. The judge is execution: a small house is edited,
+measured and identified in a fresh process, and the key has to change if and only if the number does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_house import House
+
+from bench.fingerprint import Code
+from bench.identity import Identifier, explain, run_key
+from plan.nouns import Request
+
+
+@dataclass
+class Edit:
+    """One edit of the small house: in `file` the text `old` becomes `new` (or the request changes)."""
+
+    title: str
+    file: str = ""
+    old: str = ""
+    new: str = ""
+    request: dict[str, Any] = field(default_factory=dict)
+    told: str = ""
+    """What the explanation has to name."""
+
+
+TINY, MIX, STEP, SUITE = "modules/tiny.py", "modules/layers/mix.py", "kernels/step.py", "bench/suites/small.py"
+
+COSMETIC = [
+    Edit("a comment is changed", TINY, "# a comment", "# quite another comment"),
+    Edit("a comment is added three imports away", STEP, "def step(seed):", "# noqa: why\ndef step(seed):  # type: ignore"),
+    Edit("blank lines are added", TINY, "SCALE = 3\n", "\n\n\nSCALE = 3\n\n\n"),
+    Edit("a module docstring is changed", TINY, "too small to need torch", "that got a longer story.\n\nAnd a second paragraph"),
+    Edit("a function docstring is removed", TINY, '        """Keeps it."""\n', ""),
+    Edit("a docstring is added", MIX, "def mixed(seed, width):\n", 'def mixed(seed, width):\n    """Now it says something."""\n'),
+    Edit("a field's docstring is changed", TINY, '"""Width."""', '"""Width of the stream, in channels."""'),
+    Edit(
+        "a line is wrapped",
+        TINY,
+        "SCALE * factor + mix.mixed(",
+        "(\n            SCALE\n            * factor\n        ) + mix.mixed(\n    ",
+    ),
+    Edit("the quotes are changed", STEP, '("small", "large")', "('small', 'large')"),
+    Edit("a trailing comma is added", STEP, '("small", "large")', '(\n    "small",\n    "large",\n)'),
+    Edit("redundant parentheses are added", TINY, "total = total * 2", "total = ((total) * (2))"),
+    Edit("an encoding line is added", MIX, "from ..layers", "# -*- coding: utf-8 -*-\nfrom ..layers"),
+    Edit("the indentation is changed", STEP, "    return 0", "        return 0"),
+    Edit("a number is spelt otherwise", STEP, "seed + 7", "seed + 0x7"),
+    Edit("an import only types need is removed", TINY, "if TYPE_CHECKING:\n    from modules.unused import Nothing\n", ""),
+    Edit("a stray pass is added", MIX, "    from kernels", "    pass\n    from kernels"),
+    Edit(
+        "a new size of the family is added",
+        SUITE,
+        "@benchmark",
+        '@benchmark("small-4-v1", metrics={}, source="", options={})\n@benchmark',
+    ),
+    Edit("a file nobody imports is changed", "modules/unused.py", "pass", "x = 1"),
+    Edit("the corpus is renamed", request={"data": "renamed.txt"}),
+]
+
+MEANINGFUL = [
+    Edit("a constant", TINY, "SCALE = 3", "SCALE = 4", told="`modules/tiny.py`: `SCALE` changed"),
+    Edit("a default argument", TINY, "factor: float = 1.5", "factor: float = 2.5", told="`modules/tiny.py`: `Tiny.value` changed"),
+    Edit("an operator", TINY, "total * 2", "total ** 2", told="`modules/tiny.py`: `Tiny.value` changed"),
+    Edit("a helper three imports away", STEP, "seed + 7", "seed + 8", told="`kernels/step.py`: `step` changed"),
+    Edit("a string that is no docstring", STEP, '"small", "large"', '"tiny", "large"', told="`kernels/step.py`: `ORDER` changed"),
+    Edit("a table beside the code", "kernels/table.txt", "5", "6", told="`kernels/table.txt`: `(bytes)` changed"),
+    Edit("the data", "corpus.txt", "upon", "on which", request={"data": "corpus.txt"}, told="data `corpus.txt`"),
+    Edit("a field's default", TINY, "bias: float = 0.25", "bias: float = 0.5", told="`modules/tiny.py`: `Config.bias` changed"),
+    Edit("a config value", request={"config": {"d_model": 16}}, told="request `config.d_model`: null -> 16"),
+    Edit("a benchmark's version", request={"benchmark": "small-16-v1"}, told='request `benchmark`: "small-8-v1" -> "small-16-v1"'),
+    Edit("a benchmark's option", SUITE, '{"gain": 8}', '{"gain": 9}', told="`bench/suites/small.py`: `measure@small-8-v1` changed"),
+    Edit("swapped branches", TINY, "if total > 10", "if not total > 10", told="`modules/tiny.py`: `Tiny.value` changed"),
+    Edit("a deleted line", TINY, "        total = total * 2\n", "", told="`modules/tiny.py`: `Tiny.value` changed"),
+    Edit("a removed decorator", TINY, "    @doubled\n", "", told="`modules/tiny.py`: `Tiny.value` changed"),
+    Edit("an f-string", TINY, 'f"{seed}-label"', 'f"{seed}-a label"', told="`modules/tiny.py`: `Tiny.value` changed"),
+    Edit("a walrus", TINY, "(n := 4)", "(n := 5)", told="`modules/tiny.py`: `Tiny.value` changed"),
+    Edit("an import with an effect", "modules/layers/deep.py", "import kernels.table", "import kernels.noisy\nimport kernels.table",
+         told="`kernels/noisy.py` is newly used"),
+    Edit("an effect in a package's init", "kernels/__init__.py", "", "import kernels.noisy\n", told="`kernels/noisy.py` is newly used"),
+    Edit("a statement at top level", STEP, "def never", "if step:\n    ORDER = ()\n\n\ndef never", told=f"`{STEP}`: `(top level)` added"),
+    Edit("a seed", request={"seed": 5}, told="request `seed`: 3 -> 5"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("house"))
+    yield house
+    house.server.communicate()
+
+
+@pytest.fixture(scope="module")
+def plainly(house: House) -> dict[str, Any]:
+    return house.observe()
+
+
+@pytest.fixture(scope="module")
+def on_corpus(house: House) -> dict[str, Any]:
+    return house.observe(data="corpus.txt")
+
+
+def reasons(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    codes = {seen["code"]["digest"]: Code(**seen["code"]) for seen in (old, new)}
+    return explain(old["parts"], new["parts"], codes)
+
+
+def after(house: House, edit: Edit) -> dict[str, Any]:
+    with house.edited(edit.file, edit.old, edit.new) if edit.file else nullcontext():
+        return house.observe(**edit.request)
+
+
+@pytest.mark.parametrize("edit", COSMETIC, ids=lambda edit: edit.title)
+def test_an_edit_that_leaves_the_number_leaves_the_key(edit: Edit, house: House, plainly: Any, on_corpus: Any) -> None:
+    old, new = on_corpus if "data" in edit.request else plainly, after(house, edit)
+    assert new["result"] == old["result"]
+    assert new["key"] == old["key"]
+    assert reasons(old, new) == []
+
+
+@pytest.mark.parametrize("edit", MEANINGFUL, ids=lambda edit: edit.title)
+def test_an_edit_that_changes_the_number_changes_the_key_and_is_named(
+    edit: Edit, house: House, plainly: Any, on_corpus: Any
+) -> None:
+    old, new = on_corpus if "data" in edit.request else plainly, after(house, edit)
+    assert new["result"] != old["result"]
+    assert new["key"] != old["key"]
+    assert any(edit.told in line for line in reasons(old, new)), reasons(old, new)
+
+
+def test_installing_an_optional_package_changes_the_key(house: House, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    for version in ("1.0", "2.0"):
+        (site / version / f"fastpath-{version}.dist-info").mkdir(parents=True)
+        text = f"Metadata-Version: 2.1\nName: fastpath\nVersion: {version}\n"
+        (site / version / f"fastpath-{version}.dist-info" / "METADATA").write_text(text)
+        (site / version / "fastpath.py").write_text("")
+    with house.edited(STEP, '"""Three', 'try:\n    import fastpath\nexcept ImportError:\n    fastpath = None\n"""Three'):
+        absent, one, two = (house.observe(path) for path in ("", str(site / "1.0"), str(site / "2.0")))
+    assert len({absent["key"], one["key"], two["key"]}) == 3
+    assert reasons(absent, one) == ['environment `fastpath`: null -> "1.0"']
+    assert reasons(one, two) == ['environment `fastpath`: "1.0" -> "2.0"']
+
+
+def test_the_order_of_config_keys_and_the_limits_do_not_matter_but_the_threads_do() -> None:
+    def key(**asked: Any) -> str:
+        request = Request(**{"module": "m", "benchmark": "b", "seed": 0, **asked})
+        return run_key(request, code="c", data_digest="d", environment={"torch": "2"})
+
+    assert key(config={"a": 1, "b": 2}) == key(config={"b": 2, "a": 1})
+    keys = [key(), key(threads=2), key(device="cuda"), key(seed=1), key(steps=5), key(config={"a": 1}), key(config={"a": "1"})]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_name_that_is_on_no_shelf_is_told_with_a_suggestion() -> None:
+    with pytest.raises(KeyError, match="no benchmark `contract-v0`; did you mean `contract-v1`"):
+        Identifier().identify(Request(module="transformer", benchmark="contract-v0", seed=0))
