@@ -75,6 +75,8 @@ class _Reader:
             self._read(block)
         self._opening()
         for section in self.sections:
+            if not (section.named or section.settings or section.rows or section.configs):
+                section.excused |= {"module", "benchmark", "target"}
             section.settings = {**self.common.settings, **section.settings}
             section.excused |= self.common.excused
         self._excuse()

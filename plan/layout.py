@@ -44,8 +44,9 @@ class Piece:
         return Piece(self.text[start:end], self.at + start)
 
     def strip(self) -> Piece:
-        """Without white space at either end."""
-        return Piece(self.text.strip(), self.at + len(self.text) - len(self.text.lstrip()))
+        """Without white space at either end; nothing but white space leaves its second place, as in an empty cell."""
+        text = self.text.strip()
+        return Piece(text, self.at + (len(self.text) - len(self.text.lstrip()) if text else min(1, len(self.text))))
 
     def split(self, separator: str) -> list[Piece]:
         """The stripped pieces between `separator`s."""
@@ -238,12 +239,12 @@ class Layout:
             ate = f" and swallows {swallowed} heading" + ("" if swallowed == 1 else "s") if swallowed else ""
             self.report(
                 "P022", f"this fence is never closed{ate}", opening, label="opened here",
-                help=f"put `{fence}` on a line of its own where it ends",
+                help=f"put {fence} on a line of its own where it ends",
             )  # fmt: skip
         elif inner is not None:
             self.report(
                 "P022", f"this fence is not closed before another one opens in line {inner + 1}", opening, label="opened here",
-                help=f"put `{fence}` on a line of its own where it ends, or open it with more than {len(fence)} `{fence[0]}` if the inner one is an example",
+                help=f"put {fence} on a line of its own where it ends, or open it with {fence}{fence[0]} if the inner one is an example",
             )  # fmt: skip
 
     def _html(self, content: str, first: int, last: int) -> None:

@@ -88,8 +88,7 @@ class Meaning:
         lacking = [key for key in ("module", "benchmark") if key not in section.settings and key not in section.excused]
         if not section.rows and "target" not in section.excused:
             lacking.append("target")
-        is_prose = not section.named and not section.settings and not section.rows and not section.configs
-        if not lacking or is_prose:
+        if not lacking:
             return
         said = " and ".join(filter(None, [", ".join(f"no {name}" for name in lacking[:-1]), f"no {lacking[-1]}"]))
         mends = {"module": "`- **module**: retnet`", "benchmark": "`- **benchmark**: mqar-64-v1`",
@@ -204,12 +203,12 @@ class Meaning:
         value = in_base(amount.number, amount.unit.text, unit)
         if value is not None:
             return Threshold(value=value, unit=amount.unit.text)
-        called, written = f"`{unit}`" if unit else "a plain number", amount.unit.text
-        near = suggest(written, writable(unit))
+        written = amount.unit.text
+        near = None if written in KNOWN else suggest(written, writable(unit))
         fits = ", ".join(f"`{name}`" for name in writable(unit))
         self.page.report(
             "P009", f"`{metric.text}` is not measured in `{written}`" if written in KNOWN else f"unknown unit `{written}`", amount.unit,
-            label=f"`{metric.text}` is {called}", help=f"did you mean `{near}`?" if near else f"write it in {fits}, or without a unit",
+            label=f"`{metric.text}` is {_called(unit)}", help=f"did you mean `{near}`?" if near else f"write it in {fits}, or without a unit",
         )  # fmt: skip
         return None
 
@@ -231,7 +230,7 @@ class Meaning:
             return
         theirs = self._unit(other, metric)
         if theirs is not None and theirs != unit:
-            self.page.report("P009", f"`{metric.text}` of `{other.id}` is measured in `{theirs}`, this metric in `{unit}`", metric,
+            self.page.report("P009", f"`{metric.text}` of `{other.id}` is {_called(theirs)}, this metric is {_called(unit)}", metric,
                              label="another unit", help="compare metrics of the same unit")  # fmt: skip
 
     def _own_needs(self, section: Section) -> list[str]:
@@ -289,6 +288,10 @@ def _together(one: Target, two: Target) -> bool:
         one.comparator.holds(number, low) and two.comparator.holds(number, high)
         for number in (low, high, middle, min(low, high) - 1, max(low, high) + 1)
     )
+
+
+def _called(unit: str) -> str:
+    return f"in `{unit}`" if unit else "a plain number"
 
 
 def guess_id(text: str) -> str:

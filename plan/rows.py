@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from plan.catalogue import suggest
 from plan.layout import HEADER, Block, Layout, Piece, cells
@@ -65,7 +65,7 @@ def read_table(page: Layout, block: Block) -> list[Row] | None:
     lines = page.lines[block.first + 2 : block.last]
     if not lines:
         page.report("P020", "a target table has no rows", page.lines[block.first].strip(), label="nothing below this header",
-                    help="add a row, for example `| `accuracy` | ≥ | 0.99 | every seed |`")  # fmt: skip
+                    help="add a row, for example `| accuracy | ≥ | 0.99 | every seed |`")  # fmt: skip
     rows = [_row(page, line) for line in lines]
     return [row for row in rows if row]
 
@@ -103,7 +103,7 @@ def _comparator(page: Layout, cell: Piece) -> Comparator | None:
 def _threshold(page: Layout, cell: Piece) -> Amount | None:
     whole = cell.bare()
     match = _NUMBER.match(whole.text)
-    number = float(match.group()) if match else math.nan
+    number = float(match.group()) if match else HUGE
     rest = whole.cut(match.end()).strip() if match else whole
     relative = _RELATIVE.fullmatch(rest.text)
     if not abs(number) < HUGE or not (relative or _UNIT.fullmatch(rest.text)):
@@ -135,7 +135,7 @@ def _rule(page: Layout, cell: Piece) -> tuple[Rule | None, Piece | None]:
         if text == kind.value:
             return Rule(kind=kind), None
     if match := _LEVEL.fullmatch(text):
-        level = float(match[2]) / 100
+        level = float(Decimal(match[2]) / 100)
         if 0.5 < level < 1:
             return Rule(kind=RuleKind(match[1]), level=level), None
         page.report("P006", f"`{whole.text}` asks for an impossible confidence", whole, label="not between 50% and 100%",
@@ -157,6 +157,6 @@ def _rule_help(text: str) -> str:
     if re.fullmatch(r"(lower|upper|anytime)( \d+(\.\d+)?)?", text):
         return f"say the confidence in percent: `{text if ' ' in text else text + ' 95'}%`"
     if re.fullmatch(r"p ?< ?[\d.]+", text):
-        return f"say with which task to compare: `{text} vs attention-copy`"
+        return f"say with which task to compare: `{text} vs task-id`"
     near = suggest(text, RULES)
     return f"did you mean `{near}`?" if near else "the rules are " + ", ".join(f"`{rule}`" for rule in RULES)

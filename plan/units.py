@@ -68,7 +68,7 @@ def digits(value: float) -> str:
     whole = value == int(value)
     rounded = value if whole and abs(value) < 1e15 else _round(value)
     if not 1e-4 <= abs(rounded) < 1e15:
-        mantissa, exponent = f"{rounded:.3e}".split("e")
+        mantissa, exponent = f"{value:.3e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     places = 0 if whole else max(0, 3 - math.floor(math.log10(abs(rounded))))
     text = f"{rounded:_.{places}f}"
