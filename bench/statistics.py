@@ -73,7 +73,7 @@ def percentile_t_bounds(values: ArrayLike, *, error: float, resamples: int = RES
     Efron and Tibshirani, An Introduction to the Bootstrap, section 12.5. Resamples without any spread count
     as infinitely far out, so that ties widen the bounds.
     """
-    x = np.asarray(values, dtype=float)
+    x = np.sort(np.asarray(values, dtype=float))
     drawn = x[_generator(x).integers(0, x.size, (resamples, x.size))]
     away = drawn.mean(axis=1) - x.mean()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -96,9 +96,16 @@ def mean_bounds(values: ArrayLike, *, error: float) -> tuple[float, float]:
 
 
 def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval | None:
-    """Two-sided interval of the mean; none for a single value."""
+    """Two-sided interval of the mean, to look at; none for a single value. Always finite: t where ties leave percentile-t open."""
     x = np.asarray(values, dtype=float)
-    return None if x.size < 2 else Interval(*mean_bounds(x, error=(1 - confidence) / 2), confidence)
+    if x.size < 2:
+        return None
+    error = (1 - confidence) / 2
+    low, high = (
+        outer if math.isfinite(outer) else float(t)
+        for outer, t in zip(mean_bounds(x, error=error), t_bounds(x, error=error), strict=True)
+    )
+    return Interval(low, high, confidence)
 
 
 def iqm(values: ArrayLike) -> float:
@@ -119,7 +126,7 @@ def iqm_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval | N
     cut = x.size // 4
     kept = x.size - 2 * cut
     deviation = np.clip(x, x[cut], x[-1 - cut]).std(ddof=1)
-    error = deviation * math.sqrt(x.size - 1) / math.sqrt(kept * (kept - 1)) if kept > 1 else math.inf
+    error = deviation * math.sqrt((x.size - 1) / (kept * (kept - 1)))
     reach = float(special.stdtrit(kept - 1, (1 + confidence) / 2) * error)
     return Interval(iqm(x) - reach, iqm(x) + reach, confidence)
 
@@ -207,5 +214,5 @@ def seeds_needed(values: ArrayLike, *, error: float, power: float = 0.8) -> int 
 
 
 def _generator(x: Floats) -> np.random.Generator:
-    digest = hashlib.sha256(np.ascontiguousarray(np.sort(x)).tobytes()).digest()
+    digest = hashlib.sha256(x.tobytes()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
