@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules import checkpoint as store
+from modules.adamw import AdamW
 from modules.settings import ConfigError, build_config
 from plan import catalogue
 
@@ -111,16 +112,15 @@ def train(
     is asked after each validation. `progress(step, steps, numbers)` is called at most four times a second.
     Raises NotFinite, before the parameters are touched, when the loss or the gradient is not finite.
     """
-    optimiser = _optimiser(model, recipe)
+    optimiser = AdamW(model.parameters(), betas=recipe.betas, weight_decay=recipe.weight_decay)
     autocast = _autocast(model, recipe)
-    parameters = [p for p in model.parameters() if p.requires_grad]
     shapes = [[name, list(p.shape), str(p.dtype)] for name, p in model.named_parameters()]
     identity = repr((identity, recipe, steps, seed, shapes))
     log, ended = TrainLog(), False
     saved = store.read(checkpoint, identity=identity) if checkpoint else None
     if saved:
         model.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
+        optimiser.load(saved["optimiser"])
         log, ended = TrainLog(**saved["log"]), saved["ended"]
         log.resumed_at = log.steps
     spent, began = log.seconds, time.monotonic()
@@ -129,14 +129,14 @@ def train(
     def save() -> None:
         if checkpoint:
             kept = {name: getattr(log, name) for name in TrainLog.__slots__}
-            body = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "log": kept, "ended": ended}
+            body = {"model": model.state_dict(), "optimiser": optimiser.state(), "log": kept, "ended": ended}
             store.write(checkpoint, body, identity=identity)
 
     model.train()
     with torch.random.fork_rng(devices=[]):
         for step in range(log.steps, 0 if ended else steps):
             torch.manual_seed((seed * 1_000_003 + step) % 2**63)
-            value, norm, numbers = _step(model, batches, loss, recipe, optimiser, parameters, autocast, step=step, steps=steps)
+            value, norm, numbers = _step(model, batches, loss, recipe, optimiser, autocast, step=step, steps=steps)
             log.loss.append(value)
             log.gradient_norm.append(norm)
             for name, number in numbers.items():
@@ -165,8 +165,7 @@ def _step(
     batches: Callable[[int], Any],
     loss: Loss,
     recipe: Recipe,
-    optimiser: torch.optim.Optimizer,
-    parameters: list[nn.Parameter],
+    optimiser: AdamW,
     autocast: torch.autocast,
     *,
     step: int,
@@ -174,7 +173,7 @@ def _step(
 ) -> tuple[float, float, dict[str, float]]:
     total, numbers = 0.0, dict[str, float]()
     share, auxiliary = 1 / recipe.accumulate, getattr(model, "auxiliary_loss", None)
-    optimiser.zero_grad(set_to_none=True)
+    optimiser.forget_gradients()
     for part in range(recipe.accumulate):
         batch = batches(step * recipe.accumulate + part)
         with autocast:
@@ -185,10 +184,8 @@ def _step(
         torch.autograd.backward(value * share)
         for name, number in told.items():
             numbers[name] = numbers.get(name, 0.0) + share * float(number)
-    norm = _finite("gradient norm", step, nn.utils.clip_grad_norm_(parameters, recipe.clip or math.inf))
-    for group in optimiser.param_groups:
-        group["lr"] = recipe.learning_rate(step, steps)
-    optimiser.step()
+    norm = _finite("gradient norm", step, nn.utils.clip_grad_norm_(optimiser.parameters, recipe.clip or math.inf))
+    optimiser.step(recipe.learning_rate(step, steps))
     return total, norm, numbers
 
 
@@ -205,17 +202,6 @@ def _validated(model: nn.Module, validate: Callable[[nn.Module], Mapping[str, fl
         numbers = {name: float(value) for name, value in validate(model).items()}
     model.train()
     return numbers
-
-
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            spared = parameter.ndim < 2 or getattr(parameter, "_no_weight_decay", False)
-            (free if spared else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
 
 
 def _autocast(model: nn.Module, recipe: Recipe) -> torch.autocast:
