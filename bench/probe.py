@@ -1,0 +1,97 @@
+"""Synthetic probes: train a decoder on puzzles made fresh for every step, and score it on puzzles it has never seen.
+
+Shapes: B puzzles, T tokens, N labelled positions of all puzzles, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.request import Bench
+from bench.subject import recipe, subject, trained
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+IGNORED = -100
+"""Label of a position that is neither trained on nor scored."""
+TRAIN, VALIDATION, TEST = range(3)
+"""First word of every random key, so that the three streams never share a puzzle by construction of the key."""
+SOLVED = 0.99
+STOP_AT = 0.995
+"""Accuracy on the validation puzzles that ends training: a little above `SOLVED`, so that a solved probe scores above it."""
+
+
+class Puzzles(Protocol):
+    """Makes `count` puzzles from a generator: (inputs_BT, labels_BT), a label being the token to predict at that position."""
+
+    def __call__(self, rng: np.random.Generator, count: int, *, training: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Deterministic in the state of `rng`; `training` is true for puzzles to learn from."""
+        ...
+
+
+def measure_probe(bench: Bench, puzzles: Puzzles, *, validate_every: int = 25) -> dict[str, float]:
+    """Train until the validation puzzles are solved or the steps are spent; the accuracy is that of the test puzzles.
+
+    Returns `accuracy` (share of labelled positions whose most likely token is the label), `steps_to_99` (first validated
+    step with an accuracy of 99 %; the number of steps when there was none) and `parameters`. The test puzzles are the
+    same for every module and seed, and are looked at once. The benchmark's options give the `vocabulary`, the `length` and
+    the defaults of the tables `decoder` and `recipe`.
+    """
+    options = bench.options
+    model = subject(bench, default=options["decoder"], fixed={"vocabulary": options["vocabulary"]})
+    plan = recipe(bench, default=options["recipe"], fixed={"length": options["length"]})
+    device, seed = bench.request.device, bench.request.seed
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
+        return _tensors(puzzles(np.random.default_rng([TRAIN, seed, step]), plan.batch, training=True), device)
+
+    held = _tensors(puzzles(np.random.default_rng([VALIDATION]), 256, training=False), device)
+    log = trained(
+        bench,
+        model,
+        batch,
+        loss=_loss,
+        recipe=plan,
+        identity=bench.request.benchmark,
+        validate=lambda network: {"accuracy": accuracy(network, *held, batch=plan.batch)},
+        validate_every=validate_every,
+        stop=lambda log: log.validation[-1][1]["accuracy"] >= STOP_AT,
+    )
+    test = _tensors(puzzles(np.random.default_rng([TEST]), 1024, training=False), device)
+    bench.facts.update(test_labels=int((test[1] != IGNORED).sum()), examples=log.steps * plan.batch)
+    solved = [step for step, numbers in log.validation if numbers["accuracy"] >= SOLVED]
+    return {
+        "accuracy": accuracy(model, *test, batch=plan.batch),
+        "steps_to_99": float(solved[0] if solved else bench.steps),
+        "parameters": float(model.parameters_count),
+    }
+
+
+def accuracy(model: nn.Module, inputs_BT: Tensor, labels_BT: Tensor, *, batch: int) -> float:
+    """Share of labelled positions where the most likely token is the label."""
+    hits = 0
+    with torch.no_grad():
+        for inputs, labels in zip(torch.split(inputs_BT, batch), torch.split(labels_BT, batch), strict=True):
+            asked = labels != IGNORED
+            logits_NV, _ = model(inputs, positions=asked)
+            hits += int((logits_NV.argmax(-1) == labels[asked]).sum())
+    return hits / int((labels_BT != IGNORED).sum())
+
+
+def _loss(model: nn.Module, puzzle: tuple[Tensor, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+    inputs_BT, labels_BT = puzzle
+    asked = labels_BT != IGNORED
+    logits_NV, _ = model(inputs_BT, positions=asked)
+    return F.cross_entropy(logits_NV.float(), labels_BT[asked]), {}
+
+
+def _tensors(puzzle: tuple[NDArray[np.int64], NDArray[np.int64]], device: str) -> tuple[Tensor, Tensor]:
+    inputs, labels = (torch.from_numpy(part).to(device) for part in puzzle)
+    return inputs, labels
