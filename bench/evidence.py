@@ -40,8 +40,8 @@ class Evidence:
     """`own` minus the threshold; for a relative one minus factor x the other task's value of the same seed."""
     threshold: float
     """The threshold as a number: for a relative one factor x the other task's mean."""
-    rival: Floats | None
-    """For `p<... vs task`: what `own` is tested against, paired by seed where both have as many."""
+    rival: Floats
+    """For `p<... vs task`: what `own` is tested against, paired by seed where both have as many; else empty."""
     looks: int
     """Over how many looks the declared error is shared out."""
     runs: tuple[str, ...]
@@ -72,7 +72,8 @@ class SeedRuns:
         for run in self.settled:
             value = run.metrics.get(metric)
             if value is None or not math.isfinite(value):
-                return f"seed {run.request.seed} measured no `{metric}`, only {', '.join(f'`{name}`' for name in sorted(run.metrics))}"
+                found = ", ".join(f"`{name}`" for name in sorted(run.metrics))
+                return f"seed {run.request.seed} measured no `{metric}`, only {found}"
         return None
 
     def progress(self, wanted: int) -> str:
@@ -100,7 +101,8 @@ def gather(target: Target, task: Task, *, plan: Plan, seeds: Mapping[str, SeedRu
         return min(look, plan.task(id).seeds.most) if rule.kind is RuleKind.P_VALUE else look
 
     def missing(reason: str, runs: Sequence[Run], *, failed: bool = False) -> Missing:
-        values = tuple(run.metrics[target.metric] for run in runs if target.metric in run.metrics)
+        measured = (run.metrics.get(target.metric, math.nan) for run in runs)
+        values = tuple(value for value in measured if math.isfinite(value))
         return Missing(reason=reason, failed=failed, n=len(runs), values=values, runs=tuple(run.id for run in runs))
 
     if fault := own.fault(target.metric):
@@ -128,7 +130,7 @@ def gather(target: Target, task: Task, *, plan: Plan, seeds: Mapping[str, SeedRu
         own=values,
         gaps=values - (bar if len(bar) == n else mean(bar)),
         threshold=wish.value if wish.task is None else mean(bar),
-        rival=None if versus is None else bar if versus == wish.task else read[versus],
+        rival=np.empty(0) if versus is None else bar if versus == wish.task else read[versus],
         looks=len(looks),
         runs=tuple(run.id for run in own.settled[:n]),
     )

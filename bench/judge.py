@@ -19,16 +19,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from bench import eprocess, statistics
 from bench.evidence import Evidence, Missing, SeedRuns, gate_fault, gather
-from bench.statistics import Compared, Floats
+from bench.statistics import Compared, Floats, Interval
 from plan.nouns import Comparator, Plan, RuleKind, Run, State, Target, Verdict
 
+PLAIN: Mapping[RuleKind, Callable[[Floats], float]] = {
+    RuleKind.MEAN: statistics.mean,
+    RuleKind.MEDIAN: statistics.median,
+    RuleKind.IQM: statistics.iqm,
+}
 DISPLAYED = 0.95
 """Confidence of the two-sided interval shown beside every number."""
 ROUNDING = 1e-9
@@ -48,21 +53,12 @@ def judge(plan: Plan, runs: Mapping[str, Sequence[Run]], *, gates: Mapping[str, 
     for task in plan.tasks:
         gate = gate_fault(task, gates)
         for target in task.targets:
-            blank = Verdict(
-                task=task.id,
-                target=target,
-                state=State.WAITING,
-                threshold=None if target.threshold.task else target.threshold.value,
-            )
             evidence = Missing(reason=gate) if gate else gather(target, task, plan=plan, seeds=seeds)
             if isinstance(evidence, Missing):
-                state = State.FAIL if evidence.failed else State.WAITING
-                verdicts.append(
-                    replace(blank, state=state, reason=evidence.reason, n=evidence.n, values=evidence.values, runs=evidence.runs)
-                )
+                verdicts.append(_without_numbers(task.id, target, evidence))
                 continue
-            shown = _describe(blank, evidence)
-            if target.rule.kind is RuleKind.P_VALUE and evidence.rival is not None and target.comparator is not Comparator.EQ:
+            shown = _describe(task.id, target, evidence)
+            if target.rule.kind is RuleKind.P_VALUE and target.comparator is not Comparator.EQ:
                 compared[len(verdicts)] = evidence, _compare(evidence, target, p_rules)
                 verdicts.append(shown)
             else:
@@ -80,7 +76,7 @@ def _rule(shown: Verdict, evidence: Evidence) -> Verdict:
     match shown.target.rule.kind:
         case RuleKind.EVERY_SEED:
             return _every_seed(shown, evidence)
-        case RuleKind.MEAN | RuleKind.MEDIAN | RuleKind.IQM:
+        case kind if kind in PLAIN:
             return _plain(shown, evidence)
         case _ if shown.target.comparator is Comparator.EQ:
             return replace(shown, state=State.UNSURE, reason="no interval can show `=`; say `every seed`, or use >= and <=")
@@ -90,25 +86,30 @@ def _rule(shown: Verdict, evidence: Evidence) -> Verdict:
             return _bounds(shown, evidence)
 
 
-def _describe(blank: Verdict, evidence: Evidence) -> Verdict:
-    """The verdict without its state: value, interval, threshold, margin."""
-    own, target, bar = evidence.own, blank.target, evidence.threshold
+def _without_numbers(task: str, target: Target, missing: Missing) -> Verdict:
+    return Verdict(
+        task=task, target=target, state=State.FAIL if missing.failed else State.WAITING, reason=missing.reason, n=missing.n,
+        threshold=None if target.threshold.task else target.threshold.value, values=missing.values, runs=missing.runs,
+    )  # fmt: skip
+
+
+def _describe(task: str, target: Target, evidence: Evidence) -> Verdict:
+    """The verdict before its rule has spoken: value, interval, threshold, margin."""
+    own, bar = evidence.own, evidence.threshold
     value, interval = statistics.mean(own), statistics.mean_interval(own, confidence=DISPLAYED)
     match target.rule.kind:
         case RuleKind.EVERY_SEED:
-            value, interval = (
-                float(own[_worst(evidence.gaps, target)]),
-                statistics.Interval(float(own.min()), float(own.max()), 1.0),
-            )
+            value, interval = float(own[_worst(evidence.gaps, target)]), Interval(float(own.min()), float(own.max()), 1.0)
         case RuleKind.MEDIAN:
-            value, interval = float(np.median(own)), statistics.median_interval(own, confidence=DISPLAYED)
+            value, interval = statistics.median(own), statistics.median_interval(own, confidence=DISPLAYED)
         case RuleKind.IQM:
             value, interval = statistics.iqm(own), statistics.iqm_interval(own, confidence=DISPLAYED)
         case RuleKind.ANYTIME if _bounded(own):
-            interval = statistics.Interval(*eprocess.confidence_bounds(np.clip(own, 0.0, 1.0), error=1 - DISPLAYED), DISPLAYED)
+            interval = Interval(*eprocess.confidence_bounds(np.clip(own, 0.0, 1.0), error=1 - DISPLAYED), DISPLAYED)
     towards = -abs(value - bar) if target.comparator is Comparator.EQ else (value - bar) * _sign(target)
-    return replace(
-        blank, n=evidence.n, value=value, low=interval and interval.low, high=interval and interval.high, threshold=bar,
+    return Verdict(
+        task=task, target=target, state=State.UNSURE, n=evidence.n, value=value, threshold=bar,
+        low=interval.low if interval else None, high=interval.high if interval else None,
         margin=towards / abs(bar) if bar else None, values=tuple(own.tolist()), runs=evidence.runs,
     )  # fmt: skip
 
@@ -118,28 +119,18 @@ def _every_seed(shown: Verdict, evidence: Evidence) -> Verdict:
     if not missed:
         return replace(shown, state=State.PASS, reason=f"each of {_seeds(evidence.n)} holds")
     named = ", ".join(map(str, missed[:8])) + (", ..." if len(missed) > 8 else "")
-    return replace(
-        shown,
-        state=State.FAIL,
-        reason=f"{len(missed)} of {_seeds(evidence.n)} {'misses' if len(missed) == 1 else 'miss'} it: seed {named}",
-    )
+    reason = f"{len(missed)} of {_seeds(evidence.n)} {'misses' if len(missed) == 1 else 'miss'} it: seed {named}"
+    return replace(shown, state=State.FAIL, reason=reason)
 
 
 def _plain(shown: Verdict, evidence: Evidence) -> Verdict:
     kind = shown.target.rule.kind
-    gap = float(
-        evidence.gaps.mean()
-        if kind is RuleKind.MEAN
-        else np.median(evidence.gaps)
-        if kind is RuleKind.MEDIAN
-        else statistics.iqm(evidence.gaps)
-    )
+    gap = PLAIN[kind](evidence.gaps)
     holds = shown.target.comparator.holds(gap, 0.0)
-    reason = (
-        f"the {kind.value} of {_seeds(evidence.n)} {'holds' if holds else 'misses'} by {abs(gap):.3g}; no error rate is claimed"
-    )
+    word = "holds" if holds else "misses"
+    reason = f"the {kind.value} of {_seeds(evidence.n)} {word} by {abs(gap):.3g}; no error rate is claimed"
     if kind is RuleKind.MEDIAN and (interval := statistics.median_interval(evidence.own)) and interval.confidence < DISPLAYED:
-        reason += f"; smallest to largest covers the median with {interval.confidence:.4g} only"
+        reason += f"; smallest to largest covers the median with {100 * interval.confidence:.3g} % only"
     return replace(shown, state=State.PASS if holds else State.FAIL, reason=reason)
 
 
@@ -151,19 +142,17 @@ def _bounds(shown: Verdict, evidence: Evidence) -> Verdict:
         return replace(shown, state=State.UNSURE, reason="one seed shows no variance; a bound needs two")
     low, high = statistics.mean_bounds(gaps, error=error)
     good, bad = (low, high) if target.comparator.wants_more else (high, low)
-    state = (
-        State.PASS if target.comparator.holds(good, 0.0) else State.UNSURE if target.comparator.holds(bad, 0.0) else State.FAIL
-    )
+    holds, may_hold = target.comparator.holds(good, 0.0), target.comparator.holds(bad, 0.0)
+    state = State.PASS if holds else State.UNSURE if may_hold else State.FAIL
+    wish = target.threshold
     if statistics.is_point(gaps):
-        reason = f"all {evidence.n} seeds {'differ by the same' if target.threshold.task else 'gave the same number'}: no variance seen, no error rate claimed"
-        return replace(shown, state=state, reason=reason)
-    if target.threshold.task:
-        bounds = (
-            f"the mean difference to {target.threshold.value:g} x {target.threshold.task} lies within {low:.4g} .. {high:.4g}"
-        )
-    else:
-        bounds = f"the mean lies within {evidence.threshold + low:.6g} .. {evidence.threshold + high:.6g}"
-    reason = f"{bounds}, each end at {100 * (1 - error):.4g} % ({_looks(evidence)})"
+        same = "differ by the same" if wish.task else "gave the same number"
+        return replace(shown, state=state, reason=f"all {evidence.n} seeds {same}: no variance seen, no error rate claimed")
+    what = f"the mean difference to {wish.value:g} x {wish.task}" if wish.task else "the mean"
+    shift = 0.0 if wish.task else evidence.threshold
+    reason = (
+        f"{what} lies within {shift + low:.6g} .. {shift + high:.6g}, each end at {100 * (1 - error):.4g} % ({_looks(evidence)})"
+    )
     if state is not State.UNSURE:
         return replace(shown, state=state, error=declared, reason=reason)
     return _undecided(shown, reason, statistics.seeds_needed(gaps, error=error))
@@ -198,7 +187,6 @@ def _anytime(shown: Verdict, evidence: Evidence) -> Verdict:
 
 def _compare(evidence: Evidence, target: Target, p_rules: int) -> Compared:
     rival = evidence.rival
-    assert rival is not None
     level = (target.rule.level or 0.05) / (p_rules * evidence.looks)
     if len(rival) == evidence.n >= 2:
         found = statistics.paired(evidence.own - rival, level=level)
@@ -222,7 +210,6 @@ def _adjust(verdicts: list[Verdict], compared: Mapping[int, tuple[Evidence, Comp
 
 def _p_value(shown: Verdict, evidence: Evidence, found: Compared, p: float, opposite: float, p_rules: int) -> Verdict:
     target, rival = shown.target, evidence.rival
-    assert rival is not None
     level, versus = target.rule.level or 0.05, target.rule.versus or target.threshold.task
     shown = replace(shown, p_value=p)
     reason = f"{found.test} against `{versus}`: p = {p:.3g} after Holm over {p_rules} p rules and {_looks(evidence)}"
@@ -235,11 +222,9 @@ def _p_value(shown: Verdict, evidence: Evidence, found: Compared, p: float, oppo
         return replace(shown, state=State.FAIL, error=level, reason=f"{reason}; p = {opposite:.3g} for the opposite")
     if found.test in ("sign test", "no test"):
         return replace(shown, state=State.UNSURE, reason=f"no variance between seeds to test with; use `every seed`; {reason}")
-    total = (
-        statistics.seeds_needed(evidence.own - rival, error=level / (p_rules * evidence.looks))
-        if len(rival) == evidence.n
-        else None
-    )
+    if len(rival) < evidence.n:
+        return replace(shown, state=State.UNSURE, reason=reason)
+    total = statistics.seeds_needed(evidence.own - rival, error=level / (p_rules * evidence.looks))
     return _undecided(shown, reason, total)
 
 

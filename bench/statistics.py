@@ -59,6 +59,11 @@ def mean(values: ArrayLike) -> float:
     return float(x[0] + math.fsum(x - x[0]) / x.size)
 
 
+def median(values: ArrayLike) -> float:
+    """The median."""
+    return float(np.median(np.asarray(values, dtype=float)))
+
+
 def t_bounds(values: ArrayLike, *, error: float) -> tuple[Floats, Floats]:
     """Student's lower and upper bound on the mean along the last axis (n >= 2), each wrong with probability `error`."""
     x = np.asarray(values, dtype=float)

@@ -10,6 +10,7 @@ from scipy import stats
 
 from bench.judge import judge, tally
 from plan.nouns import Comparator, Plan, Request, Rule, RuleKind, Run, Seeds, State, Status, Target, Task, Threshold, Verdict
+from plan.wire import decode, encode
 
 LOWER = Rule(kind=RuleKind.LOWER, level=0.95)
 UPPER = Rule(kind=RuleKind.UPPER, level=0.95)
@@ -308,3 +309,21 @@ def test_verdicts_come_in_the_order_of_the_plan_and_are_counted() -> None:
     verdicts = judge(tasks, {"z": runs(0.6, 0.6, 0.7), "a": runs(0.5, 0.6, 0.8)})
     assert [(v.task, v.target.rule.kind.value) for v in verdicts] == [("z", "mean"), ("z", "p"), ("a", "mean"), ("a", "lower")]
     assert tally(verdicts) == {State.PASS: 1, State.FAIL: 1, State.UNSURE: 2, State.WAITING: 0}
+
+
+def test_over_all_p_rules_of_a_plan_without_any_difference_errors_stay_below_the_level() -> None:
+    rng, level, false = np.random.default_rng(9), 0.1, 0
+    tasks = plan(task("b", first=5), *(task(id, wish(">", 1.0, p_rule("b", level), task="b"), first=5) for id in "acd"))
+    for _ in range(300):
+        verdicts = judge(tasks, {id: runs(*rng.normal(1, 0.1, 5)) for id in "abcd"})
+        false += any(verdict.state is State.PASS for verdict in verdicts)
+    assert false <= 300 * (level + 3 * np.sqrt(level * (1 - level) / 300))
+
+
+def test_every_verdict_can_be_written_down() -> None:
+    values = (1.0,) * 8 + (0.0,)
+    for rule in (LOWER, ANYTIME, RuleKind.IQM, RuleKind.MEDIAN):
+        verdict = one(wish(">=", 0.5, rule), runs(*values), first=9)
+        assert decode(Verdict, encode(verdict)) == verdict
+    broken = one(wish(">=", 0.5, LOWER), runs(0.5, float("nan"), 0.5))
+    assert (broken.state, decode(Verdict, encode(broken))) == (State.FAIL, broken)
