@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _LOCK_CLASS = 0x746F7563
 """First half of the advisory lock's key in PostgreSQL; the second is the table's oid."""
-_open_locks: set[int] = set()
+_kept: set[int] = set()
+"""Descriptors that keep a hold as long as any process has them open."""
 
 
 class LedgerFault(Exception):
@@ -64,7 +65,7 @@ def hold_file(lock: Path) -> Iterator[None]:
         raise LedgerFault(
             f"the lock file cannot be opened ({error.strerror})", where=str(lock), mend="make its folder writable for this user"
         ) from error
-    _open_locks.add(descriptor)
+    _kept.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,7 +77,7 @@ def hold_file(lock: Path) -> Iterator[None]:
         finally:
             _write(descriptor, "")
     finally:
-        _open_locks.discard(descriptor)
+        _kept.discard(descriptor)
         os.close(descriptor)
 
 
@@ -100,7 +101,13 @@ def hold_server(engine: Engine, *, where: str) -> Iterator[Connection]:
             row = connection.execute(text(_SERVER_HOLDER), ours).first()
             raise Held(_server_holder(row.application_name, row.backend_start) if row else {}, where=where)
         connection.commit()
-        yield connection
+        driver: Any = connection.connection.driver_connection
+        descriptor = driver.fileno()
+        _kept.add(descriptor)
+        try:
+            yield connection
+        finally:
+            _kept.discard(descriptor)
 
 
 _SERVER_HOLDER = """
@@ -132,9 +139,9 @@ def _holder(lock: Path) -> dict[str, Any]:
 
 
 def _close_in_child() -> None:
-    # A forked child shares the lock: were its copy left open, the holder's death would not free it.
-    while _open_locks:
-        os.close(_open_locks.pop())
+    # A forked child shares the descriptor: were its copy left open, the holder's death would not free the hold.
+    while _kept:
+        os.close(_kept.pop())
 
 
 os.register_at_fork(after_in_child=_close_in_child)

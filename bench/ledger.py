@@ -110,7 +110,7 @@ class Ledger:
                 raise ValueError(f"no event kind `{kind}`; the kinds are {', '.join(sorted(KINDS))}")
             rows.append({"at": time.time(), "kind": kind, "key": key, "body": encode(noun)})
         with _told(self.where), self._transaction() as connection:
-            return [connection.execute(_insert(connection), row).rowcount == 1 for row in rows]
+            return [connection.scalar(_insert(connection).returning(_events.c.seq), row) is not None for row in rows]
 
     def events(self, after: int = 0) -> Iterator[Event]:
         """All events with `seq` above `after`, in order. No read lock is kept between pages."""
