@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from agents.actions import ACTS
 from agents.events import Decided, Finished, Judged, Noted, Opened, Progressed, Started, Stopped, Watch
@@ -135,7 +136,7 @@ class Orchestrator:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._sign_of_life)
-                group.start_soon(self._listen)
+                await group.start(self._listen)
                 await self._loop(group, deadline)
                 group.cancel_scope.cancel()
         finally:
@@ -187,12 +188,12 @@ class Orchestrator:
                     self.watch(Progressed(run=run, step=news.step, total=news.total, numbers=news.numbers))
         await send.send((running, outcome))
 
-    async def _listen(self) -> None:
-        try:
-            receiver = anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
-        except ValueError:  # not in the main thread: whoever runs us there has its own way to stop
+    async def _listen(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            task_status.started()  # whoever runs us in a thread has its own way to stop
             return
-        with receiver as signals:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
             async for number in signals:
                 twice, self.signal = self.stopping is not None, number
                 if number == signal.SIGTERM or twice:

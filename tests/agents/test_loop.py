@@ -31,11 +31,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Loop:
 
 def test_every_target_is_judged_with_interval_and_seeds(finished: Loop) -> None:
     report = json.loads(finished.report())
-    states = {(v["task"], v["target"]["rule"]["kind"]): v for v in report["verdicts"]}
+    states = {(v["task"], v["target"]["rule"]["kind"]): v for v in report["targets"]}
     assert states["few", "every seed"]["state"] == "pass"
     assert states["many", "lower"]["state"] == "fail"
     assert states["again", "mean"]["state"] == "fail"
-    assert all(v["n"] >= 3 and v["low"] <= v["value"] <= v["high"] for v in report["verdicts"])
+    assert all(v["n"] >= 3 and v["low"] <= v["value"] <= v["high"] for v in report["targets"])
 
 
 def test_a_measurement_that_two_tasks_want_is_made_once(finished: Loop) -> None:
@@ -102,7 +102,7 @@ def test_only_measures_a_task_and_what_it_needs(tmp_path: Path) -> None:
 def test_a_spent_budget_leaves_the_rest_waiting_and_a_later_run_goes_on(finished: Loop, tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     assert loop.run("--budget", "0s").returncode == 1
-    assert {v["state"] for v in json.loads(loop.report())["verdicts"]} == {"waiting"}
+    assert {v["state"] for v in json.loads(loop.report())["targets"]} == {"waiting"}
     assert loop.run().returncode == 1
     assert loop.report() == finished.report()
 
@@ -176,7 +176,7 @@ def test_bad_input_is_told_with_its_mend(tmp_path: Path) -> None:
 def test_the_smoke_plan_touches_every_path(tmp_path: Path) -> None:
     loop = Loop(tmp_path, plan=(HOUSE / "plan/Smoke.md").read_text())
     done = loop.run()
-    states = {v["state"] for v in json.loads(loop.report())["verdicts"]}
+    states = {v["state"] for v in json.loads(loop.report())["targets"]}
     assert states == {"pass", "fail", "unsure"}, done.stderr
     known = facts(loop)
     assert known.decisions
