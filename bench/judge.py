@@ -11,8 +11,8 @@ What is claimed (a = 1 - level of the rule; K = the number of looks the plan reg
 
 `lower` and `upper` rest on Student's t and hold their level for noise that is not much skewed; by how much they miss it otherwise stands in
 `bench/statistics.py` and is measured by `python -m bench.false_verdicts`. Seeds of zeros and ones belong under `anytime`.
-Seeds that all give the same number show no variance: their interval is a point and no error is claimed. A run that is not ok is never
-a number: it fails its targets. A red gate gives no verdict at all.
+Seeds that all give the same number show no variance: their interval is a point and no error is claimed (right for counts and sizes; three
+lucky ones of a rate of 0.9 look the same). A run that is not ok is never a number: it fails its targets. A red gate gives no verdict at all.
 """
 
 from __future__ import annotations

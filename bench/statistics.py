@@ -6,7 +6,7 @@ Only `scipy.special` is imported: `scipy.stats` would cost every command most of
 Which bound, and why. Student's t is exact for Gaussian noise and holds its level for uniform and mildly skewed noise. Under strong skew no bound
 holds its level at three seeds: the bound on the side of the long tail is too near, because few seeds contain the tail (step times are believed
 faster than they are: say `median` there). Declared 5 % over looks at 3, 5, 8 seeds, 2,000 simulations of `python -m bench.false_verdicts`: Gaussian 2.9 % and
-3.5 % on the two sides, lognormal with sigma 0.1: 3.6 % and 4.5 %, 0.25: 1.7 % and 7.4 %, 0.5: 0.8 % and 10.7 %, 1: 0.4 % and 22.8 %. From
+3.6 % on the two sides, lognormal with sigma 0.1: 3.5 % and 4.7 %, 0.25: 1.7 % and 7.5 %, 0.5: 0.8 % and 10.8 %, 1: 0.4 % and 22.7 %. From
 BOOTSTRAP_FROM seeds on, the outer of t and percentile-t is used: at 8 to 23 seeds percentile-t halves the error under skew (sigma 0.5, declared 1.67 %, 10 seeds: 5.7 %
 by t, 3.4 %) for intervals 2 to 12 % wider on Gaussian noise. A skewness-corrected t (Johnson 1978) changes next to nothing at these sizes.
 """
