@@ -16,6 +16,7 @@ MAGIC = b"touchstone-checkpoint-1\n"
 
 def write(path: Path, body: dict[str, Any], *, identity: str) -> None:
     """Replace the file at `path` by `body` (tensors and plain values); a kill at any moment leaves the old or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     torch.save({"identity": identity, "body": body}, buffer)
     payload = buffer.getvalue()
