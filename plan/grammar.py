@@ -14,7 +14,7 @@ from typing import Any
 from plan import catalogue
 from plan.catalogue import Shelves
 from plan.faults import Fault, PlanFaults
-from plan.layout import SETTINGS, Block, Layout, Piece, Span, print_plan, setting, spans
+from plan.layout import CONFIG, SETTINGS, Block, Layout, Piece, Span, print_plan, setting, spans
 from plan.meaning import Meaning, Section, guess_id
 from plan.nouns import Budget, Plan, Task
 from plan.overrides import read_config
@@ -24,8 +24,8 @@ from plan.settings import read_value
 __all__ = ["Shelves", "Span", "parse", "print_plan", "read", "spans"]
 
 _TASK = re.compile(r"`?(?P<id>[a-z0-9][a-z0-9-]*)`?\s*:\s*(?P<title>\S.*)", re.DOTALL)
-_LOST = {"P002", "P012", "P017", "P028"}
-"""Faults that follow from a fence or comment nobody closed; they are told once that one is mended."""
+_LOST = {"P002", "P012", "P017", "P020", "P028"}
+"""Faults above a fence or comment nobody closed that may follow from what it swallows."""
 
 
 def read(path: str | Path, *, shelves: Shelves | None = None) -> Plan:
@@ -55,10 +55,22 @@ def parse(source: str, *, path: str = "<plan>", shelves: Shelves | None = None) 
         page.report("P001", "the plan is not UTF-8 text", Piece(unclean.group(), unclean.start()), label="half a character")
     plan = _Reader(page, shelves or catalogue.shelves()).plan(path)
     if page.faults:
-        swallowed = any(fault.code == "P022" for fault in page.faults)
-        told = [fault for fault in page.faults if not (swallowed and fault.code in _LOST)]
-        raise PlanFaults(told, source=source, path=path)
+        raise PlanFaults(_causes(page.faults), source=source, path=path)
     return plan
+
+
+def _causes(faults: Sequence[Fault]) -> list[Fault]:
+    """The faults without those that another one explains."""
+    swallows = min((fault.line for fault in faults if fault.code == "P022"), default=None)
+    if swallows is not None:
+        return [f for f in faults if f.code == "P022" or (f.line < swallows and f.code not in _LOST)]
+    told: list[Fault] = []
+    for fault in sorted(faults, key=lambda fault: fault.line):
+        if fault.code == "P021" and told and told[-1].code == "P020" and fault.line <= told[-1].line + 4:
+            told.pop()
+        if fault.code != "P021" or not any(f.code == "P021" and f.line + 4 >= fault.line for f in told):
+            told.append(fault)
+    return told
 
 
 class _Reader:
@@ -75,8 +87,7 @@ class _Reader:
             self._read(block)
         self._opening()
         for section in self.sections:
-            if not (section.named or section.settings or section.rows or section.configs):
-                section.excused |= {"module", "benchmark", "target"}
+            section.bare = not (section.settings or section.rows or section.configs)
             section.settings = {**self.common.settings, **section.settings}
             section.excused |= self.common.excused
         self._excuse()
@@ -131,6 +142,9 @@ class _Reader:
             id, colon, title = text.partition(":")
             guess = guess_id(id) or "task"
             section = Section(id=guess, title=title.strip(), place=place, named=False)
+            if self.page.is_underlined(block):
+                self._underlined(block, place)
+                return
             if not colon:
                 why, help = "no colon", f"a task is `## {guess[:30]}: title`; for a heading inside prose use `###`"
             elif not title.strip():
@@ -139,6 +153,15 @@ class _Reader:
                 why, help = "not an id", f"an id is lower-case letters, digits and `-`: `## {guess}: {title.strip()}`"
             self.page.report("P015", f"the heading `{text}` does not name a task", place, label=why, help=help)
         self.sections.append(section)
+
+    def _underlined(self, block: Block, place: Piece) -> None:
+        """Prose or a table that a line of dashes right below it has made a heading."""
+        if "|" in place.text:
+            self.page.report("P021", "these lines look like a table but Markdown reads them as a heading", place, label="not a table",
+                             help="a table needs the row `| --- | --- | --- | --- |` right below its header")  # fmt: skip
+        else:
+            self.page.report("P015", f"the line of dashes makes `{place.text}` a heading", place, label="not a task",
+                             help="leave an empty line above the dashes, or write a task as `## id: title`")  # fmt: skip
 
     def _setting(self, block: Block) -> None:
         key, value = setting(self.page.lines[block.first])
@@ -164,6 +187,7 @@ class _Reader:
                 "P004", f"the setting `{key.text}` runs on into the next line", self.page.lines[block.first + 1].strip(),
                 label="Markdown makes this a part of the setting", help="a setting is one line; leave an empty line before prose",
             )  # fmt: skip
+        section.excused |= {name for name in SETTINGS if f"**{name}**" in value.text}
         section.settings[key.text] = (value, read_value(self.page, key.text, value))
 
     def _table(self, block: Block) -> None:
@@ -189,7 +213,7 @@ class _Reader:
             self.section.configs.append(block)
 
     def _fence(self, block: Block) -> None:
-        if block.content.split()[:1] == ["toml"]:
+        if block.content and (block.content.startswith("toml") or catalogue.suggest(block.content, [CONFIG])):
             self.page.report("P032", f"a fence marked `{block.content}` is not read as a config", self.page.lines[block.first].strip(),
                              label="prose, as it stands", help="mark it `toml config`, or `text` if it is only an example")  # fmt: skip
 

@@ -25,9 +25,9 @@ CONFIG = "toml config"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _LINK = re.compile(r"\[([^\]]+)\]\([^()]*\)")
 _SETTING = re.compile(r"\s*[-*+]\s+\*\*(?P<key>[^*]+)\*\*[ \t]*:(?P<value>.*)")
-_ALMOST = re.compile(
-    r"\s*(?P<bullet>(?:(?:[-*+]|\d+[.)])\s+)*)(?:\[[ xX]\]\s+)?(?P<bold>\*\*|__)?(?P<key>\w+)(?P<colon>:)?(?(bold)(?:\*\*|__))\s*(?P<after>:)?"
-)
+_ALMOST = re.compile(r"(?P<before>(?:[^\w|<]|_)*)(?P<key>[a-z]+)(?P<after>[^\w]*)", re.IGNORECASE)
+_DASHES = re.compile(r"[\s|:-]*-[\s|:-]*")
+_TASK = re.compile(r"\s+##\s+(?P<content>[a-z0-9-]+:\s.*)")
 _HEADING = re.compile(r" {0,3}#{1,2}[ \t]+\S")
 _TABLE = re.compile(r"\s*\|.*|\s*`?metric`?\s*\|.*", re.IGNORECASE)
 
@@ -153,9 +153,9 @@ class Layout:
         first, last = token.map or (0, 0)
         while last > first + 1 and not self.lines[last - 1].text.strip():
             last -= 1
-        if around and token.type in ("heading_open", "table_open", "fence"):
-            self._nested(token, self.lines[first], tokens[index + 1].content if token.type == "heading_open" else "")
-        elif token.type == "heading_open":
+        if around and token.type in ("heading_open", "table_open", "fence") and not self._nested(token, self.lines[first]):
+            return
+        if token.type == "heading_open":
             yield Block(kind="heading", first=first, last=last, level=int(token.tag[1:]), content=tokens[index + 1].content)
         elif token.type == "table_open":
             yield Block(kind="table", first=first, last=last)
@@ -175,6 +175,16 @@ class Layout:
                 self._prose(first, last)
         elif (token.type == "inline" and "tr_open" not in around and "heading_open" not in around) or token.type == "code_block":
             self._prose(first, last)
+            yield from self._indented(first, last)
+
+    def _indented(self, first: int, last: int) -> Iterator[Block]:
+        """Task headings that their indentation makes code: a fault, and then read all the same."""
+        for number in range(first, last):
+            line = self.lines[number]
+            if found := _TASK.fullmatch(line.text):
+                self.report("P032", "an indented heading is not read", line.strip(), label="code, as it stands",
+                            help="put it at the left margin, with an empty line above")  # fmt: skip
+                yield Block(kind="heading", first=number, last=number + 1, level=2, content=found["content"])
 
     def _filled(self, blocks: Sequence[Block]) -> Iterator[Block]:
         """`blocks` and, between them, the lines that are blank or prose."""
@@ -189,6 +199,10 @@ class Layout:
                 yield block
             line = max(line, block.last)
 
+    def is_underlined(self, block: Block) -> bool:
+        """Whether a heading is one because of the line of dashes below it."""
+        return block.last > block.first + 1
+
     def _prose(self, first: int, last: int) -> None:
         """Report lines that a reader would take for a setting or a table and Markdown takes for prose."""
         self._lost_table(first, last)
@@ -196,8 +210,9 @@ class Layout:
             almost = _ALMOST.match(line.text)
             if not almost or almost["key"].lower() not in SETTINGS:
                 continue
-            colon = almost["colon"] or almost["after"]
-            if (almost["bullet"] and almost["bold"]) or (colon and (almost["bullet"] or almost["bold"])):
+            bullet = re.match(r"\W*?(?:[-*+]|\d+[.)])\s", almost["before"])
+            bold = almost["before"].endswith(("*", "_"))
+            if (bullet and bold) or (":" in almost["after"] and (bullet or bold)):
                 self.report(
                     "P004", f"this line reads like the setting `{almost['key']}` but is prose",
                     line.cut(almost.start("key"), almost.end("key")), label="not read as a setting",
@@ -208,26 +223,34 @@ class Layout:
         lost = [n for n in range(first, last) if _TABLE.fullmatch(self.lines[n].text)]
         if not lost or (lost[0] > first and self.lines[lost[0]].text.count("|") < 2):
             return
-        row, indent = self.lines[lost[0]].strip(), len(self.lines[lost[0]].text) - len(self.lines[lost[0]].text.lstrip())
+        row = self.lines[lost[0]].strip()
+        shown = self.lines[lost[0]].text.expandtabs(4)
+        indent = len(shown) - len(shown.lstrip())
         below = self.lines[lost[0] + 1].text if lost[0] + 1 < len(self.lines) else ""
-        if not re.fullmatch(r"[\s|:-]*-[\s|:-]*", below):
+        above = next((line.text for line in reversed(self.lines[: lost[0]]) if line.text.strip()), "")
+        if indent > 3:
+            help = "a table stands at the left margin; four spaces or a tab make it code"
+        elif lost[0] == first and _TABLE.fullmatch(above) and not self.lines[lost[0] - 1].text.strip():
+            help = "an empty line parts it from its table; take that line away"
+        elif not _DASHES.fullmatch(below):
             help = "a table needs the row `| --- | --- | --- | --- |` right below its header"
         elif len(cells(row)) != (below_cells := len(cells(Piece(below, 0)))):
             help = f"the header has {len(cells(row))} cells and the row of dashes has {below_cells}; Markdown wants as many"
-        elif indent > 3:
-            help = "a table stands at the left margin; four spaces make it code"
         else:
             help = "leave an empty line above the table"
         self.report("P021", "these lines look like a table but Markdown reads them as prose", row, label="not a table", help=help)
 
-    def _nested(self, token: Token, line: Piece, heading: str) -> None:
-        is_target_table = token.type == "table_open" and any(cell.text.lower() == "metric" for cell in cells(line))
-        if is_target_table or token.tag in ("h1", "h2") or token.info.strip() == CONFIG:
-            what = {"table_open": "target table", "fence": "config"}.get(token.type, "heading")
-            self.report(
-                "P032", f"a {what} inside a list item is not read", line.strip(), label="inside a list item",
-                help="put it at the left margin, with an empty line above",
-            )  # fmt: skip
+    def _nested(self, token: Token, line: Piece) -> bool:
+        """Whether this is a part of the plan inside a list item: a fault, and then read all the same."""
+        is_target_table = token.type == "table_open" and any(cell.bare().text.lower() == "metric" for cell in cells(line))
+        if not (is_target_table or token.tag in ("h1", "h2") or token.info.strip() == CONFIG):
+            return False
+        what = {"table_open": "target table", "fence": "config"}.get(token.type, "heading")
+        self.report(
+            "P032", f"a {what} inside a list item is not read", line.strip(), label="inside a list item",
+            help="put it at the left margin, with an empty line above",
+        )  # fmt: skip
+        return True
 
     def _closed(self, token: Token, first: int, last: int) -> None:
         fence = token.markup
@@ -253,8 +276,8 @@ class Layout:
             if "-->" not in content:
                 self.report("P022", "this comment is never closed; everything below it is lost", opening,
                             label="opened here", help="put `-->` where it ends")  # fmt: skip
-        elif any(_HEADING.match(line.text) for line in self.lines[first + 1 : last]):
-            self.report("P022", "this piece of HTML swallows a heading", opening, label="opened here",
+        elif any(shape.match(line.text) for line in self.lines[first:last] for shape in (_HEADING, _SETTING, _TABLE)):
+            self.report("P022", "this piece of HTML swallows a part of the plan", opening, label="opened here",
                         help="leave an empty line after it, and close it")  # fmt: skip
 
 

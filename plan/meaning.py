@@ -30,6 +30,8 @@ class Section:
     rows: list[Row] = field(default_factory=list)
     configs: list[Block] = field(default_factory=list)
     prose: list[str] = field(default_factory=list)
+    bare: bool = False
+    """Whether nothing but prose stands below the heading."""
     excused: set[str] = field(default_factory=set)
     """What may be absent because a fault is already told about it: setting names, and `target`."""
 
@@ -88,7 +90,8 @@ class Meaning:
         lacking = [key for key in ("module", "benchmark") if key not in section.settings and key not in section.excused]
         if not section.rows and "target" not in section.excused:
             lacking.append("target")
-        if not lacking:
+        taken = section.bare and sum(other.id == section.id for other in self.sections) > 1
+        if not lacking or taken or not section.named:
             return
         said = " and ".join(filter(None, [", ".join(f"no {name}" for name in lacking[:-1]), f"no {lacking[-1]}"]))
         mends = {"module": "`- **module**: retnet`", "benchmark": "`- **benchmark**: mqar-64-v1`",
@@ -116,6 +119,8 @@ class Meaning:
         if (section.id, name.text) not in self._missing:
             self._missing.add((section.id, name.text))
             near = suggest(name.text, [id for id in self.by_id if id != section.id])
+            if near and not self.by_id[near].named:
+                return None
             self.page.report(
                 "P012", f"task `{section.id}` {verb} `{name.text}`, which the plan does not have", name, label="no such task",
                 help=f"did you mean `{near}`?" if near else "the tasks are " + ", ".join(f"`{id}`" for id in self.by_id),

@@ -20,7 +20,7 @@ _MEANT = {"=>": ">=", "=<": "<=", "==": "=", "≧": ">=", "≦": "<=", "⩾": ">
 RULES = ("every seed", "mean", "median", "iqm", "lower 95%", "upper 95%", "anytime 95%", "p<0.01 vs task")
 _LEVEL = re.compile(r"(lower|upper|anytime)\s+([0-9]{1,3}(?:\.[0-9]{1,12})?)\s*%")
 _P_VALUE = re.compile(r"p\s*<\s*(?P<level>[0-9]*\.?[0-9]{1,12})\s+vs\.?\s+(?P<task>\S.*)")
-_NUMBER = re.compile(r"[+-]?(?:[0-9](?:_?[0-9])*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:(?:[0-9]{1,3}(?:_[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _UNIT = re.compile(r"(?:(?:[^\W\d_]|[%×])[^\s,]*)?")
 _RELATIVE = re.compile(r"[x×]\s+(?P<task>\S.*)")
 
@@ -82,6 +82,11 @@ def _row(page: Layout, line: Piece) -> Row | None:
                     label="not a target", help="leave an empty line after the table" if is_prose
                     else "a row is `| metric | comparator | threshold | rule |`")  # fmt: skip
         return None
+    if set(line.text) <= set(" |:-"):
+        page.report(
+            "P020", "a second row of dashes", line.strip(), label="not a target", help="one row of dashes stands below the header"
+        )
+        return None
     metric, comparator, threshold, rule = found
     read, versus = _rule(page, rule)
     return Row(
@@ -106,7 +111,7 @@ def _threshold(page: Layout, cell: Piece) -> Amount | None:
     number = float(match.group()) if match else HUGE
     rest = whole.cut(match.end()).strip() if match else whole
     relative = _RELATIVE.fullmatch(rest.text)
-    if not abs(number) < HUGE or not (relative or _UNIT.fullmatch(rest.text)):
+    if not abs(number) < HUGE or (relative and number <= 0) or not (relative or _UNIT.fullmatch(rest.text)):
         _no_number(page, whole)
         return None
     if not relative:

@@ -72,7 +72,21 @@ def test_a_budget_says_time_steps_and_runs(written: str, budget: Budget) -> None
 
 
 @pytest.mark.parametrize(
-    "written", ["", "ten min", "0 min", "-5 min", "5", "1.5 steps", "5 min 3 s", "1..2 s", "5 min,", "1e3 steps", "5 mi\u0301n"]
+    "written",
+    [
+        "",
+        "ten min",
+        "0 min",
+        "-5 min",
+        "5",
+        "1.5 steps",
+        "5 min 3 s",
+        "1..2 s",
+        "5 min,",
+        "1e3 steps",
+        "5 mi\u0301n",
+        "1_0 steps",
+    ],
 )
 def test_a_budget_that_is_not_understood_is_a_fault(written: str) -> None:
     assert codes(GOOD.replace("10 min, 400 steps", written)) == ["P014"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from plan.faults import PlanFaults
 from plan.grammar import parse, print_plan, spans
-from plan.nouns import Plan
+from plan.nouns import Plan, Task
 from plan.wire import decode, encode
 from tests.plan.known import GOOD, SHELVES
 
@@ -122,6 +123,28 @@ def test_a_good_plan_with_a_few_wrong_characters_loses_no_task_without_a_word(pl
     elif source.count("\n## ") == 2:
         assert [task.module for task in read.tasks] == ["attention", "retnet"]
         assert [len(task.targets) for task in read.tasks] == [2, 2]
+
+
+def meant(plan: Plan) -> list[Task]:
+    """The tasks without what moves with the lines: line numbers and prose."""
+    return [
+        replace(task, line=0, prose="", targets=tuple(replace(target, line=0) for target in task.targets)) for task in plan.tasks
+    ]  # fmt: skip
+
+
+def test_white_space_never_changes_what_a_plan_says_without_a_word() -> None:
+    lines = GOOD.split("\n")
+    kept = told = 0
+    for number, line in enumerate(lines):
+        for edited in (f" {line}", f"   {line}", f"    {line}", f"\t{line}", f"\n{line}", f"{line} ", f"{line}\t"):
+            read = outcome("\n".join([*lines[:number], edited, *lines[number + 1 :]]))
+            if isinstance(read, PlanFaults):
+                told += 1
+            else:
+                kept += 1
+                assert meant(read) == meant(parse(GOOD, shelves=SHELVES)), edited
+    assert kept > 100
+    assert told > 50
 
 
 def test_what_a_span_is_called_follows_what_it_is() -> None:
