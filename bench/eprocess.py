@@ -104,7 +104,7 @@ def confidence_bounds(values: ArrayLike, *, error: float) -> tuple[float, float]
     ends = []
     for outer in (0.0, 1.0):
         inner = middle
-        while abs(outer - inner) > 1e-9:
+        while abs(outer - inner) > 1e-6:
             half = (outer + inner) / 2
             inner, outer = (inner, half) if refuted(half) else (half, outer)
         ends.append(outer)
