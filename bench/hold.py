@@ -92,6 +92,8 @@ def hold_server(engine: Engine, *, where: str) -> Iterator[Connection]:
 
     me = whoami()
     with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        descriptor = driver.fileno()
         connection.detach()
         name = f"touchstone {me['pid']}@{me['host']} {me['command']}"
         connection.execute(text("select set_config('application_name', :name, false)"), {"name": name})
@@ -101,8 +103,6 @@ def hold_server(engine: Engine, *, where: str) -> Iterator[Connection]:
             row = connection.execute(text(_SERVER_HOLDER), ours).first()
             raise Held(_server_holder(row.application_name, row.backend_start) if row else {}, where=where)
         connection.commit()
-        driver: Any = connection.connection.driver_connection
-        descriptor = driver.fileno()
         _kept.add(descriptor)
         try:
             yield connection

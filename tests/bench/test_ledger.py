@@ -143,9 +143,9 @@ with ledger.hold():
 
 def test_every_acknowledged_append_survives_sigkill_and_the_hold_is_free_again(place: str) -> None:
     chance = random.Random(0)
-    for life in "abcd":
+    for life in "abc":
         process = python(APPEND_FOR_EVER, place, life)
-        acknowledged = [said(process) for _ in range(chance.randrange(1, 60))]
+        acknowledged = [said(process) for _ in range(chance.randrange(1, 40))]
         process.kill()
         acknowledged += process.communicate()[0].split()
         kept = [key[1:] for key in keys(place) if key[0] == life]
@@ -161,9 +161,9 @@ from bench.ledger import Ledger
 ledger = Ledger.open(sys.argv[1])
 print(sum(ledger.append("stopped", str(n), {"reason": sys.argv[2]}) for n in range(40)))
 """
-    racers = [python(code, place, str(n)) for n in range(4)]
+    racers = [python(code, place, str(n)) for n in range(3)]
     wins = [int(said(racer)) for racer in racers]
-    assert [racer.wait() for racer in racers] == [0] * 4
+    assert [racer.wait() for racer in racers] == [0] * 3
     assert sum(wins) == 40
     assert sorted(keys(place), key=int) == [str(n) for n in range(40)]
 
