@@ -25,6 +25,8 @@ from plan.wire import encode
 __all__ = ["Held", "Ledger", "LedgerFault"]
 
 SCHEMA = 1
+PATIENCE_MS = 10_000
+"""How long an append waits for another program that is writing."""
 _PAGE = 1000
 
 _metadata = sa.MetaData()
@@ -241,7 +243,7 @@ def _reachable(file: Path, *, create: bool) -> None:
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None  # transactions begin where `_begin` says, not where the driver guesses
-    for pragma in ("busy_timeout=10000", "journal_mode=wal", "synchronous=full"):
+    for pragma in (f"busy_timeout={PATIENCE_MS}", "journal_mode=wal", "synchronous=full"):
         connection.execute(f"pragma {pragma}")
 
 

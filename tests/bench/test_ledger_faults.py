@@ -1,0 +1,217 @@
+"""What a ledger says when it cannot be used: what, where, the mend, and that nothing was touched."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.ledger import Ledger, LedgerFault
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A ledger of 200 events that was closed in order."""
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        ledger.append_all([("stopped", str(n), {"reason": "x" * 500}) for n in range(200)])
+    return tmp_path / "ledger.db"
+
+
+def fault(place: str | Path, *, create: bool = True) -> LedgerFault:
+    """The fault that opening `place` raises, after a look that the file is as it was."""
+    path = Path(place)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(LedgerFault) as caught:
+        Ledger.open(place, create=create)
+    assert before is None or path.read_bytes() == before
+    for part in (caught.value.what, caught.value.where, "help: ", caught.value.mend, "note: ", caught.value.untouched):
+        assert part in str(caught.value)
+    return caught.value
+
+
+def test_a_text_file_is_no_ledger_and_stays_as_it_is(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("my notes\n" * 200)
+    assert fault(notes).what.startswith("this file is no ledger")
+    assert notes.read_text() == "my notes\n" * 200
+
+
+def test_a_folder_is_no_ledger_and_the_mend_names_a_file_in_it(tmp_path: Path) -> None:
+    assert str(tmp_path / "ledger.db") in fault(tmp_path).mend
+
+
+def test_reading_a_ledger_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    assert "there is no ledger here yet" in fault(tmp_path / "deep" / "ledger.db", create=False).what
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_of_another_version_is_refused(file: Path) -> None:
+    with sqlite3.connect(file) as stranger:
+        stranger.execute("update touchstone_ledger set version = 99")
+    stranger.close()
+    told = fault(file)
+    assert told.what == "the ledger has version 99"
+    assert "it reads version 1" in told.mend
+
+
+def test_a_table_called_events_of_another_program_is_refused_but_other_tables_are_welcome(tmp_path: Path) -> None:
+    for name, table in (("theirs.db", "events"), ("studies.db", "studies")):
+        with sqlite3.connect(tmp_path / name) as stranger:
+            stranger.execute(f"create table {table} (id integer primary key)")
+        stranger.close()
+    with pytest.raises(LedgerFault, match="belongs to another program"):
+        Ledger.open(tmp_path / "theirs.db")
+    with Ledger.open(tmp_path / "studies.db") as ledger:
+        assert ledger.append("stopped", "a", {})
+
+
+def test_a_truncated_ledger_is_told_as_damaged_with_the_way_to_save_it(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+    told = fault(file)
+    assert told.what.startswith("the ledger is damaged")
+    assert ".recover" in told.mend
+    assert told.untouched == "the file was left as it is"
+
+
+def test_overwritten_pages_are_told_as_damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[3 * 4096 : 5 * 4096] = b"\x5a" * (2 * 4096)
+    file.write_bytes(content)
+    assert fault(file).what.startswith("the ledger is damaged")
+
+
+def test_a_torn_write_ahead_log_loses_only_what_was_not_acknowledged(tmp_path: Path) -> None:
+    """Whatever the log is cut to, what is read is a prefix of what was appended, and appending goes on."""
+    live = tmp_path / "live.db"
+    with Ledger.open(live) as ledger:
+        for n in range(12):
+            ledger.append("stopped", str(n), {"reason": "x" * 300})
+        log = live.with_name("live.db-wal").read_bytes()
+        base = live.read_bytes()
+    for number, size in enumerate([0, 31, 32, len(log) // 3, len(log) // 2, len(log) - 4097, len(log) - 1, len(log)]):
+        copy = tmp_path / f"copy{number}.db"
+        copy.write_bytes(base)
+        copy.with_name(copy.name + "-wal").write_bytes(log[:size])
+        with Ledger.open(copy) as ledger:
+            kept = [event.key for event in ledger.events()]
+            assert kept == [str(n) for n in range(len(kept))]
+            assert ledger.append("stopped", "next", {})
+    assert kept == [str(n) for n in range(12)]
+
+
+def run_as(code: str, *arguments: str, prefix: tuple[str, ...] = (), **options: object) -> str:
+    command = [*prefix, sys.executable, "-c", "from bench.ledger import *\n" + code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user can reach."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_folder_without_the_right_to_write_is_told(open_folder: Path, file: Path) -> None:
+    Ledger.open(file).close()  # every import is done before the child may not read them any more
+    open_folder.chmod(0o555)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        if os.geteuid() == 0:  # nothing is forbidden to root
+            nobody = pwd.getpwnam("nobody")
+            os.setgroups([])
+            os.setgid(nobody.pw_gid)
+            os.setuid(nobody.pw_uid)
+        for place in (open_folder / "ledger.db", open_folder / "deep" / "ledger.db"):
+            try:
+                Ledger.open(place)
+            except BaseException as error:
+                os.write(writing, f"{type(error).__name__}: {error}".partition("\n")[0].encode() + b"\n")
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading) as told:
+        first, second = told.read().splitlines()
+    assert first.startswith("LedgerFault: the ledger cannot be opened")
+    assert second.startswith("LedgerFault: its folder cannot be made")
+
+
+def test_a_full_disk_is_told_and_what_was_acknowledged_before_stays(open_folder: Path) -> None:
+    code = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+kept = 0
+with Ledger.open(folder / "ledger.db") as ledger:
+    try:
+        while True:
+            ledger.append_all([("stopped", f"{kept}/{n}", {"reason": "x" * 9000}) for n in range(3)])
+            kept += 1
+    except LedgerFault as fault:
+        print(fault.what, "|", fault.untouched)
+with Ledger.open(folder / "ledger.db", create=False) as ledger:
+    print(kept, len(list(ledger.events())))
+(folder / "ballast").unlink()
+with Ledger.open(folder / "ledger.db") as ledger:
+    print(ledger.append("stopped", "afterwards", {}))
+"""
+    mount = 'mount -t tmpfs -o size=600k none "$0" && head -c 200000 /dev/zero > "$0/ballast" && exec "$@" "$0"'
+    prefix = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(open_folder))
+    if not shutil.which("unshare") or subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
+        pytest.skip("no small file system can be mounted here")
+    told, counts, afterwards = run_as(code, prefix=prefix).splitlines()
+    assert told.startswith("the disk is full (")
+    assert told.endswith("| no event was written or changed")
+    kept, found = map(int, counts.split())
+    assert kept >= 3
+    assert found == 3 * kept
+    assert afterwards == "True"
+
+
+@pytest.mark.parametrize("place", ["mysql://host/base", "sqlite://", "http://example.org/ledger.db", "nonsense://"])
+def test_a_url_that_names_no_ledger_is_refused_with_the_forms_that_do(place: str) -> None:
+    told = fault(place)
+    assert told.what == "not a place for a ledger"
+    assert "postgresql://USER@HOST/DATABASE" in told.mend
+
+
+def test_a_missing_driver_is_told_with_its_extra_and_no_password_is_shown() -> None:
+    code = """
+import sys
+sys.modules["psycopg"] = None
+try:
+    Ledger.open("postgresql://me:secret@localhost/base")
+except LedgerFault as fault:
+    print(str(fault).replace("\\n", " "))
+"""
+    told = run_as(code)
+    assert "pip install 'touchstone-lab[postgres]'" in told
+    assert "secret" not in told
+
+
+def test_a_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed (extra `postgres`)")
+    assert fault(f"postgresql:///base?host={tmp_path}").what.startswith("the server does not answer")
+
+
+def test_another_program_that_keeps_the_file_locked_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Ledger.open(file) as ledger:
+        browser = sqlite3.connect(file, isolation_level=None)
+        browser.execute("begin immediate")
+        monkeypatch.setattr("bench.ledger.PATIENCE_MS", 50)
+        with Ledger.open(file) as impatient, pytest.raises(LedgerFault, match="another program keeps the ledger locked"):
+            impatient.append("stopped", "now", {})
+        browser.execute("rollback")
+        browser.close()
+        assert ledger.append("stopped", "now", {})
