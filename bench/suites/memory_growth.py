@@ -41,7 +41,7 @@ def measure(bench: Bench) -> dict[str, float]:
     tokens_BT = torch.randint(256, (1, lengths[-1]), generator=generator).to(bench.request.device)
     states, peaks = [], []
     for done, length in enumerate(lengths, start=1):
-        state, peak = _forward(model, tokens_BT[:, :length])
+        state, peak = footprint(model, tokens_BT[:, :length])
         states.append((float(length), float(state)))
         peaks.append((float(length), float(peak)))
         bench.progress(done, len(lengths), {"memory_bytes": peak})
@@ -71,7 +71,8 @@ def peak_bytes(events: Sequence[tuple[int, int]]) -> int:
     return most
 
 
-def _forward(model: Decoder, tokens_BT: Tensor) -> tuple[int, int]:
+def footprint(model: Decoder, tokens_BT: Tensor) -> tuple[int, int]:
+    """Bytes of the state after `tokens_BT`, and the peak of computing it above what was held before."""
     last = torch.tensor([tokens_BT.shape[1] - 1], device=tokens_BT.device)
     with torch.no_grad():
         if tokens_BT.device.type == "cuda":
