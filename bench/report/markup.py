@@ -1,0 +1,47 @@
+"""HTML and SVG as nested calls. Text is escaped unless it is already `Markup`, so forgetting to escape is not possible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from bench.report.wording import clean
+
+VOID = frozenset({"meta", "link", "br", "hr", "wbr"})
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+Child = str | int | None | Iterable["Child"]
+Attribute = str | int | float | bool | None
+
+
+def tag(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
+    """One element. Attributes: `class_` is written `class`, `a_b` is `a-b`; None and False are left out, True stands bare."""
+    words = [name]
+    for key, value in attributes.items():
+        if value is None or value is False:
+            continue
+        key = key.rstrip("_").replace("_", "-") if key != "viewBox" else key
+        words.append(key if value is True else f'{key}="{escape(clean(_number(value)), quote=True)}"')
+    opening = f"<{' '.join(words)}>"
+    return Markup(opening if name in VOID else f"{opening}{join(children)}</{name}>")
+
+
+def join(children: Child) -> Markup:
+    """The children one after another, each escaped unless it is Markup."""
+    if children is None:
+        return Markup("")
+    if isinstance(children, Markup):
+        return children
+    if isinstance(children, (str, int)):
+        return Markup(escape(clean(str(children)), quote=False))
+    return Markup("".join(join(child) for child in children))
+
+
+def _number(value: str | int | float) -> str:
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)

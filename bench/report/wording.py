@@ -1,0 +1,208 @@
+"""The words and figures every face uses, so that terminal, Markdown and HTML say the same thing."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from bench.scoreboard import Scoreboard
+from plan import catalogue
+from plan.nouns import Comparator, RuleKind, State, Target, Task, Verdict
+from plan.units import SCALES, show
+
+SIGN = {Comparator.LT: "<", Comparator.LE: "≤", Comparator.EQ: "=", Comparator.GE: "≥", Comparator.GT: ">"}
+WORD = {State.PASS: "✓ pass", State.FAIL: "✗ FAIL", State.UNSURE: "~ unsure", State.WAITING: "… waiting"}
+GLYPH = {state: word[0] for state, word in WORD.items()}
+COUNTED = {State.PASS: ("holds", "hold"), State.FAIL: ("fails", "fail"), State.UNSURE: ("unsure",) * 2, State.WAITING: ("waiting",) * 2}
+INTERVAL_RULES = (RuleKind.LOWER, RuleKind.UPPER, RuleKind.ANYTIME)
+ASCII = str.maketrans({
+    "✓": "+", "✗": "x", "…": "...", "≥": ">=", "≤": "<=", "≠": "!=", "–": "-", "−": "-", "·": "|", "→": "->", "×": "x", "\u202f": " ",
+    "¹": "[1]", "²": "[2]", "³": "[3]", "⁴": "[4]", "⁵": "[5]", "⁶": "[6]", "⁷": "[7]", "⁸": "[8]", "⁹": "[9]", "⁰": "[0]", "─": "-",
+})
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def clean(text: str) -> str:
+    """`text` without terminal escapes, control characters, direction overrides and lone surrogates; tabs and newlines stay."""
+    return UNPRINTABLE.sub("\ufffd", ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One target in words."""
+
+    verdict: Verdict
+    target: str
+    measured: str
+    interval: str
+    n: str
+    margin: str
+    word: str
+    note: int | None
+    """Number of the footnote that spells a relative threshold out."""
+
+
+def rows(board: Scoreboard) -> tuple[Row, ...]:
+    """The table's rows in the plan's order."""
+    notes = {note: number for number, note in enumerate(relative(board), 1)}
+    made = []
+    for verdict in board.verdicts:
+        target, unit = verdict.target, unit_of(board.plan.task(verdict.task), verdict.target)
+        note = notes.get(_relation(verdict))
+        made.append(Row(
+            verdict=verdict, target=f"{SIGN[target.comparator]} {threshold(verdict, unit)}", measured=figure(verdict.value, unit),
+            interval=interval(verdict.low, verdict.high, unit), n=str(verdict.n), margin=percent(verdict.margin),
+            word=WORD[verdict.state], note=note,
+        ))
+    return tuple(made)
+
+
+def relative(board: Scoreboard) -> tuple[str, ...]:
+    """The footnotes: what each relative threshold is a factor of, each said once."""
+    return tuple(dict.fromkeys(text for verdict in board.verdicts if (text := _relation(verdict))))
+
+
+def _relation(verdict: Verdict) -> str:
+    threshold = verdict.target.threshold
+    return f"{threshold.value:g} × {threshold.task}.{threshold.metric or verdict.target.metric}, paired by seed" if threshold.task else ""
+
+
+def unit_of(task: Task, target: Target) -> str:
+    """The base unit of the target's metric: as declared, else the one that the unit written in the plan belongs to."""
+    written = target.threshold.unit
+    declared = metric_unit(task.module, task.benchmark, target.metric)
+    if declared or written in ("", "%"):
+        return declared
+    return next((base for base, scales in SCALES.items() if written in scales), written)
+
+
+@cache
+def metric_unit(module: str, benchmark: str, metric: str) -> str:
+    """The base unit that the benchmark or the module declares for a metric; empty when neither names one."""
+    for kind, name in (("benchmark", benchmark), ("module", module)):
+        entry = catalogue.shelf(kind).get(name)
+        unit = (entry.arguments.get("metrics") or {}).get(metric) if entry else None
+        if unit is not None:
+            return str(unit)
+    return ""
+
+
+def figure(value: float | None, unit: str) -> str:
+    """A number with its unit, or a dash."""
+    return "–" if value is None or not math.isfinite(value) else show(value, unit)
+
+
+def threshold(verdict: Verdict, unit: str) -> str:
+    """The threshold as a number where it is known, else as the plan says it."""
+    wish = verdict.target.threshold
+    if verdict.threshold is not None:
+        return figure(verdict.threshold, unit)
+    return f"{wish.value:g} × {wish.task}" if wish.task else figure(wish.value, unit)
+
+
+def interval(low: float | None, high: float | None, unit: str) -> str:
+    """`low – high`, the unit said once where both ends share it; an open end is a dash."""
+    if low is None and high is None:
+        return "–"
+    first, last = figure(low, unit), figure(high, unit)
+    number, _, suffix = first.rpartition(" ")
+    if number and last.endswith(" " + suffix):
+        first = number
+    return f"{first} – {last}"
+
+
+def percent(share: float | None) -> str:
+    """A signed percentage: `+0.6 %`, `−38 %`."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    points = abs(share) * 100
+    digits = f"{points:.1f}" if points < 9.95 else f"{points:.0f}" if points < 9999.5 else f"{points:.1g}"
+    return f"{'−' if share < 0 else '+'}{digits} %"
+
+
+def rate(error: float) -> str:
+    """An error rate as people say it: `5 %`."""
+    return f"{error * 100:.3g} %"
+
+
+def duration(seconds: float) -> str:
+    """`3 s`, `12 m 04 s`, `1 h 05 m`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} m {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole // 60 % 60:02d} m"
+
+
+def tally(board: Scoreboard) -> str:
+    """`2 hold · 1 fails · 1 unsure · 1 waiting`; what does not occur is left out."""
+    counts = [(state, board.count(state)) for state in State]
+    return " · ".join(f"{n} {COUNTED[state][n > 1]}" for state, n in counts if n) or "no targets"
+
+
+def declared(verdicts: Iterable[Verdict]) -> str:
+    """One sentence on the error rates that the plan's rules declare."""
+    rules = [verdict.target.rule for verdict in verdicts]
+    parts = []
+    if interval_rules := [rule for rule in rules if rule.kind in INTERVAL_RULES]:
+        worst = max(1 - (rule.level if rule.level is not None else 0.95) for rule in interval_rules)
+        parts.append(f"{_many(len(interval_rules), 'interval rule')} at most {rate(worst)} per target")
+    if p_rules := [rule for rule in rules if rule.kind is RuleKind.P_VALUE]:
+        worst = max(rule.level or 0.0 for rule in p_rules)
+        parts.append(f"{_many(len(p_rules), 'p-rule')}, Holm-corrected, at most {rate(worst)} together")
+    if plain := len(rules) - len(interval_rules) - len(p_rules):
+        parts.append(f"{_many(plain, 'plain rule')} claim{'s' if plain == 1 else ''} no rate")
+    return "declared error: " + "; ".join(parts) if parts else ""
+
+
+def rules(board: Scoreboard) -> str:
+    """Which rules the plan judges by, and how often."""
+    counts = Counter(verdict.target.rule.text for verdict in board.verdicts)
+    return "rules: " + ", ".join(f"{text} ({n})" if n > 1 else text for text, n in counts.items())
+
+
+def reason(row: Row) -> str:
+    """Why a target is not a pass, in one line."""
+    verdict = row.verdict
+    said = " ".join(clean(verdict.reason).split()) or f"{row.measured} for a target of {row.target}"
+    if verdict.state is State.UNSURE and verdict.more_seeds:
+        said += f"; about {_many(verdict.more_seeds, 'more seed')} would decide it"
+    return said
+
+
+def place(board: Scoreboard, verdict: Verdict) -> str:
+    """`plan/Plan.md:35`, what an editor opens."""
+    return f"{board.plan.path}:{verdict.target.line}"
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """The first few names and how many are left out."""
+    known = list(names)
+    return " ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "")
+
+
+def command(verdict: Verdict) -> str:
+    """The pasteable next step."""
+    return f"orchestrate why {verdict.id}"
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def machine(board: Scoreboard) -> str:
+    """The machine of the latest session in one line."""
+    facts = board.sessions[-1].machine if board.sessions else {}
+    said = ", ".join(f"{name} {clean(str(facts[name]))}" for name in sorted(facts))
+    return f"machine: {said}" if said else ""
+
+
+def held(board: Scoreboard) -> str:
+    """`2 of 5 targets hold`."""
+    return f"{board.count(State.PASS)} of {_many(len(board.verdicts), 'target')} hold"

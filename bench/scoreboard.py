@@ -1,0 +1,176 @@
+"""What every face of the result shows: one frozen record made of the ledger's facts and the judge's verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from typing import Any
+
+from bench.events import Event, attempt_key
+from bench.fold import Case, Facts
+from bench.judge import judge
+from bench.ledger import Ledger
+from plan.decision import Decision, Opinion, Stance
+from plan.grammar import parse
+from plan.nouns import Cost, Plan, Run, State, Status, Task, Verdict
+from plan.wire import plain
+
+PASSING = frozenset({"seconds", "time", "at", "resumed", "pid", "peak", "memory", "speed", "rate", "load", "host", "folder", "left"})
+"""Words in a fact's name that say it belongs to one telling of the run, not to the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A decision with what the guards said of it and what became of it."""
+
+    decision: Decision
+    opinions: tuple[Opinion, ...] = ()
+    outcome: str = ""
+    """What the action did, that it was undone, or that it was not applied."""
+    at: float | None = None
+    """Seconds since the epoch; none in a timeless record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One attempt at a measurement on the time axis; times are seconds since the epoch."""
+
+    task: str
+    run: str
+    began: float
+    ended: float
+    status: Status | None
+    """None: abandoned, its orchestrator died."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One start of the orchestrator."""
+
+    id: str
+    at: float
+    command: str = ""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoreboard:
+    """Everything the reports show, in the order they show it."""
+
+    plan: Plan
+    verdicts: tuple[Verdict, ...]
+    """One per target, in the order of the plan."""
+    runs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+    """Finished runs by task id, in submission order, those that failed included."""
+    gates: Mapping[str, Run] = field(default_factory=dict)
+    """The last contract run of each module."""
+    told: tuple[Told, ...] = ()
+    """Decisions by task in the plan's order, within a task in the order they were made."""
+    sessions: tuple[Session, ...] = ()
+    lanes: tuple[Lane, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall-clock seconds charged to each task, abandoned attempts included."""
+
+    def count(self, state: State) -> int:
+        """How many targets are in this state."""
+        return sum(verdict.state is state for verdict in self.verdicts)
+
+    def verdicts_of(self, task: str) -> tuple[Verdict, ...]:
+        """The verdicts on one task's targets."""
+        return tuple(verdict for verdict in self.verdicts if verdict.task == task)
+
+
+def timeless(board: Scoreboard) -> Scoreboard:
+    """The same facts without anything that a second, slower or interrupted telling of them would change.
+
+    Left out: sessions, times, durations, costs, attempts, killed runs, logs (free text that may print times),
+    and facts that are measured (fractions) or named by a word of PASSING. Runs come by seed. Reports of two such
+    records are equal byte for byte when the same things were measured and decided.
+    """
+    runs = {task: [_steady(run) for run in runs if run.status is not Status.KILLED] for task, runs in board.runs.items()}
+    return replace(
+        board,
+        runs={task: tuple(sorted(kept, key=lambda run: (run.request.seed, run.key))) for task, kept in sorted(runs.items()) if kept},
+        gates={module: _steady(run) for module, run in sorted(board.gates.items())},
+        told=tuple(replace(told, at=None) for told in board.told),
+        sessions=(), lanes=(), seconds={},
+    )
+
+
+def _steady(run: Run) -> Run:
+    facts = {name: fact for name, fact in sorted(run.facts.items()) if not isinstance(fact, float) and PASSING.isdisjoint(name.lower().split("_"))}
+    return replace(run, cost=Cost(), attempt=1, log_tail="", facts=facts)
+
+
+def scoreboard(ledger: Ledger, plan: Plan | None = None) -> Scoreboard:
+    """The record of what the ledger knows of `plan` (default: the plan of its latest session); LookupError when it has none."""
+    return from_events(ledger.events(), plan)
+
+
+def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard:
+    """The record that these events, in ledger order, amount to.
+
+    Which runs a task rests on is what the latest session published. Given another plan than that session's, a run
+    counts only where its request is what the task asks for.
+    """
+    facts, at = Facts(), dict[tuple[str, str], float]()
+    for event in events:
+        facts.advance(event)
+        at[event.kind, event.key] = event.at
+    if plan is None:
+        if facts.session is None:
+            raise LookupError("the ledger holds no session yet, so no plan; give one")
+        plan = parse(facts.session.text, path=facts.session.path)
+    wanted = {task.id: [key for key in facts.wanted.tasks.get(task.id, ()) if _fits(facts, key, task)] for task in plan.tasks}
+    gates = {module: run for module, key in sorted(facts.wanted.gates.items()) if (run := facts.run(key)) is not None}
+    settled = {task: tuple(run for run in map(facts.run, takewhile(facts.done, keys)) if run) for task, keys in wanted.items()}
+    verdicts = tuple(judge(plan, settled, gates=gates))
+    return Scoreboard(
+        plan=plan, verdicts=verdicts, gates=gates,
+        runs={task: runs for task, keys in wanted.items() if (runs := facts.runs_for(keys))},
+        told=_told(facts, plan, verdicts, at),
+        sessions=tuple(Session(id=id, at=at["session", id], command=one.command, machine=one.machine, options=one.options)
+                       for id, one in facts.sessions.items()),
+        lanes=_lanes(facts, wanted, at),
+        seconds={task: seconds for task, keys in wanted.items() if (seconds := facts.spent_for(keys).seconds)},
+    )
+
+
+def _fits(facts: Facts, key: str, task: Task) -> bool:
+    if key not in facts.attempts:
+        return True
+    asked = facts.attempts[key][-1].request
+    wish = (task.module, task.benchmark, plain(task.config), task.budget.steps, task.device, task.data)
+    return wish == (asked.module, asked.benchmark, plain(asked.config), asked.steps, asked.device, asked.data)
+
+
+def _told(facts: Facts, plan: Plan, verdicts: tuple[Verdict, ...], at: Mapping[tuple[str, str], float]) -> tuple[Told, ...]:
+    place = {task.id: index for index, task in enumerate(plan.tasks)}
+    cases = [case for case in facts.cases.values() if case.decision.action.task in place]
+    return tuple(
+        Told(decision=case.decision, opinions=tuple(case.opinions), outcome=_outcome(case, verdicts), at=at["decision", case.decision.id])
+        for case in sorted(cases, key=lambda case: (place[case.decision.action.task], case.seq))
+    )
+
+
+def _outcome(case: Case, verdicts: tuple[Verdict, ...]) -> str:
+    if case.undone is not None:
+        return "undone: " + str(case.undone.details.get("why", "no reason was given"))
+    if case.applied is None:
+        blockers = ", ".join(opinion.guard for opinion in case.opinions if opinion.stance is Stance.BLOCK)
+        return f"not applied: blocked by {blockers}" if blockers else "not applied yet"
+    now = [f"{v.target.metric} {v.state} at n {v.n}" for v in verdicts if v.task == case.decision.action.task]
+    return "applied; now " + ", ".join(now)
+
+
+def _lanes(facts: Facts, wanted: Mapping[str, list[str]], at: Mapping[tuple[str, str], float]) -> tuple[Lane, ...]:
+    lanes = []
+    for task, key in dict.fromkeys((task, key) for task, keys in wanted.items() for key in keys):
+        for attempt in facts.attempts.get(key, ()):
+            name = attempt_key(key, attempt.number)
+            ended = at.get(("run", name), attempt.at + attempt.seconds)
+            status = attempt.run.status if ("run", name) in at else None
+            lanes.append(Lane(task=task, run="r" + key[:8], began=attempt.at, ended=ended, status=status))
+    return tuple(lanes)
