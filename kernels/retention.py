@@ -67,7 +67,7 @@ def retention_chunkwise(
 ) -> tuple[Tensor, Tensor]:
     """The same in O(T chunk): parallel inside chunks, recurrent between them (eq. 7); any T, a rest is a shorter chunk."""
     T = q_BTHK.shape[1]
-    if T <= chunk:
+    if chunk >= T:
         return retention_parallel(q_BTHK, k_BTHK, v_BTHV, log_decay_H, state=state, scale=scale)
     whole = T // chunk * chunk
     q, k, v = (torch.unflatten(x[:, :whole], 1, (-1, chunk)) for x in (q_BTHK, k_BTHK, v_BTHV))

@@ -39,10 +39,16 @@ def selective_scan(
     x_BTE: Tensor, dt_BTE: Tensor, A_EN: Tensor, B_BTN: Tensor, C_BTN: Tensor, D_E: Tensor, *, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """y (B, T, E) and final state (B, E, N); memory O(B T E N / chunk), differentiable once, in every input."""
-    state_BNE = x_BTE.new_zeros(x_BTE.shape[0], *A_EN.mT.shape) if state is None else state.mT.contiguous()
-    x_TBE, dt_TBE, B_TBN, C_TBN = (t.transpose(0, 1).contiguous() for t in (x_BTE, dt_BTE, B_BTN, C_BTN))
-    y_TBE, state_BNE = _Scan.apply(x_TBE, dt_TBE, A_EN.mT.contiguous(), B_TBN, C_TBN, state_BNE)
-    return torch.addcmul(y_TBE.transpose(0, 1), D_E, x_BTE), state_BNE.mT
+    x_TBE, dt_TBE, B_TBN, C_TBN = (t.transpose(0, 1).contiguous().to(A_EN.dtype) for t in (x_BTE, dt_BTE, B_BTN, C_BTN))
+    state_BNE = x_TBE.new_zeros(x_TBE.shape[1], *A_EN.mT.shape) if state is None else state.mT.contiguous()
+    with torch.autocast(x_BTE.device.type, enabled=False):  # a long recurrence keeps the dtype of A
+        y_TBE, state_BNE = _run(x_TBE, dt_TBE, A_EN.mT.contiguous(), B_TBN, C_TBN, state_BNE)
+        return torch.addcmul(y_TBE, D_E, x_TBE).transpose(0, 1), state_BNE.mT
+
+
+def _run(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+    result: tuple[Tensor, Tensor] = _Scan.apply(*inputs)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _steps_per_chunk(state_BNE: Tensor) -> int:
@@ -88,7 +94,7 @@ class _Scan(torch.autograd.Function):
         return y_TBE, state_BNE
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, dy_TBE: Tensor, carry_BNE: Tensor) -> tuple[Tensor, ...]:
         x_TBE, dt_TBE, A_NE, B_TBN, C_TBN, *before = ctx.saved_tensors
         dy_TBE = dy_TBE.contiguous()  # an expanded gradient (of a sum) would send the products down a slow path

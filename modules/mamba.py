@@ -1,0 +1,112 @@
+"""Mamba (Gu & Dao 2023): a state space whose step size, input and readout follow the input, with a state of fixed size.
+
+Shapes: B batch, T tokens, D model width, E inner channels, N states per channel, R rank of the step size, W width of the convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kernels.scan import selective_scan
+from modules.trainer import Recipe
+from plan.catalogue import module
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    d_model: int = 128
+    """Width of the residual stream."""
+    d_state: int = 16
+    """States per inner channel."""
+    expand: int = 2
+    """Inner channels over `d_model`."""
+    conv_width: int = 4
+    """Tokens that the causal convolution sees, the present one included."""
+    dt_rank: int = 0
+    """Rank of the projection to step sizes; 0 means `d_model` / 16, rounded up."""
+    dt_min: float = 1e-3
+    """Smallest step size at the start; a channel's steps begin between `dt_min` and `dt_max`, log-uniformly."""
+    dt_max: float = 0.1
+    """Largest step size at the start."""
+
+
+RECIPE = Recipe(lr=2e-3, weight_decay=0.1)
+
+
+class State(NamedTuple):
+    """What the past amounts to, of one size whatever its length."""
+
+    tail_BWE: Tensor
+    """The latest W - 1 inputs of the convolution."""
+    memory_BEN: Tensor
+    """The state space's state."""
+
+
+class SelectiveSSM(nn.Module):
+    """Algorithm 2 between two projections: out = W_out (silu(z) * ssm(silu(conv(x)))), (x, z) = W_in input."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        D, E, N, W = config.d_model, config.d_model * config.expand, config.d_state, config.conv_width
+        R = config.dt_rank or math.ceil(D / 16)
+        self.sizes = [R, N, N]
+        self.project_in = nn.Linear(D, 2 * E, bias=False)
+        self.conv = nn.Conv1d(E, E, W, groups=E)
+        self.project_x = nn.Linear(E, sum(self.sizes), bias=False)
+        self.project_dt = nn.Linear(R, E)
+        self.project_out = nn.Linear(E, D, bias=False)
+        # S4D-real: state n decays n times as fast (section 3.6); the logarithm keeps A negative
+        self.A_log_EN = nn.Parameter(torch.arange(1.0, N + 1).log().repeat(E, 1))
+        self.D_E = nn.Parameter(torch.ones(E))
+        for parameter in (self.A_log_EN, self.D_E):
+            parameter._no_weight_decay = True  # type: ignore[attr-defined]
+        nn.init.uniform_(self.project_dt.weight, -(R**-0.5), R**-0.5)
+        dt_E = torch.empty(E).uniform_(math.log(config.dt_min), math.log(config.dt_max)).exp()
+        with torch.no_grad():
+            self.project_dt.bias.copy_(dt_E.expm1().log())  # softplus brings `dt_E` back
+
+    def forward(self, x_BTD: Tensor, state: State | None) -> tuple[Tensor, State]:
+        x_BTE, gate_BTE = self.project_in(x_BTD).chunk(2, dim=-1)
+        before_BWE = (
+            x_BTE.new_zeros(x_BTE.shape[0], self.conv.kernel_size[0] - 1, x_BTE.shape[2]) if state is None else state.tail_BWE
+        )
+        seen_BSE = torch.cat((before_BWE, x_BTE), dim=1)
+        tail_BWE = seen_BSE[:, x_BTE.shape[1] :]
+        x_BTE = F.silu(self.conv(seen_BSE.mT).mT)
+        dt_BTR, B_BTN, C_BTN = torch.split(self.project_x(x_BTE), self.sizes, dim=-1)
+        dt_BTE = F.softplus(self.project_dt(dt_BTR))
+        y_BTE, memory_BEN = selective_scan(
+            x_BTE, dt_BTE, -self.A_log_EN.exp(), B_BTN, C_BTN, self.D_E, state=None if state is None else state.memory_BEN
+        )
+        return self.project_out(y_BTE * F.silu(gate_BTE)), State(tail_BWE, memory_BEN)
+
+
+@module("mamba", system="C-2", paper="arXiv:2312.00752")
+class Mamba(nn.Module):
+    """Selective state space in linear time, with a state of fixed size; it mixes channels itself and needs no feed-forward."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.norm = nn.RMSNorm(config.d_model, eps=1e-6)
+        self.mixer = SelectiveSSM(config)
+
+    def forward(self, x_BTD: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        y_BTD, state = self.mixer(self.norm(x_BTD), state)
+        return x_BTD + y_BTD, state
+
+    def residual_weights(self) -> Iterator[Tensor]:
+        """The matrix that writes into the residual stream."""
+        yield self.mixer.project_out.weight
+
+    def state_bytes(self, batch: int, length: int) -> int:
+        """Bytes of the convolution's tail and the state space's state, the same after any number of tokens."""
+        c = self.config
+        return batch * c.expand * c.d_model * (c.conv_width - 1 + c.d_state) * self.mixer.A_log_EN.element_size()

@@ -1,0 +1,125 @@
+"""RetNet (Sun et al. 2023): attention without softmax whose memory fades at one rate per head, so that it fits in a fixed state.
+
+Shapes: B batch, T tokens, D model width, H heads, K key size per head, V value size per head, J = K / 2 rotated pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kernels.retention import retention_chunkwise, retention_recurrent
+from modules.trainer import Recipe
+from modules.transformer import FeedForward
+from plan.catalogue import module
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    d_model: int = 128
+    """Width of the residual stream."""
+    heads: int = 4
+    """Heads, each with a decay of its own."""
+    value_multiple: float = 2.0
+    """Width of all values over `d_model`; keys have `d_model`."""
+    shortest_memory: float = 32.0
+    """Tokens after which the first head has forgotten all but 1/e: its decay is 1 - 1/32."""
+    memory_growth: float = 2.0
+    """Each further head remembers so many times longer; 2 gives the paper's 1 - 2^-(5 + h)."""
+    rotary_base: float = 10000.0
+    """Slowest rotation of the keys, in radians^-1 per token."""
+    ffn_multiple: float = 2.0
+    """Width of the feed-forward over `d_model`; 0 leaves the feed-forward out."""
+
+
+RECIPE = Recipe(lr=2e-3, weight_decay=0.1)
+
+
+class State(NamedTuple):
+    """What the past amounts to, of one size whatever its length."""
+
+    memory_BHKV: Tensor
+    """Faded sum of key-value products, rotated so that the next token stands at position 0."""
+
+
+class Retention(nn.Module):
+    """Multi-scale retention, eq. 8: out_t = sum over s <= t of decay^(t-s) <rotate(q, t), rotate(k, s)> v_s, normed and gated."""
+
+    log_decay_H: Tensor
+    turn_J: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        D, H, values = config.d_model, config.heads, round(config.d_model * config.value_multiple)
+        if D % (2 * H) or values % H:
+            raise ValueError(f"`d_model` = {D} must be a multiple of 2 x `heads` = {2 * H}, and {values} values of `heads`")
+        self.heads, self.key_size, self.value_size = H, D // H, values // H
+        self.project_in = nn.Linear(D, 2 * D + 2 * values, bias=False)
+        self.norm = nn.GroupNorm(H, values)
+        self.project_out = nn.Linear(values, D, bias=False)
+        memory_H = config.shortest_memory * config.memory_growth ** torch.arange(H, dtype=torch.float64)
+        turn_J = config.rotary_base ** -torch.linspace(0, 1, self.key_size // 2, dtype=torch.float64)
+        self.register_buffer("log_decay_H", torch.log1p(-1 / memory_H).float(), persistent=False)
+        self.register_buffer("turn_J", turn_J, persistent=False)
+
+    def forward(self, x_BTD: Tensor, state: State | None) -> tuple[Tensor, State]:
+        B, T, D = x_BTD.shape
+        values = self.heads * self.value_size
+        q, k, v, gate = torch.split(self.project_in(x_BTD), [D, D, values, values], dim=-1)
+        q_BTHK, k_BTHK = (x.view(B, T, self.heads, self.key_size) for x in (q, k))
+        v_BTHV = v.view(B, T, self.heads, self.value_size)
+
+        angle_TJ = torch.arange(T, device=x_BTD.device)[:, None] * self.turn_J
+        q_BTHK, k_BTHK = (rotate(x, angle_TJ[:, None]) for x in (q_BTHK, k_BTHK))
+        form = retention_recurrent if T == 1 else retention_chunkwise
+        memory = None if state is None else state.memory_BHKV
+        out_BTHV, memory_BHKV = form(q_BTHK, k_BTHK, v_BTHV, self.log_decay_H, state=memory)
+        # Only differences of positions count, so the memory is turned back by T instead of counting positions for ever.
+        memory_BHKV = rotate(memory_BHKV.mT, -T * self.turn_J).mT
+
+        normed_BTD = self.norm(out_BTHV.reshape(B * T, values)).view(B, T, values)
+        return self.project_out(F.silu(gate) * normed_BTD), State(memory_BHKV)
+
+
+def rotate(x: Tensor, angle: Tensor) -> Tensor:
+    """Turn the pairs (x_j, x_(j+J)) of the last axis by `angle`, which broadcasts to (..., J)."""
+    cos, sin = angle.cos().to(x), angle.sin().to(x)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+@module("retnet", system="C-1", paper="arXiv:2307.08621")
+class RetNet(nn.Module):
+    """Retention in place of attention, with a state of fixed size, then a feed-forward."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.mixer_norm = nn.RMSNorm(config.d_model, eps=1e-6)
+        self.mixer = Retention(config)
+        self.ffn: FeedForward | None = None
+        if config.ffn_multiple:
+            self.ffn_norm = nn.RMSNorm(config.d_model, eps=1e-6)
+            self.ffn = FeedForward(config.d_model, multiple=config.ffn_multiple, kind="gelu")
+
+    def forward(self, x_BTD: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        y_BTD, state = self.mixer(self.mixer_norm(x_BTD), state)
+        x_BTD = x_BTD + y_BTD
+        if self.ffn is not None:
+            x_BTD = x_BTD + self.ffn(self.ffn_norm(x_BTD))
+        return x_BTD, state
+
+    def residual_weights(self) -> Iterator[Tensor]:
+        """The matrices that write into the residual stream."""
+        yield self.mixer.project_out.weight
+        if self.ffn is not None:
+            yield self.ffn.narrow.weight
+
+    def state_bytes(self, batch: int, length: int) -> int:
+        """Bytes of the memory, the same after any number of tokens."""
+        m = self.mixer
+        return batch * m.heads * m.key_size * m.value_size * m.project_in.weight.element_size()
