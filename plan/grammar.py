@@ -52,7 +52,13 @@ def parse(source: str, *, path: str = "<plan>", shelves: Shelves | None = None) 
     """
     page = Layout(source)
     if unclean := re.search(r"[\ud800-\udfff]", source):
-        page.report("P001", "the plan is not UTF-8 text", Piece(unclean.group(), unclean.start()), label="half a character")
+        page.report(
+            "P001",
+            "the plan is not UTF-8 text",
+            Piece(unclean.group(), unclean.start()),
+            label="half a character",
+            help="write the whole one",
+        )
     plan = _Reader(page, shelves or catalogue.shelves()).plan(path)
     if page.faults:
         raise PlanFaults(_causes(page.faults), source=source, path=path)

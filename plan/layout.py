@@ -138,7 +138,9 @@ class Layout:
     def _found(self, body: str) -> Iterator[Block]:
         from markdown_it import MarkdownIt
 
-        tokens = MarkdownIt("commonmark").enable("table").parse(body)
+        markdown = MarkdownIt("commonmark").enable("table")
+        markdown.core.ruler.enableOnly(["normalize", "block"])
+        tokens = markdown.parse(body)
         around: list[str] = []
         for index, token in enumerate(tokens):
             if token.nesting < 0:

@@ -59,6 +59,8 @@ class Meaning:
         for section in sections:
             self.by_id.setdefault(section.id, section)
         self._missing: set[tuple[str, str]] = set()
+        self._few: set[int] = set()
+        """Where seeds are given that are too few for some rule; told once, not for every target."""
 
     def check(self) -> None:
         """Report what is wrong with ids, names, needs and completeness."""
@@ -254,7 +256,9 @@ class Meaning:
                 label="the wrong side", help=f"did you mean `{rule.text.replace(kind.value, other)}`?",
             )  # fmt: skip
         fewest = FEWEST_SEEDS.get(kind, 1)
-        if section.seeds.first < fewest:
+        given = section.settings["seeds"][0].at if "seeds" in section.settings else -1
+        if section.seeds.first < fewest and given not in self._few:
+            self._few.add(given)
             have = f"{section.seeds.first} seed" + ("" if section.seeds.first == 1 else "s")
             self.page.report("P026", f"`{rule.text}` needs at least {fewest} seeds, task `{section.id}` starts with {have}", row.rule_place,
                              label="too few seeds", help=f"write `- **seeds**: {fewest}` or more; `{fewest}, up to 8` lets an unsure target buy some")  # fmt: skip

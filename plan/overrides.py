@@ -26,7 +26,13 @@ def read_config(page: Layout, block: Block, shelves: Shelves, module: str | None
     lines = page.lines[block.first + 1 : block.last - 1]
     try:
         read = tomllib.loads("\n".join(line.text for line in lines) + "\n")
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        place = page.lines[block.first].strip()
+        page.report(
+            "P029", "the config is nested too deeply", place, label="in here", help="a config is a few keys and two tables"
+        )
+        return {}
+    except ValueError as error:
         where = _AT_LINE.search(str(error))
         row, column = (int(where[1]) - 1, int(where[2]) - 1) if where else (len(lines) - 1, 0)
         place = lines[row].cut(min(column, len(lines[row].text))) if 0 <= row < len(lines) else page.lines[block.first].strip()

@@ -175,6 +175,18 @@ def test_a_misspelt_need_is_not_told_again_where_the_task_is_compared() -> None:
     assert codes(GOOD.replace("[`dense-copy`](#dense-copy-attention-sets-the-bar)", "dense-cpy")) == ["P012"]
 
 
+def test_too_few_seeds_are_one_fault_however_many_targets_need_more() -> None:
+    source = GOOD.replace("**seeds**: 5", "**seeds**: 2").replace("median", "upper 95%")
+    assert codes(source.replace("0.99 | every seed", "0.99 | lower 95%")) == ["P026"]
+
+
+def test_a_default_at_fault_is_one_fault_however_many_tasks_inherit_it() -> None:
+    source = GOOD.replace("- **seeds**: 5", "- **seeds**: 5\n- **module**: retnot\n- **benchmark**: copy-46")
+    for own in ("- **module**: `attention`\n", "- **module**: `retnet`\n", "- **benchmark**: `copy-64-v1`\n"):
+        source = source.replace(own, "")
+    assert codes(source) == ["P010", "P011"]
+
+
 def test_two_circles_are_two_faults() -> None:
     def task(id: str, needs: str) -> str:
         return f"## {id}: t\n\n- **module**: moe\n- **benchmark**: copy-64-v1\n- **needs**: {needs}\n\n" \

@@ -64,6 +64,13 @@ def test_a_faulty_override_is_told_where_it_stands(text: str, line: int, column:
     assert (fault.code, fault.line, fault.column) == (code, line, column)
 
 
+@pytest.mark.parametrize(
+    "text", ["heads = " + "[" * 5000, "heads = " + "9" * 5000, "a.b.c.d.e = 1", "= 1", "\x00", "[[decoder]]"]
+)
+def test_a_strange_config_is_a_fault_and_never_a_crash(text: str) -> None:
+    assert {fault.code for fault in faults(text)} <= {"P029", "P030", "P031"}
+
+
 def test_keys_of_an_unknown_module_are_not_told_as_faults_of_their_own() -> None:
     with pytest.raises(PlanFaults) as caught:
         parse(GOOD.replace("`retnet`", "`retnot`"), shelves=SHELVES)
