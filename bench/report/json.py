@@ -28,7 +28,7 @@ def document(board: Scoreboard) -> dict[str, Any]:
             **plain(row.verdict), "id": row.verdict.id, "unit": wording.unit_of(task, target), "rule": target.rule.text,
             "place": wording.place(board, row.verdict), "text": row.word, "next": wording.command(row.verdict),
         })
-    return _finite({
+    made: dict[str, Any] = _finite({
         "schema": "touchstone.scoreboard",
         "v": VERSION,
         "plan": {"path": board.plan.path, "title": board.plan.title, "digest": board.plan.digest},
@@ -41,6 +41,7 @@ def document(board: Scoreboard) -> dict[str, Any]:
         "sessions": [plain(session) for session in board.sessions],
         "seconds": dict(board.seconds),
     })
+    return made
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def scoreboard(board: Scoreboard) -> Section:
         own = [row for row in rows if row.verdict.task == task.id]
         name = tag("th", tag("a", task.title or task.id, href=f"#{task.id}"), tag("span", task.id, class_="id"), colspan=len(headings), scope="rowgroup")
         bodies.append(tag("tbody", tag("tr", name, class_="group"), [_target(row) for row in own]))
-    notes = [f"{number}) {note}" for number, note in enumerate(wording.relative(board), 1)]
+    notes = [f"Note {number}: {note}" for number, note in enumerate(wording.relative(board), 1)]
     key = "Dots are seeds, the bar is the interval, the upright line the threshold; its tinted side is where the target holds."
     missed = [row for row in rows if row.verdict.state in (State.FAIL, State.UNSURE)]
     steps = [tag("li", tag("b", row.word), " ", tag("a", row.verdict.id, href=f"#{row.verdict.id}", class_="id"),
@@ -70,12 +70,12 @@ def scoreboard(board: Scoreboard) -> Section:
 def _target(row: wording.Row) -> Markup:
     verdict = row.verdict
     described = f"measured {row.measured}, interval {row.interval}, target {row.target}, {row.n} seeds, {row.word[2:]}"
-    note = f" {row.note})" if row.note else ""
+    note = tag("sup", f" {row.note}") if row.note else None
     return tag(
         "tr",
         tag("th", tag("span", verdict.target.metric, class_="id"), scope="row"),
         tag("td", svg.strip(verdict, described=described), class_=f"strip {verdict.state}"),
-        tag("td", row.target + note, class_="num", data_label="target"),
+        tag("td", row.target, note, class_="num", data_label="target"),
         tag("td", row.measured, class_="num", data_label="measured"),
         tag("td", row.interval, class_="num", data_label="interval"),
         tag("td", row.n, class_="num", data_label="n"),
@@ -181,11 +181,13 @@ def _gate(board: Scoreboard, task: Task) -> Child:
 
 def _runs(task: Task, runs: tuple[Run, ...]) -> Markup:
     names = list(dict.fromkeys([target.metric for target in task.targets] + sorted({name for run in runs for name in run.metrics})))
+    units = {name: wording.metric_unit(task.module, task.benchmark, name) for name in names}
+    units |= {target.metric: wording.unit_of(task, target) for target in task.targets}
     timed = any(run.cost.seconds for run in runs)
     body = []
     for run in runs:
         cells = [tag("td", run.id, class_="id"), tag("td", run.request.seed, class_="num"), tag("td", run.status, class_="" if run.status is Status.OK else "fail")]
-        cells += [tag("td", wording.figure(run.metrics.get(name), wording.metric_unit(task.module, task.benchmark, name)), class_="num") for name in names]
+        cells += [tag("td", wording.figure(run.metrics.get(name), units[name]), class_="num") for name in names]
         if timed:
             cells += [tag("td", words, class_="num") for words in (wording.duration(run.cost.seconds), wording.figure(run.cost.peak_bytes, "B"))]
         body.append(tag("tr", cells))

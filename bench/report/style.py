@@ -55,7 +55,8 @@ tbody th { font-weight: 600; }
 .board .word { font-weight: 600; white-space: nowrap; }
 .board .group a { color: inherit; text-decoration: none; } .board .group a:hover { text-decoration: underline; }
 .next { list-style: none; padding: 0; margin: 1.8rem 0 0; } .next li { border-left: 3px solid; padding: .15rem 0 .15rem .9rem; margin: .8rem 0; }
-.next li > * { color: var(--ink); } .next li > b { color: inherit; }
+.next li > * { color: var(--ink); } .next li > b { color: inherit; } .next code { display: block; margin-top: .2rem; color: var(--soft); overflow-wrap: anywhere; }
+sup { font-size: .7em; line-height: 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.4rem; margin: .9rem 0 0; font-size: .92rem; }
 dt { color: var(--soft); } dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .prose { font: 400 1.04rem/1.6 var(--body); white-space: pre-wrap; margin: .9rem 0; max-width: 46rem; }
@@ -66,7 +67,7 @@ details { margin: .8rem 0 0; } summary { cursor: pointer; color: var(--soft); wi
 figure { margin: 0; min-width: 0; } figcaption { font-size: .85rem; color: var(--soft); } figcaption b { color: var(--ink); font-weight: 600; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1.4rem 2rem; }
 .wide { min-width: 44rem; }
-.opinions { list-style: none; padding: 0; margin: .5rem 0 0; } .opinions li { margin: .25rem 0; }
+.opinions { list-style: none; padding: 0; margin: 0; } .opinions li + li { margin-top: .3rem; } dd pre { margin-top: .4rem; }
 svg.chart { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { font: 11px var(--plain); fill: var(--soft); } svg .label { font: 12px var(--mono); fill: var(--ink); }
 svg .axis, svg .grid { stroke: var(--line); stroke-width: 1; } svg .cut { stroke: var(--soft); stroke-dasharray: 2 4; }
@@ -84,7 +85,7 @@ footer { margin-top: 4rem; color: var(--soft); font-size: .85rem; }
   .board thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
   .board, .board tbody, .board tr, .board th, .board td { display: block; width: 100%; padding: 0; border: 0; text-align: left; }
   .board tr.target { display: grid; grid-template-columns: 1fr 1fr; gap: .15rem 1rem; padding: .8rem 0; border-bottom: 1px solid var(--line); }
-  .board td.strip { grid-column: 1 / -1; order: 1; margin: .3rem 0; } .board td.word { order: 0; text-align: right; } .board td { order: 2; white-space: normal; }
+  .board td.strip { grid-column: 1 / -1; order: 1; width: 100%; margin: .3rem 0; } .board td.word { order: 0; text-align: right; } .board td { order: 2; white-space: normal; }
   .board td[data-label]::before { content: attr(data-label) " "; color: var(--soft); font-size: .82rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
 }

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from bench.report.markup import Markup, tag
 from bench.scoreboard import Lane, Told
-from plan.nouns import Status, Verdict
+from plan.nouns import State, Status, Verdict
 
 Points = Sequence[tuple[float, float]]
 FINEST = 160
@@ -34,9 +35,9 @@ class Scale:
 
 def strip(verdict: Verdict, *, described: str) -> Markup:
     """One target: the threshold as a line, its good side tinted, the interval as a bar, seeds as dots."""
-    known = [v for v in (verdict.threshold, verdict.low, verdict.high, verdict.value, *verdict.values) if _finite(v)]
-    if not known:
-        return tag("span", "not measured yet", class_="faint")
+    known: list[float] = [v for v in (verdict.threshold, verdict.low, verdict.high, verdict.value, *verdict.values) if _finite(v)]
+    if not any(_finite(v) for v in (verdict.value, *verdict.values)):
+        return tag("span", "no number" if verdict.state is State.FAIL else "not measured yet", class_="faint")
     width, height, middle = 300.0, 34.0, 17.0
     pad = (max(known) - min(known)) * 0.08 or abs(known[0]) * 0.05 or 1.0
     x = Scale(min(known) - pad, max(known) + pad, 0, width)
@@ -48,7 +49,7 @@ def strip(verdict: Verdict, *, described: str) -> Markup:
     if verdict.low is not None and verdict.high is not None and verdict.n:
         left, right = (x(v) if _finite(v) else edge for v, edge in ((verdict.low, 0.0), (verdict.high, width)))
         parts.append(tag("rect", x=left, y=middle - 5, width=max(1.5, right - left), height=10, rx=2, class_="interval"))
-    parts += [tag("circle", cx=x(value), cy=middle, r=3.2, class_="seed") for value in verdict.values if _finite(value)]
+    parts += [tag("circle", cx=x(value), cy=middle, r=3.6, class_="seed") for value in verdict.values if _finite(value)]
     if _finite(verdict.value):
         parts.append(tag("line", x1=x(verdict.value), x2=x(verdict.value), y1=middle - 8, y2=middle + 8, class_="value"))
     if _finite(verdict.threshold):
@@ -97,9 +98,9 @@ def lanes(runs: Sequence[Lane], told: Sequence[Told], tasks: Sequence[str]) -> M
     height = len(rows) * step + 30
     x = Scale(0, clock.length, left, width - 12)
     parts = []
-    for tick in nice(0, clock.length, 6):
+    for tick in clock.ticks():
         parts.append(tag("line", x1=x(tick), x2=x(tick), y1=4, y2=height - 24, class_="grid"))
-        parts.append(tag("text", _clock(tick), x=x(tick), y=height - 8, text_anchor="middle"))
+        parts.append(tag("text", clock.say(tick), x=x(tick), y=height - 8, text_anchor="middle"))
     parts += [tag("line", x1=x(cut), x2=x(cut), y1=4, y2=height - 24, class_="cut") for cut in clock.cuts]
     first: dict[str, float] = {}
     for index, (task, row) in enumerate(rows):
@@ -146,6 +147,7 @@ class Clock:
             self.stretches.append((begin, end, at))
             at += end - begin
         self.length = at
+        self.unit = (1.0, "s") if at < 180 else (60.0, "min") if at < 10800 else (3600.0, "h")
 
     def __call__(self, moment: float) -> float:
         place = 0.0
@@ -153,6 +155,15 @@ class Clock:
             if moment >= begin:
                 place = at + min(moment, end) - begin
         return place
+
+
+    def ticks(self) -> list[float]:
+        """About six round moments on the axis."""
+        return [tick * self.unit[0] for tick in nice(0, self.length / self.unit[0], 6)]
+
+    def say(self, moment: float) -> str:
+        """A moment on the axis in its unit."""
+        return f"{moment / self.unit[0]:g} {self.unit[1]}"
 
 
 def nice(low: float, high: float, about: int) -> list[float]:
@@ -179,13 +190,10 @@ def _chart(width: float, height: float, kind: str, title: str, described: str, p
                aria_label=f"{title}: {described}")
 
 
-def _finite(value: float | None) -> bool:
+def _finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
 def _short(value: float) -> str:
     return f"{value:.4g}".replace("e+0", "e").replace("e-0", "e−").replace("-", "−")
 
-
-def _clock(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

@@ -11,7 +11,19 @@ from bench.judge import judge
 from bench.scoreboard import Lane, Scoreboard, Session, Told
 from plan.decision import Action, Decision, Opinion, Stance
 from plan.nouns import (
-    Budget, Comparator, Cost, Plan, Request, Rule, RuleKind, Run, Seeds, Status, Target, Task, Threshold,
+    Budget,
+    Comparator,
+    Cost,
+    Plan,
+    Request,
+    Rule,
+    RuleKind,
+    Run,
+    Seeds,
+    Status,
+    Target,
+    Task,
+    Threshold,
 )
 
 BEGAN = 1_790_000_000.0
