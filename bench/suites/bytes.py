@@ -37,9 +37,9 @@ from plan.catalogue import benchmark
         "gradient_norm": "",
     },
     source="bits per byte of the next byte; text: the running interpreter's standard library",
-    options={"windows": 256, "length": 256, "corpus": "bytes-stdlib"},
+    options={"windows": 256, "batch": 8, "length": 256, "corpus": "bytes-stdlib"},
     data="bytes-stdlib",
-    steps=200,
+    steps=300,
 )
 @benchmark(
     "bytes-path-v1",
@@ -52,8 +52,8 @@ from plan.catalogue import benchmark
         "gradient_norm": "",
     },
     source="bits per byte of the next byte; text: the file or folder the task names as its data",
-    options={"windows": 256, "length": 256, "corpus": ""},
-    steps=200,
+    options={"windows": 256, "batch": 8, "length": 256, "corpus": ""},
+    steps=300,
 )
 def measure(bench: Bench) -> dict[str, float]:
     """Bits per byte on held-out text after a fixed training budget.
@@ -62,7 +62,7 @@ def measure(bench: Bench) -> dict[str, float]:
     pass and of a training step; `gradient_norm` is the largest norm, before clipping, after the warm-up.
     """
     text = _text(bench)
-    plan = recipe(bench, default={"length": bench.options["length"]})
+    plan = recipe(bench, default={"batch": bench.options["batch"], "length": bench.options["length"]})
     device, seed = bench.request.device, bench.request.seed
     held_BT = torch.from_numpy(text.windows(count=bench.options["windows"], length=bench.options["length"])).to(device)
 

@@ -16,6 +16,7 @@ from bench.dense import counterpart, of_equal_size
 from bench.flops import count_flops, training_flops
 from bench.request import Bench
 from bench.subject import TermsError, subject
+from bench.suites import kernel_speed
 from bench.suites.bytes import bits_per_byte
 from bench.suites.memory_growth import footprint, peak_bytes, slope
 from modules.decoder import Decoder, DecoderConfig
@@ -242,3 +243,22 @@ def test_every_benchmark_name_carries_a_version_and_every_metric_a_known_unit() 
         assert set(entry.arguments["metrics"].values()) <= {"", "B", "s", "x", "bpb", "FLOP"}
         assert entry.summary
         assert entry.arguments["source"]
+
+
+def test_a_kernel_is_timed_only_when_it_agrees_with_its_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = kernel_speed.KERNELS["retention"]
+
+    def short(B: int, T: int, H: int, K: int, seed: int) -> Any:
+        return real(1, 130, 2, 8, seed)
+
+    def wrong(*sizes: int) -> Any:
+        fast, plain, inputs = short(*sizes)
+        return lambda **inputs: (fast(**inputs)[0] * 1.001, fast(**inputs)[1]), plain, inputs
+
+    monkeypatch.setitem(kernel_speed.KERNELS, "retention", short)
+    bench = bench_for("kernel-retention-2k-v1", tmp_path, module="retnet")
+    low, high = (measure(bench), bench.facts["interval_95"])[1]
+    assert 0 < low <= high
+    monkeypatch.setitem(kernel_speed.KERNELS, "retention", wrong)
+    with pytest.raises(AssertionError, match=r"off by more than 0.0001 .*out\.0 0\.001"):
+        measure(bench_for("kernel-retention-2k-v1", tmp_path, module="retnet"))
