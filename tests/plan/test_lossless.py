@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 
 import pytest
@@ -63,6 +64,18 @@ LINES = st.one_of(
     ),
     st.text(max_size=20),
 )
+PARTS = re.split(r"((?<=\|)|\n|: | \|)", GOOD)
+
+
+@st.composite
+def nearly_good(draw: st.DrawFn) -> str:
+    """A good plan with a few of its cells, values or lines replaced."""
+    parts = list(PARTS)
+    for place in draw(st.lists(st.integers(0, len(parts) - 1), min_size=1, max_size=4)):
+        parts[place] = draw(st.one_of(WORDS, WORDS.map(" {} ".format), LINES))
+    return "".join(parts)
+
+
 MARKDOWN = st.builds(lambda lines, end: end.join(lines), st.lists(LINES, max_size=25), st.sampled_from(["\n", "\r\n", "\r"]))
 
 
@@ -75,7 +88,7 @@ def outcome(source: str) -> Plan | PlanFaults:
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.one_of(MARKDOWN, st.text(max_size=200)))
+@given(st.one_of(nearly_good(), MARKDOWN, st.text(max_size=200)))
 @example(GOOD)
 @example("\ufeff" + GOOD.replace("\n", "\r\n"))
 @example("# a\n\n" + "> " * 30 + "deep\n" + "- " * 40 + "deeper")
@@ -89,7 +102,7 @@ def test_the_spans_of_any_text_are_the_text(source: str) -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.one_of(MARKDOWN, st.text(max_size=200)))
+@given(st.one_of(nearly_good(), MARKDOWN, st.text(max_size=200)))
 @example(GOOD + "\ud800")
 @example(GOOD.replace("heads = 4", "heads = 1979-05-27\ngamma = inf"))
 def test_any_text_is_a_plan_or_has_faults_that_can_be_shown(source: str) -> None:
