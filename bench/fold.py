@@ -36,64 +36,77 @@ class Spending:
 
 
 class Attempt:
-    """One attempt at a run, from `started` to whatever became of it."""
+    """One attempt at a run, from `started` to whatever became of it. Bodies are parsed when asked for."""
 
-    def __init__(self, event: Event, session: str | None) -> None:
-        self.key, _, number = event.key.rpartition("#")
+    def __init__(self, started: Event, session: str | None) -> None:
+        self.key, _, number = started.key.rpartition("#")
         self.number = int(number)
-        self.seq = event.seq
+        self.seq = started.seq
         """Place in submission order."""
-        self.at = event.at
+        self.at = started.at
         self.session = session
         """Uuid of the session that submitted it."""
-        self._started = event.plain()
-        self._run: dict[str, Any] | None = None
-        self._charged: float | None = None
+        self.charged: float | None = None
+        """Seconds it is charged for because its orchestrator died."""
+        self._started = started
+        self._ended: Event | None = None
+
+    def end(self, run: Event) -> None:
+        """Take in its `run` event."""
+        self._ended = run
+
+    @cached_property
+    def _asked(self) -> dict[str, Any]:
+        return self._started.plain()
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Ids of the tasks it was submitted for."""
-        return tuple(self._started["tasks"])
+        return tuple(self._asked["tasks"])
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """What the run key was made of."""
-        parts: dict[str, Any] = self._started["identity"]
+        parts: dict[str, Any] = self._asked["identity"]
         return parts
 
     @cached_property
     def request(self) -> Request:
         """What was to be measured."""
-        found: Request = rebuild(Request, self._started["request"])
+        found: Request = rebuild(Request, self._asked["request"])
         return found
 
     @cached_property
     def limits(self) -> Limits:
         """What it was allowed to use."""
-        found: Limits = rebuild(Limits, self._started["limits"])
+        found: Limits = rebuild(Limits, self._asked["limits"])
         return found
 
     @property
     def open(self) -> bool:
         """Started, and nothing known since: running now, or its orchestrator died."""
-        return self._run is None and self._charged is None
+        return self._ended is None and self.charged is None
 
     @property
     def done(self) -> bool:
         """It has a result that stands, of whatever status but `killed`."""
-        return self._run is not None and self._run["status"] != Status.KILLED
+        return self._ended is not None and self._result["status"] != Status.KILLED
 
     @property
     def seconds(self) -> float:
         """What it is charged; 0 while it is open."""
-        return (float(self._run["cost"]["seconds"]) if self._run else 0.0) + (self._charged or 0.0)
+        return (float(self._result["cost"]["seconds"]) if self._ended else 0.0) + (self.charged or 0.0)
+
+    @cached_property
+    def _result(self) -> dict[str, Any]:
+        if self._ended is None:
+            raise ValueError(f"attempt `{self.key}#{self.number}` has no result")
+        return self._ended.plain()
 
     @cached_property
     def run(self) -> Run:
         """Its result; ValueError when there is none."""
-        if self._run is None:
-            raise ValueError(f"attempt `{self.key}#{self.number}` has no result")
-        found: Run = rebuild(Run, self._run)
+        found: Run = rebuild(Run, self._result)
         return found
 
 
@@ -142,9 +155,9 @@ class Facts:
                 attempt = Attempt(event, self._session)
                 self.attempts.setdefault(attempt.key, []).append(attempt)
             case "run":
-                self._attempt(event.key)._run = event.plain()
+                self._attempt(event.key).end(event)
             case "abandoned":
-                self._attempt(event.key)._charged = event.read(Abandoned).seconds
+                self._attempt(event.key).charged = event.read(Abandoned).seconds
             case "decision":
                 self.cases[event.key] = Case(decision=event.read(Decision), seq=event.seq)
             case "opinion":

@@ -78,22 +78,9 @@ class Identifier:
         return self._data[corpus]
 
 
-@cache
-def _this_process() -> Identifier:
-    return Identifier()
-
-
 def identify(request: Request) -> Identity:
-    """The identity of `request` as the world stood when this process first asked.
-
-    So a session's runs keep their keys while somebody edits; `Identifier()` looks afresh.
-    """
-    return _this_process().identify(request)
-
-
-def code_of(parts: Mapping[str, Any]) -> Code:
-    """The code in the `parts` of an identity made in this process; KeyError for another."""
-    return _codes[parts["code"]]
+    """The identity of one request as the world stands now; for many, keep one `Identifier`."""
+    return Identifier().identify(request)
 
 
 def asked(request: Request) -> dict[str, Any]:

@@ -281,8 +281,11 @@ def _told(where: str) -> Iterator[None]:
         if name in _MENDS:
             what, mend = _MENDS[name]
             raise LedgerFault(f"{what} ({cause})", where=where, mend=mend) from error
-        if isinstance(cause, sqlite3.Error) or not isinstance(error, sa.exc.OperationalError):
+        if isinstance(cause, sqlite3.Error):
             raise
         detail = str(cause).strip().splitlines()[0]
-        mend = "see that the server runs and that the URL's host, user and database are right"
-        raise LedgerFault(f"the server does not answer ({detail})", where=where, mend=mend) from error
+        if isinstance(error, sa.exc.OperationalError):
+            mend = "see that the server runs and that the URL's host, user and database are right"
+            raise LedgerFault(f"the server does not answer ({detail})", where=where, mend=mend) from error
+        mend = "let this user create tables in its schema and insert into them"
+        raise LedgerFault(f"the server refuses ({detail})", where=where, mend=mend) from error

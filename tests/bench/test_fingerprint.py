@@ -61,9 +61,9 @@ def test_changing_any_number_or_operator_of_a_file_of_the_house_changes_exactly_
             differing = {s for s in old.keys() | new.keys() if old.get(s) != new.get(s)}
             assert len(differing) == 1, (path, places[index].lineno, differing)
             tried += 1
-            if index > 15:
+            if index > 6:
                 break
-    assert tried >= 30
+    assert tried >= 20
 
 
 def changeable(node: ast.AST) -> bool:

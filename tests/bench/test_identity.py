@@ -161,3 +161,12 @@ def test_the_order_of_config_keys_and_the_limits_do_not_matter_but_the_threads_d
 def test_a_name_that_is_on_no_shelf_is_told_with_a_suggestion() -> None:
     with pytest.raises(KeyError, match="no benchmark `contract-v0`; did you mean `contract-v1`"):
         Identifier().identify(Request(module="transformer", benchmark="contract-v0", seed=0))
+
+
+def test_a_module_named_in_a_config_belongs_to_the_code() -> None:
+    plain, mixed = (
+        Identifier().identify(Request(module="transformer", benchmark="contract-v1", seed=0, config={"other": name}))
+        for name in ("", "moe")
+    )
+    assert "modules/moe.py" not in plain.code.files
+    assert "modules/moe.py" in mixed.code.files

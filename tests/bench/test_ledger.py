@@ -252,6 +252,15 @@ def test_who_has_lost_the_hold_on_the_server_cannot_append_any_more(cluster: str
     engine.dispose()
 
 
+def test_a_user_who_may_not_create_tables_is_told_so(cluster: str) -> None:
+    engine = sa.create_engine(cluster.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as admin:
+        admin.execute(sa.text("create role guest login"))
+    engine.dispose()
+    with pytest.raises(LedgerFault, match=r"the server refuses \(permission denied for schema"):
+        Ledger.open(cluster.replace("tester", "guest"))
+
+
 def test_opening_a_ledger_and_identifying_a_run_import_no_torch() -> None:
     code = "import sys, bench.ledger, bench.fold, bench.identity; print('torch' in sys.modules)"
     assert said(python(code)) == "False"
