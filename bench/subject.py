@@ -71,10 +71,12 @@ def trained(
         torch=torch.__version__,
         threads=torch.get_num_threads(),
     )
+    curves = {"train_loss": [(float(step), value) for step, value in enumerate(log.loss)], **log.numbers}
     every = max(1, log.steps // 200)
-    bench.series["train_loss"] = [(step, value) for step, value in enumerate(log.loss, start=1) if step % every == 0]
+    for name, points in curves.items():
+        bench.series[name] = [(step + 1, value) for step, value in points[every - 1 :: every]]
     for name in {name for _, numbers in log.validation for name in numbers}:
-        bench.series[name] = [(step, numbers[name]) for step, numbers in log.validation if name in numbers]
+        bench.series[name] = [(step, numbers[name]) for step, numbers in log.validation]
     return log
 
 

@@ -77,12 +77,11 @@ def measure(bench: Bench) -> dict[str, float]:
     model.eval()
     model.diagnostics()
     val_bpb = bits_per_byte(model, held_BT, batch=plan.batch)
-    tail = max(1, log.steps // 10)
+    last = log.numbers["train_bpb"][-max(1, log.steps // 10) :]
     bench.facts.update(text.facts, validation_bytes_scored=held_BT[:, 1:].numel(), **_compressed(text))
-    bench.series["train_bpb"] = [(step, nats / math.log(2)) for step, nats in bench.series.pop("train_loss")]
     return {
         "val_bpb": val_bpb,
-        "train_bpb": sum(value for _, value in log.numbers["nats"][-tail:]) / tail / math.log(2),
+        "train_bpb": sum(bits for _, bits in last) / len(last),
         "parameters": float(model.parameters_count),
         "active_flops": forward / (plan.batch * plan.length),
         "train_flops": training / (plan.batch * plan.length),
@@ -103,7 +102,7 @@ def bits_per_byte(model: nn.Module, windows_BT: Tensor, *, batch: int) -> float:
 
 def _loss(model: nn.Module, tokens_BT: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
     nats, _ = next_token(model, tokens_BT)
-    return nats, {"nats": nats.detach()}
+    return nats, {"train_bpb": nats.detach() / math.log(2)}
 
 
 def _text(bench: Bench) -> Corpus:
