@@ -186,13 +186,14 @@ class Child:
         with suppress(OSError):
             self._link.send(b"k")
 
-    def end(self) -> None:
+    def end(self) -> Outcome:
         """When the guard does not answer: kill it and everything that carries the measurement's marker."""
         if self.result is None:
             tree.sweep(self.order.marker)
             self.result = Outcome(
                 status=Status.KILLED, message="stopped by the orchestrator; its guard did not answer and was killed"
             )
+        return self.result
 
     def _read(self) -> None:
         while self.result is None:
@@ -223,7 +224,7 @@ class Child:
         """The guard is gone without an outcome: sweep what it left, and start once more if it had not begun."""
         tree.sweep(self.order.marker)
         if self.guard is not None:
-            self.result = Outcome(status=Status.CRASHED, message="its guard was killed; nothing it measured is taken")
+            self.result = Outcome(status=Status.KILLED, message="its guard was killed from outside; nothing it measured is taken")
             return
         words = self._bench.dismiss(self._server)
         if self._attempts < 2:

@@ -23,7 +23,7 @@ BLANK = "0" * 32
 """Placeholder of the marker in the fork server's environment; as long as a real one."""
 
 _PDEATHSIG, _NO_NEW_PRIVS, _SUBREAPER = 1, 38, 36
-_PUNCH_HOLE_KEEP_SIZE = 3
+_PUNCH_HOLE_KEEP_SIZE, _COLLAPSE = 3, 25
 _libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
 
@@ -67,13 +67,21 @@ def die_with(parent: int) -> None:
         os._exit(70)
 
 
+def open_descriptors() -> list[int]:
+    """Descriptors above stderr that this process has open."""
+    found = []
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):
+            os.fstat(descriptor)
+            found.append(descriptor)
+    return [descriptor for descriptor in found if descriptor > 2]
+
+
 def close_descriptors(*keep: int) -> None:
     """Close every descriptor above stderr but those in `keep`."""
-    low = 3
-    for descriptor in sorted(keep):
-        os.closerange(low, descriptor)
-        low = descriptor + 1
-    os.closerange(low, max(low, os.sysconf("SC_OPEN_MAX"), 1 << 16))
+    for descriptor in open_descriptors():
+        if descriptor not in keep:
+            os.close(descriptor)
 
 
 def restrict(limits: Limits) -> None:
@@ -105,6 +113,22 @@ def free_blocks(descriptor: int, length: int) -> None:
     """Give the disk space of a file's first `length` bytes back while others append to it; where that is not supported it waits."""
     if _libc is not None:
         _libc.fallocate(descriptor, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(length))
+
+
+def huge_pages() -> None:
+    """Move this process's memory into huge pages: a fork then copies hundreds of page table entries, not tens of thousands.
+
+    Costs about half a second once and makes each fork about three times cheaper. The kernel may refuse any part of it.
+    """
+    if _libc is None:
+        return
+    size = 2 << 20
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, access, _, _, _, *name = line.split()
+        if access == "rw-p" and name in ([], ["[heap]"]):
+            low, high = (int(end, 16) for end in span.split("-"))
+            for address in range(-(-low // size) * size, high // size * size, size):
+                _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _COLLAPSE)
 
 
 def pin_threads(threads: int) -> None:

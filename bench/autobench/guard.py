@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,18 +30,23 @@ LOOK = 0.1
 """Seconds between two looks at the tree's memory, CPU time and log."""
 TAIL = 8 << 10
 """Bytes of the log that an outcome carries."""
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+"""Signals that are somebody's wish and no fault of the candidate's; the measurement may be started again."""
 STOPPED = "stopped by the orchestrator"
 
 
-def guard(link: socket.socket) -> NoReturn:
-    """Read an Order from `link`, carry it out, write the Outcome to it, and exit."""
+def guard(link: socket.socket, imported: Sequence[int]) -> NoReturn:
+    """Read an Order from `link`, carry it out, write the Outcome to it, and exit.
+
+    The worker keeps the descriptors `imported`, and has no other of the server's.
+    """
     os.setsid()
-    confine.close_descriptors(link.fileno())
+    confine.close_descriptors(link.fileno(), *imported)
     confine.inherit_orphans()
     order, stop = _ordered(link)
     if order is not None:
         confine.mark(order.marker)
-        outcome = Outcome(status=Status.KILLED, message=STOPPED) if stop else _Watch(link, order).outcome()
+        outcome = Outcome(status=Status.KILLED, message=STOPPED) if stop else _Watch(link, order, imported).outcome()
         confine.mark(confine.BLANK)
         link.setblocking(True)
         with suppress(OSError):
@@ -67,8 +73,8 @@ def _line(kind: str, body: Any) -> bytes:
 class _Watch:
     """One worker from fork to burial."""
 
-    def __init__(self, link: socket.socket, order: Order) -> None:
-        self.link, self.order = link, order
+    def __init__(self, link: socket.socket, order: Order, imported: Sequence[int]) -> None:
+        self.link, self.order, self.imported = link, order, imported
         self.log = Path(order.folder) / "log.txt"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.output = os.open(self.log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o644)
@@ -91,7 +97,7 @@ class _Watch:
         worker = os.fork()
         if worker == 0:
             try:
-                work(self.order, writing, key, output=self.output, parent=parent)
+                work(self.order, writing, key, output=self.output, imported=self.imported, parent=parent)
             finally:
                 os._exit(70)
         os.close(writing)
@@ -239,13 +245,15 @@ class _Watch:
         ) + " its result was delivered"
 
     def _by_signal(self, number: int) -> tuple[Status, str]:
-        name = signal.Signals(number).name
+        name = signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
         if number == signal.SIGXCPU:
             return Status.TIMED_OUT, f"killed by SIGXCPU: used its {self.order.limits.cpu_seconds:g} s of CPU time"
         if number == signal.SIGKILL and _oom_kills() > self.oom_kills:
             return Status.OUT_OF_MEMORY, "the kernel killed it because the machine ran out of memory"
         if number == signal.SIGABRT and "std::bad_alloc" in self._tail():
             return Status.OUT_OF_MEMORY, "an allocation failed in native code (std::bad_alloc)"
+        if number in FROM_OUTSIDE:
+            return Status.KILLED, f"killed by {name} from outside"
         return Status.CRASHED, f"killed by {name}"
 
 

@@ -1,7 +1,7 @@
 """The fork server: a process that has torch imported, owns no thread, and forks one guard per order.
 
-`python -m bench.autobench.server FD MODULE...` imports the modules and then serves the control socket FD. An order is a single byte
-with a socket attached; what is on that socket is the guard's to read. multiprocessing's fork server does the same trick, but hands
+`python -m bench.autobench.server FD NAME...` imports each module named, calls each `module:function` named, and then serves the
+control socket FD. An order is a single byte with a socket attached; what is on that socket is the guard's to read. multiprocessing's fork server does the same trick, but hands
 every child the whole environment, runs a resource tracker beside it and imports `__main__` again in each child; here the
 environment is scrubbed before exec, where /proc would still show it afterwards.
 """
@@ -20,11 +20,22 @@ from contextlib import suppress
 from bench.autobench import confine, tree
 from bench.autobench import measure as _imported_before_the_fork  # noqa: F401
 from bench.autobench.guard import guard
+from bench.autobench.outcome import Order
+from plan import wire
+from plan.nouns import Limits
+
+MANY = 16
+"""Forks after which it is worth making all further ones cheaper."""
 
 
 def serve(control: socket.socket) -> None:
-    """Fork a guard for each socket that arrives on `control`, until it closes. Strays handed to us are killed."""
+    """Fork a guard for each socket that arrives on `control`, until it closes.
+
+    Descriptors open now were opened by what was imported, and stay open in workers; all others are closed there.
+    """
+    imported = [descriptor for descriptor in confine.open_descriptors() if descriptor != control.fileno()]
     guards: set[int] = set()
+    forks = 0
     poll = select.poll()
     poll.register(control, select.POLLIN)
     while True:
@@ -36,11 +47,14 @@ def serve(control: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 try:
-                    guard(link)
+                    guard(link, imported)
                 finally:
                     os._exit(70)
             guards.add(pid)
             link.close()
+            forks += 1
+            if forks == MANY:
+                confine.huge_pages()
         bury(guards)
 
 
@@ -67,9 +81,15 @@ def bury(guards: set[int]) -> None:
 def main(arguments: list[str]) -> None:
     """Import what is named, then serve."""
     control = socket.socket(fileno=int(arguments[0]))
-    for module in arguments[1:]:
-        importlib.import_module(module)
+    for name in arguments[1:]:
+        module, _, function = name.partition(":")
+        loaded = importlib.import_module(module)
+        if function:
+            getattr(loaded, function)()
+    sys.stdout.flush()
     confine.inherit_orphans()
+    blank = Order(function="", arguments={}, limits=Limits(), folder="", cwd="", marker=confine.BLANK)
+    wire.decode(Order, wire.encode(blank))  # fills the caches of `wire`, which every fork then has
     gc.collect()
     gc.freeze()
     gc.disable()

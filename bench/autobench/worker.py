@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from bench.autobench import confine
@@ -24,7 +24,7 @@ EVERY = 0.05
 """Seconds between two progress messages; those in between are dropped, the last step never is."""
 
 
-def work(order: Order, channel: int, key: bytes, *, output: int, parent: int) -> NoReturn:
+def work(order: Order, channel: int, key: bytes, *, output: int, imported: Sequence[int], parent: int) -> NoReturn:
     """Run the order's function behind its walls, send what it returned, and exit without running anything else."""
     os.setsid()
     confine.die_with(parent)
@@ -32,7 +32,7 @@ def work(order: Order, channel: int, key: bytes, *, output: int, parent: int) ->
     os.dup2(nothing, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    confine.close_descriptors(channel)
+    confine.close_descriptors(channel, *imported)
     os.set_inheritable(channel, False)
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False, errors="backslashreplace")
@@ -51,9 +51,6 @@ def work(order: Order, channel: int, key: bytes, *, output: int, parent: int) ->
     try:
         result = _call(order, sender)
         sender.send("result", result)
-    except MemoryError as error:
-        confine.breathe()
-        failure = _failure(Status.OUT_OF_MEMORY, error)
     except SystemExit as error:
         failure = {"status": Status.EXITED_EARLY, "message": f"sys.exit({error.code!r}) before its result was delivered"}
     except Rejected as error:
@@ -61,7 +58,7 @@ def work(order: Order, channel: int, key: bytes, *, output: int, parent: int) ->
         print(f"{error.status}: {error}", file=sys.stderr)
     except BaseException as error:
         confine.breathe()
-        failure = _failure(Status.OUT_OF_MEMORY if _is_allocation(error) else Status.CRASHED, error)
+        failure = _failure(Status.OUT_OF_MEMORY if is_allocation(error) else Status.CRASHED, error)
     if failure:
         sender.send("failed", failure)
     sys.stdout.flush()
@@ -91,10 +88,11 @@ def _failure(status: Status, error: BaseException) -> dict[str, str]:
     return {"status": status, "message": (last or [type(error).__name__])[0]}
 
 
-def _is_allocation(error: BaseException) -> bool:
-    """Torch and the system report a failed allocation as RuntimeError and OSError."""
+def is_allocation(error: BaseException) -> bool:
+    """Whether memory ran out, which torch tells as RuntimeError and the system as OSError."""
     return (
-        type(error).__name__ == "OutOfMemoryError"
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, OSError) and error.errno == 12)
         or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
     )

@@ -99,12 +99,21 @@ def test_ignoring_sigterm_gains_nothing(start):
 
 
 @pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGSTOP"])
-def test_a_candidate_that_kills_or_stops_its_guard_ends_as_crashed_with_its_tree(start, signal_name):
+def test_a_candidate_that_kills_or_stops_its_guard_ends_with_it_and_so_does_its_tree(start, signal_name):
     child = start("kills_its_guard", signal_name=signal_name)
     outcome = child.wait(timeout=20)
     assert outcome
-    assert (outcome.status, outcome.message) == (Status.CRASHED, "its guard was killed; nothing it measured is taken")
+    assert (outcome.status, outcome.message) == (Status.KILLED, "its guard was killed from outside; nothing it measured is taken")
     assert marked(child.order.marker) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_killed_from_outside_may_be_measured_again(start, number):
+    child = under_way(start("sleeps"))
+    os.kill(child.worker, number)
+    outcome = child.wait(timeout=10)
+    assert outcome
+    assert (outcome.status, outcome.message) == (Status.KILLED, f"killed by {number.name} from outside")
 
 
 def test_guard_and_server_killed_together_leave_nothing(tmp_path):
@@ -117,7 +126,7 @@ def test_guard_and_server_killed_together_leave_nothing(tmp_path):
         os.kill(child.guard, signal.SIGKILL)
         outcome = child.wait(timeout=10)
         assert outcome
-        assert outcome.status is Status.CRASHED
+        assert outcome.status is Status.KILLED
         assert marked(child.order.marker) == []
 
 

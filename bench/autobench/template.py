@@ -1,0 +1,137 @@
+"""A pytest session that is made once and forked once per test module.
+
+Before the fork (`prepare`): configuration, plugins, conftest files and the walk over directories. After it (`run`), in a process of
+its own: the import of one module, its items, their fixtures and reports, by pytest's own hooks. What a test prints, the failures and the summary
+go to the log as pytest words them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.capture import CaptureManager
+from _pytest.config import _prepareconfig
+from _pytest.runner import collect_one_node
+
+from bench.autobench.worker import Tell, is_allocation
+
+ARGUMENTS = "TOUCHSTONE_PYTEST"
+"""Environment variable that holds pytest's arguments as a JSON list."""
+_session: pytest.Session
+_modules: dict[str, pytest.Collector] = {}
+
+
+def prepare() -> None:
+    """Make the session, and find the modules without importing one."""
+    global _session
+    config = _prepareconfig([*json.loads(os.environ[ARGUMENTS]), "--capture=no"])
+    _session = session = pytest.Session.from_config(config)
+    session.exitstatus = pytest.ExitCode.OK
+    config._do_configure()
+    for _, distribution in config.pluginmanager.list_plugin_distinfo():
+        with suppress(ImportError):  # plugins import the package they belong to late, which would be once per module
+            import_module(distribution.name.replace("-", "_"))
+    for remembers in ("lfplugin", "nfplugin"):
+        config.pluginmanager.unregister(name=remembers)
+    config.hook.pytest_sessionstart(session=session)
+    session.genitems = _stop_at_modules  # type: ignore[method-assign]
+    config.hook.pytest_collection(session=session)
+    del session.genitems
+
+
+def _stop_at_modules(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
+    """Walk directories; keep everything else, and what cannot be walked, for a child of its own."""
+    report = collect_one_node(node) if isinstance(node, pytest.Directory) else None
+    if report is not None and report.passed:
+        for below in report.result:
+            yield from _stop_at_modules(below)
+    elif isinstance(node, pytest.Collector):
+        _modules[node.nodeid] = node
+
+
+def modules(tell: Tell) -> dict[str, Any]:
+    """Ids of the modules that `run` can be asked for, in pytest's order."""
+    return {"value": list(_modules)}
+
+
+def run(tell: Tell, *, module: str) -> dict[str, Any]:
+    """Collect and run one module: pytest's exit code, how many reports of each category, and the verdict of each test."""
+    config, record = _session.config, _Record()
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(Path(os.environ.get("TMPDIR", "/tmp")))
+    _capture_again(config)
+    config.pluginmanager.register(record)
+    _session.collect = lambda: iter([_modules[module]])  # type: ignore[method-assign]
+    code = _carried_out(_session)
+    if sys.__stdout__:
+        sys.__stdout__.flush()
+    return {"value": {"exit": code, "counts": record.counts, "tests": record.tests, "out_of_memory": record.out_of_memory}}
+
+
+def _capture_again(config: pytest.Config) -> None:
+    """Capture as pytest does by default: the template could not, since the files it captures to cannot be shared by forks."""
+    config.pluginmanager.unregister(name="capturemanager")
+    config.option.capture = "fd"
+    manager = CaptureManager("fd")
+    config.pluginmanager.register(manager, "capturemanager")
+    manager.start_global_capturing()
+    manager.suspend_global_capture()
+
+
+def _carried_out(session: pytest.Session) -> int:
+    """Collect and run what the session holds, then finish it; pytest's exit code, by the rules of its own main."""
+    hook = session.config.hook
+    try:
+        hook.pytest_collection(session=session)
+        hook.pytest_runtestloop(session=session)
+        if session.testsfailed:
+            code: int = pytest.ExitCode.TESTS_FAILED
+        else:
+            code = pytest.ExitCode.OK if session.testscollected else pytest.ExitCode.NO_TESTS_COLLECTED
+    except session.Failed:
+        code = pytest.ExitCode.TESTS_FAILED
+    except (KeyboardInterrupt, pytest.exit.Exception) as error:
+        code = getattr(error, "returncode", None) or pytest.ExitCode.INTERRUPTED
+        hook.pytest_keyboard_interrupt(excinfo=pytest.ExceptionInfo.from_current())
+    except BaseException:
+        code = pytest.ExitCode.INTERNAL_ERROR
+        session.config.notify_exception(pytest.ExceptionInfo.from_current(), session.config.option)
+    session.exitstatus = code
+    hook.pytest_sessionfinish(session=session, exitstatus=code)
+    return int(session.exitstatus)
+
+
+@dataclass(eq=False)
+class _Record:
+    """Counts reports as the terminal's last line does."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    tests: dict[str, str] = field(default_factory=dict)
+    out_of_memory: bool = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        category = _session.config.hook.pytest_report_teststatus(report=report, config=_session.config)[0]
+        if category:
+            self.counts[category] += 1
+            if self.tests.get(report.nodeid) not in ("failed", "error"):
+                self.tests[report.nodeid] = category
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if not report.passed:
+            self.counts["error" if report.failed else "skipped"] += 1
+            self.tests[report.nodeid] = "error" if report.failed else "skipped"
+
+    def pytest_exception_interact(self, call: pytest.CallInfo[Any]) -> None:
+        self.out_of_memory |= call.excinfo is not None and is_allocation(call.excinfo.value)
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        self.counts["deselected"] += len(items)
