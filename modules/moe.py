@@ -39,13 +39,15 @@ class Config:
     """`switch` learns where a token goes; `hash` sends each token value to fixed experts."""
     balance_weight: float = 0.01
     """Weight of the balance loss (Fedus et al. 2021, eq. 4); `switch` only."""
-    bias_rate: float = 0.02
-    """Gain of the loss-free balancing (Wang et al. 2024, arXiv:2408.15664); 0 switches it off; `switch` only."""
+    bias_rate: float = 0.05
+    """Speed of balancing by bias (after Wang et al. 2024, arXiv:2408.15664); 0 switches it off; `switch` only."""
     capacity: float = 0.0
     """In training, an expert takes at most this multiple of an even share and drops the rest; 0 drops nothing, ever."""
 
 
 RECIPE = Recipe(lr=2e-3, weight_decay=0.1)
+SETTLING = 0.03
+"""Weight of the latest batch in the bias that evaluation uses."""
 
 
 class HashRouter(nn.Module):
@@ -70,8 +72,9 @@ class HashRouter(nn.Module):
 class SwitchRouter(nn.Module):
     """Learns where tokens go: the top of a softmax, one expert weighted by its probability or two renormalised.
 
-    A bias per expert, moved against its excess load after each training batch, takes part in the choice and not in the
-    weights; it is constant at inference, so the route of a token depends on that token alone.
+    A bias per expert takes part in the choice and not in the weights. Each training batch moves it against the expert's excess
+    load, in units of the logits' spread so that one rate suits a young and a decided router. Evaluation uses the bias
+    averaged over recent batches; it is constant there, so the route of a token depends on that token alone.
     """
 
     def __init__(self, d_model: int, experts: int, *, top_k: int, bias_rate: float) -> None:
@@ -81,20 +84,29 @@ class SwitchRouter(nn.Module):
         nn.init.normal_(self.score.weight, std=0.1 * d_model**-0.5)
         self.bias_E: Tensor
         self.register_buffer("bias_E", torch.zeros(experts))
+        self.settled_E: Tensor
+        self.register_buffer("settled_E", torch.zeros(experts))
         self._probability_E = torch.full((experts,), 1 / experts)
         self._share_E = torch.full((experts,), 1 / experts)
 
     def forward(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
-        probability_NE = self.score(x_ND).softmax(dim=-1)
-        chosen_NK = (probability_NE.detach() + self.bias_E).topk(self.top_k, dim=-1).indices
+        logit_NE = self.score(x_ND)
+        probability_NE = logit_NE.softmax(dim=-1)
+        biased_NE = logit_NE.detach() + (self.bias_E if self.training else self.settled_E)
+        chosen_NK = biased_NE.topk(self.top_k, dim=-1).indices
         weight_NK = probability_NE.gather(1, chosen_NK)
         if self.top_k > 1:
             weight_NK = weight_NK / weight_NK.sum(dim=-1, keepdim=True)
         self._probability_E = probability_NE.mean(dim=0)
         self._share_E = torch.bincount(chosen_NK.flatten(), minlength=self.experts) / chosen_NK.numel()
         if self.training and self.bias_rate:
-            self.bias_E += self.bias_rate * (1 / self.experts - self._share_E)
+            self._balance(logit_NE.detach())
         return chosen_NK, weight_NK
+
+    def _balance(self, logit_NE: Tensor) -> None:
+        excess_E = (self.experts * self._share_E - 1).clamp(max=1)
+        self.bias_E -= self.bias_rate * logit_NE.std(dim=0, unbiased=False).mean() * excess_E
+        self.settled_E.lerp_(self.bias_E, SETTLING)
 
     def balance_loss(self) -> Tensor:
         """E times the sum over experts of load share and mean probability, of the last forward; 1 when even (eq. 4)."""
