@@ -153,6 +153,8 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         if self._writer is not None:
+            if self._writer.invalidated:  # it would connect anew, and write without the lock
+                raise LedgerFault("the hold was lost with the server's connection", where=self.where, mend="run it again")
             with self._writer.begin():
                 yield self._serial(self._writer)
         else:
