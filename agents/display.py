@@ -115,7 +115,7 @@ class LiveDisplay(Display):
                 return
             case Finished():
                 for known in (self.running, self.progress, self.curves, self.began):
-                    known.pop(event.run.id, None)  # type: ignore[attr-defined]
+                    known.pop(event.run.id, None)
             case Judged():
                 self.judged = event
         for line in narrate(event, MARKS):

@@ -169,8 +169,8 @@ class Orchestrator:
             elif waiting.cancelled_caught:
                 for running in list(self.running.values()):
                     running.child.end()
-                    if (outcome := running.child.outcome()) is not None:
-                        self._settle(running, outcome)
+                    if (last_word := running.child.outcome()) is not None:
+                        self._settle(running, last_word)
 
     def stop_now(self) -> None:
         """Kill what is running; each measurement goes on from its checkpoint when the loop is started again."""

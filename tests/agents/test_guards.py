@@ -7,21 +7,54 @@ import pytest
 from agents.deciders.more_seeds import MoreSeeds
 from plan import catalogue
 from plan.decision import Action, Decision, Situation, Stance
-from plan.nouns import Budget, Comparator, Cost, Plan, Request, Rule, RuleKind, Run, Seeds, State, Status, Target, Task, Threshold, Verdict
+from plan.nouns import (
+    Budget,
+    Comparator,
+    Cost,
+    Plan,
+    Request,
+    Rule,
+    RuleKind,
+    Run,
+    Seeds,
+    State,
+    Status,
+    Target,
+    Task,
+    Threshold,
+    Verdict,
+)
 
-TARGET = Target(metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5), rule=Rule(kind=RuleKind.LOWER, level=0.95))
+TARGET = Target(
+    metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5), rule=Rule(kind=RuleKind.LOWER, level=0.95)
+)
 
 
 def situation(*, seconds: float | None = None, runs: int | None = None, most: int = 8, granted: int = 3) -> Situation:
-    task = Task(id="a", title="a", module="m", benchmark="b-v1", targets=(TARGET,), seeds=Seeds(first=3, most=most),
-                budget=Budget(seconds=seconds, runs=runs))
+    task = Task(
+        id="a",
+        title="a",
+        module="m",
+        benchmark="b-v1",
+        targets=(TARGET,),
+        seeds=Seeds(first=3, most=most),
+        budget=Budget(seconds=seconds, runs=runs),
+    )
     done = tuple(
-        Run(key=f"{seed:064x}", request=Request(module="m", benchmark="b-v1", seed=seed), status=Status.OK,
-            metrics={"accuracy": 0.5}, cost=Cost(seconds=10.0)) for seed in range(granted)
+        Run(
+            key=f"{seed:064x}",
+            request=Request(module="m", benchmark="b-v1", seed=seed),
+            status=Status.OK,
+            metrics={"accuracy": 0.5},
+            cost=Cost(seconds=10.0),
+        )
+        for seed in range(granted)
     )
     return Situation(
         plan=Plan(title="", tasks=(task,), path="P.md", source="", digest=""),
-        verdicts=(Verdict(task="a", target=TARGET, state=State.UNSURE, n=granted),), runs={"a": done}, seeds={"a": granted},
+        verdicts=(Verdict(task="a", target=TARGET, state=State.UNSURE, n=granted),),
+        runs={"a": done},
+        seeds={"a": granted},
     )
 
 

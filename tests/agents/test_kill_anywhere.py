@@ -58,7 +58,12 @@ def test_thirty_kills_of_the_orchestrator_change_nothing(whole: tuple[str, float
                 kill(process)
                 kills += 1
                 time.sleep(1.0)
-                assert [pid for pid in pids if Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]] == []
+                assert [
+                    pid
+                    for pid in pids
+                    if Path(f"/proc/{pid}").exists()
+                    and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                ] == []
         loop.run()
         assert loop.report("html") == whole[0]
         with Ledger.open(loop.folder / "runs/ledger.db") as ledger:

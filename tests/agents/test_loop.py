@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,11 @@ def test_an_unsure_target_buys_the_registered_look_and_no_more(finished: Loop) -
     assert [d.action.details["seeds"] for d in known.decisions] == [5]
     assert len(known.wanted.tasks["few"]) == 5
     (case,) = known.cases.values()
-    assert {o.guard: o.stance.value for o in case.opinions} == {"affordable": "allow", "evidence": "allow", "preregistered": "allow"}
+    assert {o.guard: o.stance.value for o in case.opinions} == {
+        "affordable": "allow",
+        "evidence": "allow",
+        "preregistered": "allow",
+    }
 
 
 def test_a_second_run_measures_nothing_and_imports_no_torch(finished: Loop) -> None:
@@ -59,8 +63,13 @@ def test_a_second_run_measures_nothing_and_imports_no_torch(finished: Loop) -> N
         "import sys\nsys.argv = ['orchestrate', *sys.argv[1:]]\nfrom agents.cli import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    print('TORCH', 'torch' in sys.modules, end.code)"
     )
-    done = subprocess.run([sys.executable, "-c", script, "run", "--plan", "Plan.md"], cwd=finished.folder, env=finished.environment,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, "run", "--plan", "Plan.md"],
+        cwd=finished.folder,
+        env=finished.environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.splitlines()[-1] == "TORCH False 1", done.stderr
     assert "measuring" not in done.stderr
     assert len(facts(finished).attempts) == before

@@ -19,11 +19,32 @@ def identify(request: Request) -> Identity:
     return Identity(key=sha256(encode(request).encode()).hexdigest(), parts={}, code=Code(digest=""))
 
 
-def task(id: str, *, needs: tuple[str, ...] = (), module: str = "attention", seeds: Seeds = Seeds(first=2, most=2),
-         budget: Budget = Budget(), priority: int = 0, gate: bool = False, versus: str | None = None) -> Task:
-    target = Target(metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5, task=versus), rule=Rule(kind=RuleKind.MEAN))
-    return Task(id=id, title=id, module=module, benchmark=f"{id}-v1", targets=(target,), needs=needs, seeds=seeds, budget=budget,
-                priority=priority, gate=gate)
+def task(
+    id: str,
+    *,
+    needs: tuple[str, ...] = (),
+    module: str = "attention",
+    seeds: Seeds | None = None,
+    budget: Budget | None = None,
+    priority: int = 0,
+    gate: bool = False,
+    versus: str | None = None,
+) -> Task:
+    target = Target(
+        metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5, task=versus), rule=Rule(kind=RuleKind.MEAN)
+    )
+    return Task(
+        id=id,
+        title=id,
+        module=module,
+        benchmark=f"{id}-v1",
+        targets=(target,),
+        needs=needs,
+        seeds=seeds or Seeds(first=2, most=2),
+        budget=budget or Budget(),
+        priority=priority,
+        gate=gate,
+    )
 
 
 def plan(*tasks: Task) -> Plan:
@@ -49,7 +70,11 @@ def test_jobs_stand_in_the_order_of_priority_then_plan_then_seed() -> None:
 
 
 def test_a_task_compared_seed_by_seed_brings_its_rival_to_as_many_seeds() -> None:
-    found = wanted(task("a", seeds=Seeds(first=1, most=1)), task("b", needs=("a",), seeds=Seeds(first=2, most=4), versus="a"), granted={"b": 4})
+    found = wanted(
+        task("a", seeds=Seeds(first=1, most=1)),
+        task("b", needs=("a",), seeds=Seeds(first=2, most=4), versus="a"),
+        granted={"b": 4},
+    )
     assert names(found) == ["a-v1:0", "a-v1:1", "a-v1:2", "a-v1:3", "b-v1:0", "b-v1:1", "b-v1:2", "b-v1:3"]
 
 
