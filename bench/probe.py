@@ -64,6 +64,7 @@ def measure_probe(bench: Bench, puzzles: Puzzles, *, validate_every: int = 25) -
         validate_every=validate_every,
         stop=lambda log: log.validation[-1][1]["accuracy"] >= STOP_AT,
     )
+    model.eval()
     test = _tensors(puzzles(np.random.default_rng([TEST]), 1024, training=False), device)
     bench.facts.update(test_labels=int((test[1] != IGNORED).sum()), examples=log.steps * plan.batch)
     solved = [step for step, numbers in log.validation if numbers["accuracy"] >= SOLVED]
