@@ -260,7 +260,7 @@ from pathlib import Path
 sys.path.insert(0, {folder!r})
 from test_trainer import Net, run, squared
 def slowed(net, batch):
-    time.sleep(0.002)
+    time.sleep(0.01)
     return squared(net, batch)
 run(Net(), steps={steps}, checkpoint=Path({place!r}), checkpoint_seconds=0, loss=slowed)
 """
@@ -275,7 +275,7 @@ def killed_and_resumed(place: Path, *, kills: int, steps: int, chance: random.Ra
         while not place.exists() or place.stat().st_mtime_ns == saved:
             assert child.poll() is None, "the training ended before it could be killed"
             time.sleep(0.001)
-        time.sleep(chance.uniform(0, 0.2))
+        time.sleep(chance.uniform(0, 0.3))
         child.send_signal(signal.SIGKILL)
         child.wait()
     model = Net()
