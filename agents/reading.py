@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from bench.ledger import Ledger
     from bench.scoreboard import Scoreboard
-    from plan.nouns import Plan
 
 
 def say(code: Exit, text: str) -> Exit:
@@ -124,12 +123,14 @@ def explain_code(code: str) -> Exit:
     return Exit.HOLDS
 
 
-def print_board(ledger: Ledger, plan: Plan | None) -> None:
-    """The pass/fail table on stdout."""
+def tell(ledger: Ledger) -> None:
+    """Write the HTML report to its default place and the pass/fail table to stdout."""
     from bench.report.terminal import print_table
     from bench.scoreboard import scoreboard
 
-    print_table(scoreboard(ledger, plan), ledger=ledger.where, report=str(report_path(ledger)))
+    board, target = scoreboard(ledger), report_path(ledger)
+    _write(target, report_makers()["html"](board))
+    print_table(board, ledger=ledger.where, report=str(target))
 
 
 def write_report(path: Path | None, place: str, *, format: str, out: Path | None, without_times: bool) -> Exit:
@@ -144,9 +145,12 @@ def write_report(path: Path | None, place: str, *, format: str, out: Path | None
         from plan.grammar import read
 
         plan = read(path)
+    from bench.scoreboard import scoreboard, timeless
+
     with Ledger.open(place, create=False) as ledger:
-        text = report_text(ledger, plan, format=format, without_times=without_times)
+        board = scoreboard(ledger, plan)
         target = out or (report_path(ledger).with_suffix("." + format) if format != "text" else Path("-"))
+    text = makers[format](timeless(board) if without_times else board)
     if str(target) == "-":
         sys.stdout.write(text)
         return Exit.HOLDS
@@ -156,14 +160,6 @@ def write_report(path: Path | None, place: str, *, format: str, out: Path | None
         return say(Exit.ENVIRONMENT, f"the report cannot be written to {target} ({error.strerror}); the ledger is untouched")
     print(target)
     return Exit.HOLDS
-
-
-def report_text(ledger: Ledger, plan: Plan | None, *, format: str, without_times: bool = False) -> str:
-    """The report of a ledger as text."""
-    from bench.scoreboard import scoreboard, timeless
-
-    board = scoreboard(ledger, plan)
-    return report_makers()[format](timeless(board) if without_times else board)
 
 
 def report_makers() -> dict[str, Callable[[Scoreboard], str]]:
@@ -179,11 +175,6 @@ def _as_text(board: Scoreboard) -> str:
     stream = StringIO()
     print_table(board, stream=stream)
     return stream.getvalue()
-
-
-def save_report(ledger: Ledger) -> None:
-    """Write the HTML report to its default place."""
-    _write(report_path(ledger), report_text(ledger, None, format="html"))
 
 
 def _write(target: Path, text: str) -> None:

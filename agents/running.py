@@ -13,7 +13,7 @@ import anyio
 
 from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from agents.orchestrator import Options, Orchestrator, cores
-from agents.reading import print_board, save_report, say
+from agents.reading import say, tell
 from bench.identity import environment_facts
 from bench.ledger import Ledger, LedgerFault
 from plan.catalogue import suggest
@@ -77,8 +77,7 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
             loop = Orchestrator(plan, ledger, work=workshop(ledger), options=options, watch=watch)
             verdicts = anyio.run(loop.run, backend=backend)
         if display != "json":
-            save_report(ledger)
-            print_board(ledger, plan)
+            tell(ledger)
     if loop.signal is not None:
         return Exit.INTERRUPTED if loop.signal == signal.SIGINT else Exit.TERMINATED
     selected = {task.id for task in loop.tasks}
