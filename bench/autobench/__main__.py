@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="modules at a time (default: the machine's cores)")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds a module may take (default: 600)")
     parser.add_argument("--memory", type=float, default=8.0, help="GiB a module may use (default: 8)")
+    parser.add_argument("--preload", default="torch", help="modules to import once for all, with commas (default: torch)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
     parser.add_argument("pytest", nargs="*", metavar="-- PYTEST", help="further arguments are pytest's")
     given = parser.parse_args(arguments)
@@ -38,7 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     limits = Limits(seconds=given.timeout, memory_bytes=int(given.memory * (1 << 30)))
     began = time.monotonic()
     try:
-        scores = play(given.directory, jobs=given.jobs, limits=limits, arguments=given.pytest, tell=tell)
+        scores = play(
+            given.directory,
+            jobs=given.jobs,
+            limits=limits,
+            preload=[name for name in given.preload.split(",") if name],
+            arguments=given.pytest,
+            tell=tell,
+        )
     except Unprepared as error:
         print(f"pytest cannot be set up for `{given.directory}`; no test was run\n{error}", file=sys.stderr)
         return 2

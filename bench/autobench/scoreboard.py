@@ -16,7 +16,8 @@ from bench.autobench.client import AutoBench, Child
 from bench.autobench.outcome import Outcome
 from plan.nouns import Limits, Status
 
-PRELOAD = ("torch", "bench.autobench.template:prepare")
+SETUP = 300.0
+"""Seconds that the imports and pytest's configuration may take before the first module."""
 
 
 class Unprepared(Exception):
@@ -55,21 +56,27 @@ class Score:
 
 
 def play(
-    directory: Path, *, jobs: int, limits: Limits, arguments: Sequence[str] = (), tell: Callable[[Score, int, int], None]
+    directory: Path,
+    *,
+    jobs: int,
+    limits: Limits,
+    preload: Sequence[str] = ("torch",),
+    arguments: Sequence[str] = (),
+    tell: Callable[[Score, int, int], None],
 ) -> list[Score]:
     """Scores of all test modules under `directory`, in pytest's order. `tell(score, done, total)` as each one ends.
 
-    `arguments` are pytest's. Raises Unprepared when pytest cannot be configured or a conftest file cannot be imported.
+    `preload` is imported once for all, `arguments` are pytest's. Raises Unprepared when pytest cannot be configured or a conftest file cannot be imported.
     """
     environment = {**os.environ, template.ARGUMENTS: json.dumps([*arguments, str(directory)])}
     with (
         tempfile.TemporaryDirectory(prefix="autobench-", ignore_cleanup_errors=True) as scratch,
-        AutoBench(preload=PRELOAD, environment=environment) as bench,
+        AutoBench(preload=(*preload, "bench.autobench.template:prepare"), environment=environment) as bench,
     ):
         listed = bench.start_call("bench.autobench.template:modules", folder=Path(scratch, "list"), limits=limits)
-        first = listed.wait(timeout=limits.seconds)
+        first = listed.wait(timeout=SETUP)
         if first is None or first.status is not Status.OK:
-            raise Unprepared(first.log_tail or first.message if first else f"not set up within {limits.seconds:g} s")
+            raise Unprepared(first.log_tail or first.message if first else f"not set up within {SETUP:g} s")
         modules: list[str] = first.value
         waiting = deque(enumerate(modules))
         scores: dict[int, Score] = {}

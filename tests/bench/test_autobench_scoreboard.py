@@ -1,0 +1,211 @@
+"""The scoreboard's verdicts are pytest's own, and a module that breaks its process costs only itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.autobench.tree import LINUX
+
+HOUSE = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not LINUX, reason="the guarantees are made on Linux")
+
+VERDICTS = """
+import json, pathlib
+tests = {}
+
+def pytest_runtest_logreport(report):
+    word = "xpassed" if hasattr(report, "wasxfail") and report.passed else "xfailed" if hasattr(report, "wasxfail") else report.outcome
+    if report.when != "call" and report.failed:
+        word = "error"
+    if report.when == "call" or word in ("skipped", "error", "xfailed"):
+        tests[report.nodeid] = word
+
+def pytest_collectreport(report):
+    if not report.passed:
+        tests[report.nodeid] = "error" if report.failed else "skipped"
+
+def pytest_sessionfinish(session):
+    pathlib.Path("verdicts.json").write_text(json.dumps(tests))
+"""
+PROJECT = {
+    "pytest.ini": "[pytest]\nmarkers = slow: takes long\naddopts = -m 'not slow'\nfilterwarnings = error::DeprecationWarning\nxfail_strict = false\n",
+    "conftest.py": """
+import pytest
+
+def pytest_addoption(parser):
+    parser.addoption("--factor", type=int, default=3)
+
+@pytest.fixture(scope="session")
+def factor(request):
+    return request.config.getoption("--factor")
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "marked_by_conftest" in item.name:
+            item.add_marker(pytest.mark.skip(reason="by conftest"))
+""",
+    "test_passing.py": """
+import pytest
+
+@pytest.fixture(scope="module")
+def table():
+    yield [1]
+
+@pytest.mark.parametrize(("k", "square"), [(1, 1), (2, 4)])
+def test_square(k, square, table):
+    assert k * k == square and table
+
+def test_uses_conftest(factor): assert factor == 3
+def test_captures(capfd):
+    print("hello")
+    assert capfd.readouterr().out == "hello\\n"
+def test_temporary(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").write_text("x")
+def test_logs(caplog):
+    import logging
+    logging.getLogger("x").warning("there")
+    assert "there" in caplog.text
+class TestGroup:
+    @classmethod
+    def setup_class(cls): cls.ready = True
+    def test_in_class(self): assert self.ready
+""",
+    "test_kinds.py": """
+import pytest, warnings
+
+def test_fails():
+    print("printed before failing")
+    left = {"a": 1}
+    assert left == {"a": 2}
+@pytest.mark.skip(reason="no")
+def test_skipped(): pass
+def test_skips_inside(): pytest.skip("inside")
+def test_marked_by_conftest(): assert False
+@pytest.mark.xfail
+def test_xfails(): assert False
+@pytest.mark.xfail
+def test_xpasses(): pass
+@pytest.mark.xfail(strict=True)
+def test_xpasses_strictly(): pass
+@pytest.fixture
+def broken(): raise RuntimeError("in set-up")
+def test_error(broken): pass
+@pytest.fixture
+def broken_end():
+    yield
+    raise RuntimeError("in tear-down")
+def test_error_at_the_end(broken_end): pass
+def test_deprecated(): warnings.warn("old", DeprecationWarning)
+@pytest.mark.slow
+def test_slow(): assert False
+""",
+    "test_import_error.py": "import no_such_module_anywhere\n",
+    "test_skipped_whole.py": "import pytest\npytest.skip('all of it', allow_module_level=True)\n",
+    "test_only_slow.py": "import pytest\n@pytest.mark.slow\ndef test_it(): assert False\n",
+    "below/conftest.py": "import pytest\n@pytest.fixture\ndef here(): return 'below'\n",
+    "below/test_below.py": "def test_here(here, factor): assert (here, factor) == ('below', 3)\n",
+    "below/test_unittest.py": "import unittest\nclass T(unittest.TestCase):\n    def test_a(self): self.assertEqual(1, 1)\n    def test_b(self): self.assertEqual(1, 2)\n",
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def scoreboard(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(HOUSE)}
+    return subprocess.run(
+        [sys.executable, "-m", "bench.autobench", "--preload", "", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def modules(ran: subprocess.CompletedProcess[str]) -> dict[str, dict]:
+    return {row["module"]: row for row in json.loads(ran.stdout)["modules"]}
+
+
+def test_every_test_gets_the_verdict_pytest_gives_it(tmp_path):
+    write(tmp_path, {**PROJECT, "verdicts.py": VERDICTS})
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "verdicts", "--continue-on-collection-errors", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=False,
+    )
+    expected = json.loads((tmp_path / "verdicts.json").read_text())
+    assert set(expected.values()) == {"passed", "failed", "skipped", "error", "xfailed", "xpassed"}
+
+    ran = scoreboard(tmp_path, ".", "--json")
+    rows = modules(ran)
+    assert {test: word for row in rows.values() for test, word in row["tests"].items()} == expected
+    assert {name for name, row in rows.items() if row["won"]} == {"test_passing.py", "below/test_below.py"}
+    assert ran.returncode == 1
+
+
+def test_losses_are_told_in_full_with_rewritten_assertions_and_what_was_printed(tmp_path):
+    ran = scoreboard(write(tmp_path, PROJECT), "test_kinds.py", "--jobs", "1")
+    assert ran.returncode == 1
+    assert "printed before failing" in ran.stdout
+    assert "{'a': 1} == {'a': 2}" in ran.stdout
+    assert "in tear-down" in ran.stdout
+    assert "LOSS  test_kinds.py" in ran.stdout
+    assert "0 won, 1 lost of 1 modules" in ran.stdout
+
+
+def test_a_module_that_breaks_its_process_is_a_loss_with_a_name_and_disturbs_no_other(tmp_path):
+    write(
+        tmp_path,
+        {
+            "test_a_fine.py": "import sys\ndef test_fine(): assert 'os_was_here' not in sys.modules\n",
+            "test_b_exits.py": "import os, sys\nsys.modules['os_was_here'] = os\ndef test_it(): os._exit(0)\n",
+            "test_c_dies.py": "import os, signal\ndef test_it(): os.kill(os.getpid(), signal.SIGSEGV)\n",
+            "test_d_hangs.py": "import time\ndef test_it(): time.sleep(100)\n",
+            "test_e_grows.py": "def test_it(): assert bytearray(3 << 30)\n",
+            "test_f_exits_on_import.py": "import os\nos._exit(0)\n",
+            "test_g_fine.py": "import sys\ndef test_fine(): assert 'os_was_here' not in sys.modules\n",
+        },
+    )
+    ran = scoreboard(tmp_path, ".", "--json", "--timeout", "4", "--memory", "2")
+    assert {name: (row["won"], row["status"]) for name, row in modules(ran).items()} == {
+        "test_a_fine.py": (True, "ok"),
+        "test_b_exits.py": (False, "exited-early"),
+        "test_c_dies.py": (False, "crashed"),
+        "test_d_hangs.py": (False, "timed-out"),
+        "test_e_grows.py": (False, "out-of-memory"),
+        "test_f_exits_on_import.py": (False, "exited-early"),
+        "test_g_fine.py": (True, "ok"),
+    }
+    assert ran.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "code"),
+    [
+        ({"test_a.py": "def test_a(): pass\n"}, ["."], 0),
+        ({"test_a.py": "def test_a(): pass\n"}, [".", "--", "-k", "nothing_like_it"], 5),
+        ({"other.py": ""}, ["."], 5),
+        ({"conftest.py": "raise RuntimeError('a broken conftest')\n", "test_a.py": ""}, ["."], 2),
+        ({}, ["no_such_directory"], 2),
+    ],
+)
+def test_exit_codes(tmp_path, files, arguments, code):
+    ran = scoreboard(write(tmp_path, files), *arguments)
+    assert ran.returncode == code, ran
+    if code == 2:
+        assert ran.stdout == ""
+        assert "a broken conftest" in ran.stderr or "there is no `no_such_directory`" in ran.stderr
