@@ -28,11 +28,15 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command()
 def evaluate(
     plan: Annotated[Path | None, typer.Option("--plan", help="The plan; default: that of the ledger's latest session.")] = None,
-    ledger: Annotated[str, typer.Option("--ledger", envvar="ORCHESTRATE_LEDGER", help="SQLite file or database URL.")] = DEFAULT_LEDGER,
+    ledger: Annotated[
+        str, typer.Option("--ledger", envvar="ORCHESTRATE_LEDGER", help="SQLite file or database URL.")
+    ] = DEFAULT_LEDGER,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown on stdout.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write the HTML report to this file too.")] = None,
-    timeless: Annotated[bool, typer.Option("--timeless", help="Leave out times and durations; equal facts, equal bytes.")] = False,
+    timeless: Annotated[
+        bool, typer.Option("--timeless", help="Leave out times and durations; equal facts, equal bytes.")
+    ] = False,
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="From which verdict on the exit code is 1.")] = FailOn.UNSURE,
 ) -> None:
     """Print interval, n, margin and verdict of every target of a plan, from the ledger alone."""
@@ -41,7 +45,9 @@ def evaluate(
     raise typer.Exit(_evaluate(plan, ledger, json=json, markdown=markdown, html=html, timeless=timeless, fail_on=fail_on))
 
 
-def _evaluate(path: Path | None, place: str, *, json: bool, markdown: bool, html: Path | None, timeless: bool, fail_on: FailOn) -> Exit:
+def _evaluate(
+    path: Path | None, place: str, *, json: bool, markdown: bool, html: Path | None, timeless: bool, fail_on: FailOn
+) -> Exit:
     from bench import scoreboard
     from bench.hold import LedgerFault
     from bench.report import html as html_face
@@ -58,9 +64,13 @@ def _evaluate(path: Path | None, place: str, *, json: bool, markdown: bool, html
     except LedgerFault as fault:
         return _say(Exit.ENVIRONMENT, str(fault))
     except LookupError as fault:
-        return _say(Exit.NOTHING, f"{fault.args[0]}: {place}\n  help: give one with `--plan`, or start a session with `orchestrate run`")
+        return _say(
+            Exit.NOTHING, f"{fault.args[0]}: {place}\n  help: give one with `--plan`, or start a session with `orchestrate run`"
+        )
     except (OSError, UnicodeDecodeError) as fault:
-        return _say(Exit.ENVIRONMENT, f"the plan cannot be read: {path} ({fault})\n  help: mend the path; nothing was read or written")
+        return _say(
+            Exit.ENVIRONMENT, f"the plan cannot be read: {path} ({fault})\n  help: mend the path; nothing was read or written"
+        )
     if timeless:
         board = scoreboard.timeless(board)
     if html is not None:
@@ -68,7 +78,9 @@ def _evaluate(path: Path | None, place: str, *, json: bool, markdown: bool, html
             html.parent.mkdir(parents=True, exist_ok=True)
             html.write_text(html_face.render(board), encoding="utf-8")
         except OSError as fault:
-            return _say(Exit.ENVIRONMENT, f"the report cannot be written to {html} ({fault.strerror})\n  help: give another `--html`")
+            return _say(
+                Exit.ENVIRONMENT, f"the report cannot be written to {html} ({fault.strerror})\n  help: give another `--html`"
+            )
     if json:
         sys.stdout.write(json_face.render(board))
     elif markdown:
@@ -112,7 +124,10 @@ def main() -> int:
     except Exception as mistake:
         if os.environ.get("ORCHESTRATE_DEBUG"):
             traceback.print_exc()
-        return _say(Exit.INTERNAL, f"a mistake of the program's own: {type(mistake).__name__}: {mistake} (ORCHESTRATE_DEBUG=1 shows where)")
+        return _say(
+            Exit.INTERNAL,
+            f"a mistake of the program's own: {type(mistake).__name__}: {mistake} (ORCHESTRATE_DEBUG=1 shows where)",
+        )
     return Exit.HOLDS
 
 

@@ -16,7 +16,9 @@ from plan.grammar import parse
 from plan.nouns import Cost, Plan, Run, State, Status, Task, Verdict
 from plan.wire import plain
 
-PASSING = frozenset({"seconds", "time", "at", "resumed", "pid", "peak", "memory", "speed", "rate", "load", "host", "folder", "left"})
+PASSING = frozenset(
+    {"seconds", "time", "at", "resumed", "pid", "peak", "memory", "speed", "rate", "load", "host", "folder", "left"}
+)
 """Words in a fact's name that say it belongs to one telling of the run, not to the run."""
 
 
@@ -92,15 +94,23 @@ def timeless(board: Scoreboard) -> Scoreboard:
     runs = {task: [_steady(run) for run in runs if run.status is not Status.KILLED] for task, runs in board.runs.items()}
     return replace(
         board,
-        runs={task: tuple(sorted(kept, key=lambda run: (run.request.seed, run.key))) for task, kept in sorted(runs.items()) if kept},
+        runs={
+            task: tuple(sorted(kept, key=lambda run: (run.request.seed, run.key))) for task, kept in sorted(runs.items()) if kept
+        },
         gates={module: _steady(run) for module, run in sorted(board.gates.items())},
         told=tuple(replace(told, at=None) for told in board.told),
-        sessions=(), lanes=(), seconds={},
+        sessions=(),
+        lanes=(),
+        seconds={},
     )
 
 
 def _steady(run: Run) -> Run:
-    facts = {name: fact for name, fact in sorted(run.facts.items()) if not isinstance(fact, float) and PASSING.isdisjoint(name.lower().split("_"))}
+    facts = {
+        name: fact
+        for name, fact in sorted(run.facts.items())
+        if not isinstance(fact, float) and PASSING.isdisjoint(name.lower().split("_"))
+    }
     return replace(run, cost=Cost(), attempt=1, log_tail="", facts=facts)
 
 
@@ -128,11 +138,15 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
     settled = {task: tuple(run for run in map(facts.run, takewhile(facts.done, keys)) if run) for task, keys in wanted.items()}
     verdicts = tuple(judge(plan, settled, gates=gates))
     return Scoreboard(
-        plan=plan, verdicts=verdicts, gates=gates,
+        plan=plan,
+        verdicts=verdicts,
+        gates=gates,
         runs={task: runs for task, keys in wanted.items() if (runs := facts.runs_for(keys))},
         told=_told(facts, plan, verdicts, at),
-        sessions=tuple(Session(id=id, at=at["session", id], command=one.command, machine=one.machine, options=one.options)
-                       for id, one in facts.sessions.items()),
+        sessions=tuple(
+            Session(id=id, at=at["session", id], command=one.command, machine=one.machine, options=one.options)
+            for id, one in facts.sessions.items()
+        ),
         lanes=_lanes(facts, wanted, at),
         seconds={task: seconds for task, keys in wanted.items() if (seconds := facts.spent_for(keys).seconds)},
     )
@@ -150,7 +164,12 @@ def _told(facts: Facts, plan: Plan, verdicts: tuple[Verdict, ...], at: Mapping[t
     place = {task.id: index for index, task in enumerate(plan.tasks)}
     cases = [case for case in facts.cases.values() if case.decision.action.task in place]
     return tuple(
-        Told(decision=case.decision, opinions=tuple(case.opinions), outcome=_outcome(case, verdicts), at=at["decision", case.decision.id])
+        Told(
+            decision=case.decision,
+            opinions=tuple(case.opinions),
+            outcome=_outcome(case, verdicts),
+            at=at["decision", case.decision.id],
+        )
         for case in sorted(cases, key=lambda case: (place[case.decision.action.task], case.seq))
     )
 

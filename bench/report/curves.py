@@ -38,8 +38,17 @@ def _figure(task: Task, runs: Sequence[Run], name: str) -> Markup:
     legend = f" {len(good)} seeds thin, {kind} thick" + (f", {len(lost)} failed dashed" if lost else "")
     stride = max(1, (len(middle) - 1) / (SHOWN - 1))
     picked = [middle[round(k * stride)] for k in range(SHOWN) if round(k * stride) < len(middle)]
-    rows = [tag("tr", tag("td", f"{x:g}", class_="num"), [tag("td", wording.figure(v, unit), class_="num") for v in (
-        y, min(points[x] for points in by_seed), max(points[x] for points in by_seed))]) for x, y in picked]
+    rows = [
+        tag(
+            "tr",
+            tag("td", f"{x:g}", class_="num"),
+            [
+                tag("td", wording.figure(v, unit), class_="num")
+                for v in (y, min(points[x] for points in by_seed), max(points[x] for points in by_seed))
+            ],
+        )
+        for x, y in picked
+    ]
     head = tag("thead", tag("tr", [tag("th", words, scope="col", class_="num") for words in ("at", kind, "lowest", "highest")]))
     return tag(
         "figure",

@@ -16,7 +16,10 @@ def zoo(board: Scoreboard) -> Section:
     """Modules down, benchmarks across: what each measured."""
     modules = sorted({task.module for task in board.plan.tasks})
     benchmarks = sorted({task.benchmark for task in board.plan.tasks})
-    body = [tag("tr", tag("th", module, scope="row", class_="id"), [tag("td", _cell(board, module, name)) for name in benchmarks]) for module in modules]
+    body = [
+        tag("tr", tag("th", module, scope="row", class_="id"), [tag("td", _cell(board, module, name)) for name in benchmarks])
+        for module in modules
+    ]
     return Section("Modules and benchmarks", (table("Modules and benchmarks", ("module", *benchmarks), body),))
 
 
@@ -27,8 +30,17 @@ def _cell(board: Scoreboard, module: str, benchmark: str) -> Child:
             continue
         for verdict in board.verdicts_of(task.id):
             measured = wording.figure(verdict.value, wording.unit_of(task, verdict.target))
-            glyph = tag("span", wording.GLYPH[verdict.state], class_=verdict.state, title=verdict.state.value, aria_label=verdict.state.value, role="img")
-            lines.append(tag("div", glyph, " ", tag("a", verdict.target.metric, href=f"#{verdict.id}"), f" {measured}, n {verdict.n}"))
+            glyph = tag(
+                "span",
+                wording.GLYPH[verdict.state],
+                class_=verdict.state,
+                title=verdict.state.value,
+                aria_label=verdict.state.value,
+                role="img",
+            )
+            lines.append(
+                tag("div", glyph, " ", tag("a", verdict.target.metric, href=f"#{verdict.id}"), f" {measured}, n {verdict.n}")
+            )
     return lines or tag("span", "–", class_="faint")
 
 
@@ -39,38 +51,60 @@ def certainty(board: Scoreboard) -> Section:
         verdict, task = row.verdict, board.plan.task(row.verdict.task)
         looks = task.seeds.looks
         cells = (
-            tag("a", verdict.id, href=f"#{verdict.id}", class_="id"), row.word, verdict.target.rule.text, row.n,
-            f"{sum(verdict.n >= look for look in looks)} of {len(looks)} ({', '.join(map(str, looks))})", row.interval,
-            _strength(verdict), wording.rate(verdict.error) if verdict.error is not None else "none claimed",
+            tag("a", verdict.id, href=f"#{verdict.id}", class_="id"),
+            row.word,
+            verdict.target.rule.text,
+            row.n,
+            f"{sum(verdict.n >= look for look in looks)} of {len(looks)} ({', '.join(map(str, looks))})",
+            row.interval,
+            _strength(verdict),
+            wording.rate(verdict.error) if verdict.error is not None else "none claimed",
             f"about {verdict.more_seeds}" if verdict.more_seeds else "–",
         )
-        body.append(tag("tr", [tag("td", cell, class_="num" if i in (3, 5) else verdict.state if i == 1 else None) for i, cell in enumerate(cells)]))
+        body.append(
+            tag(
+                "tr",
+                [
+                    tag("td", cell, class_="num" if i in (3, 5) else verdict.state if i == 1 else None)
+                    for i, cell in enumerate(cells)
+                ],
+            )
+        )
     headings = ("target", "verdict", "rule", "n", "looks spent", "95% interval", "p or e", "declared error", "more seeds")
     family = [verdict for verdict in board.verdicts if verdict.target.rule.kind is RuleKind.P_VALUE]
     holm = f"The {len(family)} p-rules form one family; their p values are Holm-adjusted over it." if family else ""
     lost = {task: sum(run.status.value != "ok" for run in runs) for task, runs in board.runs.items()}
     excluded = "; ".join(f"{task}: {n}" for task, n in sorted(lost.items()) if n)
     sentences = [
-        f"{wording.declared(board.verdicts).capitalize()}.", holm,
+        f"{wording.declared(board.verdicts).capitalize()}.",
+        holm,
         "The sample sizes at which a verdict may be given were fixed before the first run; an interval rule's error is shared among them.",
         f"Runs without a number, none of which was dropped silently: {excluded}." if excluded else "No run was excluded.",
     ]
-    return Section("How sure are we", (
-        tag("p", " ".join(filter(None, sentences))) if board.verdicts else None,
-        table("How sure are we", headings, body, numeric=(3, 5)),
-    ))
+    return Section(
+        "How sure are we",
+        (
+            tag("p", " ".join(filter(None, sentences))) if board.verdicts else None,
+            table("How sure are we", headings, body, numeric=(3, 5)),
+        ),
+    )
 
 
 def _strength(verdict: Verdict) -> str:
-    parts = [f"p = {verdict.p_value:.2g}" if verdict.p_value is not None else "", f"e = {verdict.e_value:.3g}" if verdict.e_value is not None else ""]
+    parts = [
+        f"p = {verdict.p_value:.2g}" if verdict.p_value is not None else "",
+        f"e = {verdict.e_value:.3g}" if verdict.e_value is not None else "",
+    ]
     return ", ".join(filter(None, parts)) or "–"
 
 
 def provenance(board: Scoreboard) -> Section:
     """The plan as run, the commands, the machines, and the facts that every run recorded."""
     missed = {verdict.target.line for verdict in board.verdicts if verdict.state in (State.FAIL, State.UNSURE)}
-    source = [tag("span", f"{line}\n", class_="at" + (" missed" if number in missed else ""), id=f"L{number}", data_line=number)
-              for number, line in enumerate(board.plan.source.splitlines(), 1)]
+    source = [
+        tag("span", f"{line}\n", class_="at" + (" missed" if number in missed else ""), id=f"L{number}", data_line=number)
+        for number, line in enumerate(board.plan.source.splitlines(), 1)
+    ]
     latest = board.sessions[-1] if board.sessions else None
     named: list[tuple[str, Child]] = [("plan", board.plan.path), ("plan's sha256", tag("span", board.plan.digest, class_="id"))]
     if latest:
@@ -79,10 +113,13 @@ def provenance(board: Scoreboard) -> Section:
         named += [(f"option: {name}", _plain(value)) for name, value in sorted(latest.options.items())]
         named.append(("sessions", str(len(board.sessions))))
     named += list(_facts(board).items())
-    return Section("Provenance", (
-        tag("dl", [(tag("dt", name), tag("dd", words)) for name, words in named]),
-        tag("details", tag("summary", "The plan as it was run"), tag("pre", source, class_="source"), open=True),
-    ))
+    return Section(
+        "Provenance",
+        (
+            tag("dl", [(tag("dt", name), tag("dd", words)) for name, words in named]),
+            tag("details", tag("summary", "The plan as it was run"), tag("pre", source, class_="source"), open=True),
+        ),
+    )
 
 
 def _facts(board: Scoreboard) -> Mapping[str, str]:
@@ -102,5 +139,3 @@ def _facts(board: Scoreboard) -> Mapping[str, str]:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-
-

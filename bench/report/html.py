@@ -19,9 +19,19 @@ def render(board: Scoreboard, *, timeless: bool = False) -> str:
     """The whole file. `timeless`: only what a second telling of the same facts repeats, byte for byte."""
     if timeless:
         board = without_time(board)
-    sections = [made for make in (
-        story.scoreboard, story.happenings, story.decisions, story.tasks, evidence.zoo, evidence.certainty, evidence.provenance,
-    ) if (made := make(board)) is not None]
+    sections = [
+        made
+        for make in (
+            story.scoreboard,
+            story.happenings,
+            story.decisions,
+            story.tasks,
+            evidence.zoo,
+            evidence.certainty,
+            evidence.provenance,
+        )
+        if (made := make(board)) is not None
+    ]
     title = board.plan.title or board.plan.path
     head = tag(
         "head",
@@ -36,9 +46,15 @@ def render(board: Scoreboard, *, timeless: bool = False) -> str:
         "body",
         tag("a", "Skip to the scoreboard", href="#Scoreboard", class_="skip"),
         _header(board, title),
-        tag("nav", tag("ul", [tag("li", tag("a", section.title, href=f"#{section.anchor}")) for section in sections]), aria_label="Sections"),
+        tag(
+            "nav",
+            tag("ul", [tag("li", tag("a", section.title, href=f"#{section.anchor}")) for section in sections]),
+            aria_label="Sections",
+        ),
         tag("main", [section.html() for section in sections]),
-        tag("footer", "Made from the ledger alone by Touchstone. Every number stands beside its interval and its number of seeds."),
+        tag(
+            "footer", "Made from the ledger alone by Touchstone. Every number stands beside its interval and its number of seeds."
+        ),
         tag("script", _data(board), type="application/json", id="Data"),
     )
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"

@@ -24,23 +24,32 @@ def document(board: Scoreboard) -> dict[str, Any]:
     targets = []
     for row in wording.rows(board):
         task, target = board.plan.task(row.verdict.task), row.verdict.target
-        targets.append({
-            **plain(row.verdict), "id": row.verdict.id, "unit": wording.unit_of(task, target), "rule": target.rule.text,
-            "place": wording.place(board, row.verdict), "text": row.word, "next": wording.command(row.verdict),
-        })
-    made: dict[str, Any] = _finite({
-        "schema": "touchstone.scoreboard",
-        "v": VERSION,
-        "plan": {"path": board.plan.path, "title": board.plan.title, "digest": board.plan.digest},
-        "tally": {state.value: board.count(state) for state in State},
-        "declared_error": wording.declared(board.verdicts),
-        "targets": targets,
-        "runs": {task: [_run(run) for run in runs] for task, runs in board.runs.items()},
-        "gates": {module: _run(run) for module, run in board.gates.items()},
-        "decisions": [_told(told) for told in board.told],
-        "sessions": [plain(session) for session in board.sessions],
-        "seconds": dict(board.seconds),
-    })
+        targets.append(
+            {
+                **plain(row.verdict),
+                "id": row.verdict.id,
+                "unit": wording.unit_of(task, target),
+                "rule": target.rule.text,
+                "place": wording.place(board, row.verdict),
+                "text": row.word,
+                "next": wording.command(row.verdict),
+            }
+        )
+    made: dict[str, Any] = _finite(
+        {
+            "schema": "touchstone.scoreboard",
+            "v": VERSION,
+            "plan": {"path": board.plan.path, "title": board.plan.title, "digest": board.plan.digest},
+            "tally": {state.value: board.count(state) for state in State},
+            "declared_error": wording.declared(board.verdicts),
+            "targets": targets,
+            "runs": {task: [_run(run) for run in runs] for task, runs in board.runs.items()},
+            "gates": {module: _run(run) for module, run in board.gates.items()},
+            "decisions": [_told(told) for told in board.told],
+            "sessions": [plain(session) for session in board.sessions],
+            "seconds": dict(board.seconds),
+        }
+    )
     return made
 
 

@@ -14,7 +14,12 @@ HEADINGS = ("task", "metric", "target", "measured", "95% interval", "n", "margin
 
 def render(board: Scoreboard) -> str:
     """The table, a line for each target that fails or is unsure, and the decisions in a fold."""
-    lines = [f"### {escaped(board.plan.title or board.plan.path)}", "", f"**{wording.held(board)}** · {escaped(wording.tally(board))}", ""]
+    lines = [
+        f"### {escaped(board.plan.title or board.plan.path)}",
+        "",
+        f"**{wording.held(board)}** · {escaped(wording.tally(board))}",
+        "",
+    ]
     rows = wording.rows(board)
     if rows:
         lines += [_row(HEADINGS), "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"]
@@ -31,7 +36,9 @@ def render(board: Scoreboard) -> str:
     for row in rows:
         if row.verdict.state in (State.FAIL, State.UNSURE):
             place = escaped(wording.place(board, row.verdict))
-            lines.append(f"- **{row.word}** {code(row.verdict.id)} at {place}: {escaped(wording.reason(row))}. {code(wording.command(row.verdict))}")
+            lines.append(
+                f"- **{row.word}** {code(row.verdict.id)} at {place}: {escaped(wording.reason(row))}. {code(wording.command(row.verdict))}"
+            )
     if board.told:
         lines += ["", "<details><summary>Decisions</summary>", ""]
         for told in board.told:

@@ -31,10 +31,18 @@ class Section:
 
     def html(self) -> Markup:
         """The section as an element."""
-        return tag("section", tag("h2", self.title, id=f"{self.anchor}-title"), self.children, id=self.anchor, aria_labelledby=f"{self.anchor}-title")
+        return tag(
+            "section",
+            tag("h2", self.title, id=f"{self.anchor}-title"),
+            self.children,
+            id=self.anchor,
+            aria_labelledby=f"{self.anchor}-title",
+        )
 
 
-def table(caption: str, headings: Iterable[str], body: Iterable[Child], *, class_: str | None = None, numeric: Iterable[int] = ()) -> Markup:
+def table(
+    caption: str, headings: Iterable[str], body: Iterable[Child], *, class_: str | None = None, numeric: Iterable[int] = ()
+) -> Markup:
     """A table that scrolls by itself when the page is too narrow, and can be reached by keyboard."""
     right = set(numeric)
     head = tag("tr", [tag("th", name, scope="col", class_="num" if i in right else None) for i, name in enumerate(headings)])
@@ -46,25 +54,52 @@ def scoreboard(board: Scoreboard) -> Section:
     """Every target: its interval as a bar, its threshold as a line, its seeds as dots; then what to do about those missed."""
     headings = ("metric", "seeds, interval, threshold", "target", "measured", "95% interval", "n", "margin", "verdict")
     right = {2, 3, 4, 5, 6}
-    head = tag("thead", tag("tr", [tag("th", h, scope="col", class_="num" if i in right else None) for i, h in enumerate(headings)]))
+    head = tag(
+        "thead", tag("tr", [tag("th", h, scope="col", class_="num" if i in right else None) for i, h in enumerate(headings)])
+    )
     rows = wording.rows(board)
     bodies = []
     for task in board.plan.tasks:
         own = [row for row in rows if row.verdict.task == task.id]
-        name = tag("th", tag("a", task.title or task.id, href=f"#{task.id}"), tag("span", task.id, class_="id"), colspan=len(headings), scope="rowgroup")
+        name = tag(
+            "th",
+            tag("a", task.title or task.id, href=f"#{task.id}"),
+            tag("span", task.id, class_="id"),
+            colspan=len(headings),
+            scope="rowgroup",
+        )
         bodies.append(tag("tbody", tag("tr", name, class_="group"), [_target(row) for row in own]))
     notes = [f"Note {number}: {note}" for number, note in enumerate(wording.relative(board), 1)]
     key = "Dots are seeds, the bar is the interval, the upright line the threshold; its tinted side is where the target holds."
     missed = [row for row in rows if row.verdict.state in (State.FAIL, State.UNSURE)]
-    steps = [tag("li", tag("b", row.word), " ", tag("a", row.verdict.id, href=f"#{row.verdict.id}", class_="id"),
-                 tag("span", f" at {wording.place(board, row.verdict)}: {wording.reason(row)}. "),
-                 tag("code", wording.command(row.verdict)), class_=row.verdict.state) for row in missed]
-    return Section("Scoreboard", (
-        tag("p", key, class_="soft"),
-        tag("div", tag("table", head, bodies, class_="board"), class_="scroll", role="region", aria_label="Scoreboard", tabindex="0"),
-        tag("p", " ".join([*(note + "." for note in notes), wording.rules(board) + "."]), class_="meta") if rows else None,
-        tag("ul", steps, class_="next") if steps else None,
-    ))
+    steps = [
+        tag(
+            "li",
+            tag("b", row.word),
+            " ",
+            tag("a", row.verdict.id, href=f"#{row.verdict.id}", class_="id"),
+            tag("span", f" at {wording.place(board, row.verdict)}: {wording.reason(row)}. "),
+            tag("code", wording.command(row.verdict)),
+            class_=row.verdict.state,
+        )
+        for row in missed
+    ]
+    return Section(
+        "Scoreboard",
+        (
+            tag("p", key, class_="soft"),
+            tag(
+                "div",
+                tag("table", head, bodies, class_="board"),
+                class_="scroll",
+                role="region",
+                aria_label="Scoreboard",
+                tabindex="0",
+            ),
+            tag("p", " ".join([*(note + "." for note in notes), wording.rules(board) + "."]), class_="meta") if rows else None,
+            tag("ul", steps, class_="next") if steps else None,
+        ),
+    )
 
 
 def _target(row: wording.Row) -> Markup:
@@ -81,7 +116,8 @@ def _target(row: wording.Row) -> Markup:
         tag("td", row.n, class_="num", data_label="n"),
         tag("td", row.margin, class_="num", data_label="margin"),
         tag("td", row.word, class_=f"word {verdict.state}"),
-        id=verdict.id, class_="target",
+        id=verdict.id,
+        class_="target",
     )
 
 
@@ -91,16 +127,40 @@ def happenings(board: Scoreboard) -> Section | None:
         return None
     tasks = [task.id for task in board.plan.tasks]
     began = min(lane.began for lane in board.lanes)
-    body = [tag("tr", tag("td", tag("a", lane.task, href=f"#{lane.task}")), tag("td", lane.run, class_="id"), tag("td", lane.status or "abandoned"),
-                tag("td", wording.duration(lane.began - began), class_="num"), tag("td", wording.duration(lane.ended - lane.began), class_="num"))
-            for lane in sorted(board.lanes, key=lambda lane: (lane.began, lane.run))]
-    return Section("What happened", (
-        tag("p", "One bar per run, diamonds are decisions, a dashed upright line is a pause that was cut short.", class_="soft"),
-        tag("div", tag("div", svg.lanes(board.lanes, board.told, tasks), class_="wide"), class_="scroll", role="region",
-            aria_label="Runs over time", tabindex="0"),
-        tag("details", tag("summary", f"The {len(body)} runs as a table"),
-            table("Runs over time", ("task", "run", "status", "began after", "took"), body, numeric=(3, 4))),
-    ))
+    body = [
+        tag(
+            "tr",
+            tag("td", tag("a", lane.task, href=f"#{lane.task}")),
+            tag("td", lane.run, class_="id"),
+            tag("td", lane.status or "abandoned"),
+            tag("td", wording.duration(lane.began - began), class_="num"),
+            tag("td", wording.duration(lane.ended - lane.began), class_="num"),
+        )
+        for lane in sorted(board.lanes, key=lambda lane: (lane.began, lane.run))
+    ]
+    return Section(
+        "What happened",
+        (
+            tag(
+                "p",
+                "One bar per run, diamonds are decisions, a dashed upright line is a pause that was cut short.",
+                class_="soft",
+            ),
+            tag(
+                "div",
+                tag("div", svg.lanes(board.lanes, board.told, tasks), class_="wide"),
+                class_="scroll",
+                role="region",
+                aria_label="Runs over time",
+                tabindex="0",
+            ),
+            tag(
+                "details",
+                tag("summary", f"The {len(body)} runs as a table"),
+                table("Runs over time", ("task", "run", "status", "began after", "took"), body, numeric=(3, 4)),
+            ),
+        ),
+    )
 
 
 def decisions(board: Scoreboard) -> Section:
@@ -112,21 +172,36 @@ def decisions(board: Scoreboard) -> Section:
 
 def _decision(told: Told) -> Markup:
     decision, action = told.decision, told.decision.action
-    details = ", ".join(f"{name} {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in sorted(action.details.items()))
-    opinions = [tag("li", tag("b", STANCE[one.stance][0], class_=STANCE[one.stance][1]), f" {one.guard}, {one.clause}: {one.why}")
-                for one in told.opinions]
+    details = ", ".join(
+        f"{name} {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in sorted(action.details.items())
+    )
+    opinions = [
+        tag("li", tag("b", STANCE[one.stance][0], class_=STANCE[one.stance][1]), f" {one.guard}, {one.clause}: {one.why}")
+        for one in told.opinions
+    ]
     return tag(
         "article",
-        tag("div", tag("h3", f"{action.kind} ", tag("a", action.task, href=f"#{action.task}")), tag("span", decision.id, class_="id soft"), class_="heading"),
+        tag(
+            "div",
+            tag("h3", f"{action.kind} ", tag("a", action.task, href=f"#{action.task}")),
+            tag("span", decision.id, class_="id soft"),
+            class_="heading",
+        ),
         tag("p", decision.why),
-        tag("dl", [(tag("dt", name), tag("dd", words)) for name, words in (
-            ("who", decision.decider),
-            ("what", f"{action.kind}{': ' + details if details else ''}"),
-            ("evidence", " ".join(decision.evidence) or "none"),
-            ("expected", f"{decision.expected:.4g} {decision.expects}"),
-            ("guards", tag("ul", opinions, class_="opinions") if opinions else "none were asked"),
-            ("outcome", told.outcome or "open"),
-        )]),
+        tag(
+            "dl",
+            [
+                (tag("dt", name), tag("dd", words))
+                for name, words in (
+                    ("who", decision.decider),
+                    ("what", f"{action.kind}{': ' + details if details else ''}"),
+                    ("evidence", " ".join(decision.evidence) or "none"),
+                    ("expected", f"{decision.expected:.4g} {decision.expects}"),
+                    ("guards", tag("ul", opinions, class_="opinions") if opinions else "none were asked"),
+                    ("outcome", told.outcome or "open"),
+                )
+            ],
+        ),
         id=f"decision-{decision.id}",
     )
 
@@ -138,7 +213,9 @@ def tasks(board: Scoreboard) -> Section:
 
 def _task(board: Scoreboard, task: Task) -> Markup:
     runs = board.runs.get(task.id, ())
-    states = [tag("span", f"{wording.GLYPH[v.state]} {v.target.metric}", class_=f"badge {v.state}") for v in board.verdicts_of(task.id)]
+    states = [
+        tag("span", f"{wording.GLYPH[v.state]} {v.target.metric}", class_=f"badge {v.state}") for v in board.verdicts_of(task.id)
+    ]
     return tag(
         "article",
         tag("div", tag("h3", task.title or task.id), tag("span", task.id, class_="id soft"), class_="heading"),
@@ -155,13 +232,21 @@ def _task(board: Scoreboard, task: Task) -> Markup:
 
 def _settings(board: Scoreboard, task: Task) -> list[tuple[str, Child]]:
     budget = task.budget
-    limits = [f"{budget.seconds / 60:g} min" if budget.seconds else "", f"{budget.steps} steps" if budget.steps else "",
-              f"{budget.runs} runs" if budget.runs else ""]
+    limits = [
+        f"{budget.seconds / 60:g} min" if budget.seconds else "",
+        f"{budget.steps} steps" if budget.steps else "",
+        f"{budget.runs} runs" if budget.runs else "",
+    ]
     needs = [(tag("a", need, href=f"#{need}"), " ") for need in task.needs]
     seeds = f"{task.seeds.first}" + (f", up to {task.seeds.most}" if task.seeds.most > task.seeds.first else "")
     return [
-        ("module", task.module), ("benchmark", task.benchmark), ("needs", needs), ("seeds", seeds), ("device", task.device),
-        ("budget", ", ".join(filter(None, limits))), ("gate", _gate(board, task)),
+        ("module", task.module),
+        ("benchmark", task.benchmark),
+        ("needs", needs),
+        ("seeds", seeds),
+        ("device", task.device),
+        ("budget", ", ".join(filter(None, limits))),
+        ("gate", _gate(board, task)),
         ("spent", wording.duration(board.seconds[task.id]) if task.id in board.seconds else None),
         ("plan", tag("a", f"{board.plan.path}:{task.line}", href=f"#L{task.line}")),
     ]
@@ -180,23 +265,37 @@ def _gate(board: Scoreboard, task: Task) -> Child:
 
 
 def _runs(task: Task, runs: tuple[Run, ...]) -> Markup:
-    names = list(dict.fromkeys([target.metric for target in task.targets] + sorted({name for run in runs for name in run.metrics})))
+    names = list(
+        dict.fromkeys([target.metric for target in task.targets] + sorted({name for run in runs for name in run.metrics}))
+    )
     units = {name: wording.metric_unit(task.module, task.benchmark, name) for name in names}
     units |= {target.metric: wording.unit_of(task, target) for target in task.targets}
     timed = any(run.cost.seconds for run in runs)
     body = []
     for run in runs:
-        cells = [tag("td", run.id, class_="id"), tag("td", run.request.seed, class_="num"), tag("td", run.status, class_="" if run.status is Status.OK else "fail")]
+        cells = [
+            tag("td", run.id, class_="id"),
+            tag("td", run.request.seed, class_="num"),
+            tag("td", run.status, class_="" if run.status is Status.OK else "fail"),
+        ]
         cells += [tag("td", wording.figure(run.metrics.get(name), units[name]), class_="num") for name in names]
         if timed:
-            cells += [tag("td", words, class_="num") for words in (wording.duration(run.cost.seconds), wording.figure(run.cost.peak_bytes, "B"))]
+            cells += [
+                tag("td", words, class_="num")
+                for words in (wording.duration(run.cost.seconds), wording.figure(run.cost.peak_bytes, "B"))
+            ]
         body.append(tag("tr", cells))
     headings = ("run", "seed", "status", *names, *(("time", "peak memory") if timed else ()))
     return table(f"Runs of {task.id}", headings, body, numeric=(1, *range(3, len(headings))))
 
 
 def _lost(run: Run) -> Markup:
-    return tag("details", tag("summary", tag("b", f"✗ {run.status}", class_="fail"), f" {run.id}, seed {run.request.seed}: {run.message}"), _log(run), open=True)
+    return tag(
+        "details",
+        tag("summary", tag("b", f"✗ {run.status}", class_="fail"), f" {run.id}, seed {run.request.seed}: {run.message}"),
+        _log(run),
+        open=True,
+    )
 
 
 def _log(run: Run) -> Markup | None:
@@ -209,5 +308,7 @@ def _config(task: Task) -> str:
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}" for key, value in sorted(plain.items())]
     for key, value in sorted(task.config.items()):
         if isinstance(value, dict):
-            lines += ["", f"[{key}]"] + [f"{k} = {json.dumps(v, ensure_ascii=False, default=str)}" for k, v in sorted(value.items())]
+            lines += ["", f"[{key}]"] + [
+                f"{k} = {json.dumps(v, ensure_ascii=False, default=str)}" for k, v in sorted(value.items())
+            ]
     return "\n".join(lines).strip()

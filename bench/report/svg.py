@@ -120,7 +120,9 @@ def lanes(runs: Sequence[Lane], told: Sequence[Told], tasks: Sequence[str]) -> M
             at, top = x(clock(one.at)), first[one.decision.action.task]
             path = f"M{at:.1f} {top - 1:.1f}l6 8.5l-6 8.5l-6 -8.5z"
             parts.append(tag("path", tag("title", f"decision {one.decision.id}"), d=path, class_="decision"))
-    return _chart(width, height, "lanes", "Runs over time", f"{len(runs)} runs of {len(first)} tasks; the table below lists them.", parts)
+    return _chart(
+        width, height, "lanes", "Runs over time", f"{len(runs)} runs of {len(first)} tasks; the table below lists them.", parts
+    )
 
 
 class Clock:
@@ -156,7 +158,6 @@ class Clock:
                 place = at + min(moment, end) - begin
         return place
 
-
     def ticks(self) -> list[float]:
         """About six round moments on the axis."""
         return [tick * self.unit[0] for tick in nice(0, self.length / self.unit[0], 6)]
@@ -186,8 +187,16 @@ def _line(points: Points, x: Scale, y: Scale, kind: str) -> Markup:
 
 def _chart(width: float, height: float, kind: str, title: str, described: str, parts: Sequence[Markup]) -> Markup:
     box = f"0 0 {width:g} {height:g}"
-    return tag("svg", tag("title", title), tag("desc", described), parts, viewBox=box, role="img", class_=f"chart {kind}",
-               aria_label=f"{title}: {described}")
+    return tag(
+        "svg",
+        tag("title", title),
+        tag("desc", described),
+        parts,
+        viewBox=box,
+        role="img",
+        class_=f"chart {kind}",
+        aria_label=f"{title}: {described}",
+    )
 
 
 def _finite(value: float | None) -> TypeGuard[float]:
@@ -196,4 +205,3 @@ def _finite(value: float | None) -> TypeGuard[float]:
 
 def _short(value: float) -> str:
     return f"{value:.4g}".replace("e+0", "e").replace("e-0", "e−").replace("-", "−")
-

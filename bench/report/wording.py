@@ -17,12 +17,40 @@ from plan.units import SCALES, show
 SIGN = {Comparator.LT: "<", Comparator.LE: "≤", Comparator.EQ: "=", Comparator.GE: "≥", Comparator.GT: ">"}
 WORD = {State.PASS: "✓ pass", State.FAIL: "✗ FAIL", State.UNSURE: "~ unsure", State.WAITING: "… waiting"}
 GLYPH = {state: word[0] for state, word in WORD.items()}
-COUNTED = {State.PASS: ("holds", "hold"), State.FAIL: ("fails", "fail"), State.UNSURE: ("unsure",) * 2, State.WAITING: ("waiting",) * 2}
+COUNTED = {
+    State.PASS: ("holds", "hold"),
+    State.FAIL: ("fails", "fail"),
+    State.UNSURE: ("unsure",) * 2,
+    State.WAITING: ("waiting",) * 2,
+}
 INTERVAL_RULES = (RuleKind.LOWER, RuleKind.UPPER, RuleKind.ANYTIME)
-ASCII = str.maketrans({
-    "✓": "+", "✗": "x", "…": "...", "≥": ">=", "≤": "<=", "≠": "!=", "–": "-", "−": "-", "·": "|", "→": "->", "×": "x", "\u202f": " ",
-    "¹": "[1]", "²": "[2]", "³": "[3]", "⁴": "[4]", "⁵": "[5]", "⁶": "[6]", "⁷": "[7]", "⁸": "[8]", "⁹": "[9]", "⁰": "[0]", "─": "-",
-})
+ASCII = str.maketrans(
+    {
+        "✓": "+",
+        "✗": "x",
+        "…": "...",
+        "≥": ">=",
+        "≤": "<=",
+        "≠": "!=",
+        "–": "-",
+        "−": "-",
+        "·": "|",
+        "→": "->",
+        "×": "x",
+        "\u202f": " ",
+        "¹": "[1]",
+        "²": "[2]",
+        "³": "[3]",
+        "⁴": "[4]",
+        "⁵": "[5]",
+        "⁶": "[6]",
+        "⁷": "[7]",
+        "⁸": "[8]",
+        "⁹": "[9]",
+        "⁰": "[0]",
+        "─": "-",
+    }
+)
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
@@ -54,11 +82,18 @@ def rows(board: Scoreboard) -> tuple[Row, ...]:
     for verdict in board.verdicts:
         target, unit = verdict.target, unit_of(board.plan.task(verdict.task), verdict.target)
         note = notes.get(_relation(verdict))
-        made.append(Row(
-            verdict=verdict, target=f"{SIGN[target.comparator]} {threshold(verdict, unit)}", measured=figure(verdict.value, unit),
-            interval=interval(verdict.low, verdict.high, unit), n=str(verdict.n), margin=percent(verdict.margin),
-            word=WORD[verdict.state], note=note,
-        ))
+        made.append(
+            Row(
+                verdict=verdict,
+                target=f"{SIGN[target.comparator]} {threshold(verdict, unit)}",
+                measured=figure(verdict.value, unit),
+                interval=interval(verdict.low, verdict.high, unit),
+                n=str(verdict.n),
+                margin=percent(verdict.margin),
+                word=WORD[verdict.state],
+                note=note,
+            )
+        )
     return tuple(made)
 
 
@@ -69,7 +104,11 @@ def relative(board: Scoreboard) -> tuple[str, ...]:
 
 def _relation(verdict: Verdict) -> str:
     threshold = verdict.target.threshold
-    return f"{threshold.value:g} × {threshold.task}.{threshold.metric or verdict.target.metric}, paired by seed" if threshold.task else ""
+    return (
+        f"{threshold.value:g} × {threshold.task}.{threshold.metric or verdict.target.metric}, paired by seed"
+        if threshold.task
+        else ""
+    )
 
 
 def unit_of(task: Task, target: Target) -> str:
