@@ -244,4 +244,4 @@ def machine(board: Scoreboard) -> str:
 
 def held(board: Scoreboard) -> str:
     """`2 of 5 targets hold`."""
-    return f"{board.count(State.PASS)} of {_many(len(board.verdicts), 'target')} hold"
+    return f"{board.count(State.PASS)} of {len(board.verdicts)} targets hold"
