@@ -39,14 +39,14 @@ class Config:
     """`switch` learns where a token goes; `hash` sends each token value to fixed experts."""
     balance_weight: float = 0.01
     """Weight of the balance loss (Fedus et al. 2021, eq. 4); `switch` only."""
-    bias_rate: float = 0.05
+    bias_rate: float = 0.2
     """Speed of balancing by bias (after Wang et al. 2024, arXiv:2408.15664); 0 switches it off; `switch` only."""
     capacity: float = 0.0
     """In training, an expert takes at most this multiple of an even share and drops the rest; 0 drops nothing, ever."""
 
 
 RECIPE = Recipe(lr=2e-3, weight_decay=0.1)
-SETTLING = 0.03
+SETTLING = 0.1
 """Weight of the latest batch in the bias that evaluation uses."""
 
 
