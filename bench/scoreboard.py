@@ -73,7 +73,9 @@ class Scoreboard:
     sessions: tuple[Session, ...] = ()
     lanes: tuple[Lane, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds charged to each task, abandoned attempts included."""
+    """Wall-clock seconds charged to each task, abandoned attempts included; a run that serves two counts for both."""
+    spent: float = 0.0
+    """Wall-clock seconds of all these runs together, each counted once."""
 
     def count(self, state: State) -> int:
         """How many targets are in this state."""
@@ -102,6 +104,7 @@ def timeless(board: Scoreboard) -> Scoreboard:
         sessions=(),
         lanes=(),
         seconds={},
+        spent=0.0,
     )
 
 
@@ -149,6 +152,7 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         ),
         lanes=_lanes(facts, wanted, at),
         seconds={task: seconds for task, keys in wanted.items() if (seconds := facts.spent_for(keys).seconds)},
+        spent=facts.spent_for({key for keys in wanted.values() for key in keys}).seconds,
     )
 
 
@@ -186,7 +190,11 @@ def _outcome(case: Case, verdicts: tuple[Verdict, ...]) -> str:
 
 def _lanes(facts: Facts, wanted: Mapping[str, list[str]], at: Mapping[tuple[str, str], float]) -> tuple[Lane, ...]:
     lanes = []
-    for task, key in dict.fromkeys((task, key) for task, keys in wanted.items() for key in keys):
+    owners: dict[str, str] = {}
+    for task, keys in wanted.items():
+        for key in keys:
+            owners.setdefault(key, task)
+    for key, task in owners.items():
         for attempt in facts.attempts.get(key, ()):
             name = attempt_key(key, attempt.number)
             ended = at.get(("run", name), attempt.at + attempt.seconds)

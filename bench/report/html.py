@@ -62,9 +62,8 @@ def render(board: Scoreboard, *, timeless: bool = False) -> str:
 
 def _header(board: Scoreboard, title: str) -> Markup:
     badges = [tag("li", f"{n} {wording.COUNTED[state][n > 1]}", class_=state) for state in State if (n := board.count(state))]
-    spent = sum(board.seconds.values())
     facts = [f"plan {board.plan.digest[:12]}", wording.declared(board.verdicts), wording.machine(board)]
-    facts.append(f"measured for {wording.duration(spent)}" if spent else "")
+    facts.append(f"measured for {wording.duration(board.spent)}" if board.spent else "")
     return tag(
         "header",
         tag("h1", title),

@@ -48,6 +48,7 @@ def document(board: Scoreboard) -> dict[str, Any]:
             "decisions": [_told(told) for told in board.told],
             "sessions": [plain(session) for session in board.sessions],
             "seconds": dict(board.seconds),
+            "spent": board.spent,
         }
     )
     return made

@@ -98,10 +98,9 @@ def _next_step(face: Face, board: Scoreboard, row: wording.Row) -> None:
 
 
 def _last_line(face: Face, board: Scoreboard, *, ledger: str, report: str) -> None:
-    spent = sum(board.seconds.values())
     face.line(
         face.text(wording.tally(board), "bold"),
-        face.text(f"measured for {wording.duration(spent)}" if spent else ""),
+        face.text(f"measured for {wording.duration(board.spent)}" if board.spent else ""),
         face.text(f"ledger: {ledger}" if ledger else ""),
         face.text(f"report: {report}" if report else ""),
     )

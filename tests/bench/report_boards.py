@@ -251,7 +251,15 @@ def mixers() -> Scoreboard:
     session = Session(id="s1", at=BEGAN, command="orchestrate run --plan plan/Plan.md", machine=MACHINE, options={"workers": 2})
     seconds = {task: sum(one.cost.seconds for one in made) for task, made in runs.items()}
     return Scoreboard(
-        plan=plan, verdicts=verdicts, runs=runs, gates=gates, told=told, sessions=(session,), lanes=tuple(lanes), seconds=seconds
+        plan=plan,
+        verdicts=verdicts,
+        runs=runs,
+        gates=gates,
+        told=told,
+        sessions=(session,),
+        spent=sum(seconds.values()),
+        lanes=tuple(lanes),
+        seconds=seconds,
     )
 
 

@@ -176,6 +176,17 @@ def test_a_decision_is_told_with_its_opinions_and_what_became_of_it(tmp_path: Pa
     assert outcomes["d3"] == (Stance.ALLOW, "undone: the code moved on")
 
 
+def test_a_run_that_serves_two_tasks_is_charged_to_both_but_counted_once(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "a.db") as ledger:
+        tell(ledger, killed=False)
+        shared = tuple(key("dense", seed) for seed in range(3))
+        ledger.append("wanted", "s1/9", Wanted(tasks={"dense": shared, "retention": shared}))
+        board = scoreboard(ledger, parse(PLAN.replace("`retnet`", "`transformer`"), path="plan/Two.md"))
+    assert board.seconds == {"dense": 12.0, "retention": 12.0}
+    assert board.spent == 12.0
+    assert len(board.lanes) == 3
+
+
 def test_an_empty_ledger_without_a_plan_says_so(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "a.db") as ledger, pytest.raises(LookupError, match="no session yet"):
         scoreboard(ledger)
