@@ -61,7 +61,9 @@ except ImportError:
 else:
     # pytest 9.2 keeps a `NodeId` in its reports, which pytest-forked 1.7.5 cannot marshal: every test would fail.
     serialize = pytest_forked.serialize_report
-    pytest_forked.serialize_report = lambda report: {k: v for k, v in serialize(report).items() if k != "_id"}
+    pytest_forked.serialize_report = lambda report: {
+        **{name: value for name, value in serialize(report).items() if name != "_id"}, "nodeid": report.nodeid
+    }
 """
 
 
@@ -151,7 +153,7 @@ def _contend(contender: str, folder: Path) -> tuple[float, float, Mapping[str, s
     written = folder / "verdicts.json"
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "verdicts", "tests"]
     command = {
-        "autobench": [sys.executable, "-m", "bench.autobench", "tests", "--json", "--jobs", "2"],
+        "autobench": [sys.executable, "-m", "bench.autobench", "tests", "--json"],
         "pytest-forked": [*pytest, "--forked"],
         "pytest-xdist -n 2": [*pytest, "-n", "2"],
     }[contender]

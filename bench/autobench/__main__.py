@@ -18,7 +18,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, run, print; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.autobench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("directory", type=Path, metavar="DIR", help="directory (or one file) with test modules")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="modules at a time (default: the machine's cores)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=(os.cpu_count() or 1) + 1,
+        help="modules at a time (default: the cores and one more, since one is always being started or cleared away)",
+    )
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds a module may take (default: 600)")
     parser.add_argument("--memory", type=float, default=8.0, help="GiB a module may use (default: 8)")
     parser.add_argument("--preload", default="torch", help="modules to import once for all, with commas (default: torch)")

@@ -143,7 +143,7 @@ class Child:
         self.result: Outcome | None = None
         self.guard: int | None = None
         self.worker: int | None = None
-        self._bench, self._attempts = bench, 0
+        self._bench, self._attempts, self._called_off = bench, 0, False
         self._news: list[Progress] = []
         self._connect()
 
@@ -182,7 +182,7 @@ class Child:
 
     def kill(self) -> None:
         """Have the guard kill the whole tree at once; the outcome is then `killed`, unless it had ended before."""
-        self._attempts = max(self._attempts, 2)
+        self._called_off = True
         with suppress(OSError):
             self._link.send(b"k")
 
@@ -227,6 +227,9 @@ class Child:
             self.result = Outcome(status=Status.KILLED, message="its guard was killed from outside; nothing it measured is taken")
             return
         words = self._bench.dismiss(self._server)
+        if self._called_off:
+            self.result = Outcome(status=Status.KILLED, message="stopped by the orchestrator before it began")
+            return
         if self._attempts < 2:
             self._link.close()
             self._connect()
@@ -238,6 +241,7 @@ class _Server:
     """The server process and the socket it is told through."""
 
     def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._words: str | None = None
         self.control, theirs = socket.socketpair()
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         paths = [str(HOUSE), *filter(None, [environment.get("PYTHONPATH")])]
@@ -251,8 +255,6 @@ class _Server:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-
-        self._words: str | None = None
 
     def close(self) -> str:
         """End the process; returns the last line it wrote to stderr."""

@@ -137,7 +137,8 @@ def pin_threads(threads: int) -> None:
         os.environ[name] = str(threads)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
-        torch.set_num_interop_threads(1)
+        with suppress(RuntimeError):  # what was preloaded has fixed it already
+            torch.set_num_interop_threads(1)
 
 
 def _limit(kind: int, soft: int, hard: int | None = None) -> None:

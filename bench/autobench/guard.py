@@ -46,7 +46,11 @@ def guard(link: socket.socket, imported: Sequence[int]) -> NoReturn:
     order, stop = _ordered(link)
     if order is not None:
         confine.mark(order.marker)
-        outcome = Outcome(status=Status.KILLED, message=STOPPED) if stop else _Watch(link, order, imported).outcome()
+        try:
+            outcome = Outcome(status=Status.KILLED, message=STOPPED) if stop else _Watch(link, order, imported).outcome()
+        except Exception as error:
+            tree.end(os.getpid(), lambda pid, status: None)
+            outcome = Outcome(status=Status.CRASHED, message=f"the guard failed: {type(error).__name__}: {error}")
         confine.mark(confine.BLANK)
         link.setblocking(True)
         with suppress(OSError):

@@ -40,17 +40,15 @@ def work(order: Order, channel: int, key: bytes, *, output: int, imported: Seque
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.enable()
     gc.enable()
-    os.chdir(order.cwd)
-    os.environ[MARKER] = order.marker
-    sys.path[:0] = order.paths
-    confine.pin_threads(order.threads)
-    confine.restrict(order.limits)
-
     sender = Sender(channel, key)
     failure: dict[str, str] | None = None
     try:
-        result = _call(order, sender)
-        sender.send("result", result)
+        os.chdir(order.cwd)
+        os.environ[MARKER] = order.marker
+        sys.path[:0] = order.paths
+        confine.pin_threads(order.threads)
+        confine.restrict(order.limits)
+        sender.send("result", _call(order, sender))
     except SystemExit as error:
         failure = {"status": Status.EXITED_EARLY, "message": f"sys.exit({error.code!r}) before its result was delivered"}
     except Rejected as error:

@@ -275,6 +275,14 @@ def test_a_benchmark_nobody_registered_crashes_with_a_suggestion(bench, tmp_path
     assert "did you mean `odd-v1`?" in outcome.message
 
 
+def test_a_folder_that_cannot_be_made_is_a_crash_that_says_so(bench, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    outcome = bench.start_call("autobench_cases:honest", folder=tmp_path / "file/run", paths=[str(HERE)]).wait(timeout=20)
+    assert outcome
+    assert outcome.status is Status.CRASHED
+    assert "NotADirectoryError" in outcome.message
+
+
 def test_a_fork_server_that_was_killed_is_started_again_and_what_ran_goes_on(tmp_path, caplog):
     with AutoBench(preload=()) as bench:
         running = bench.start_call("autobench_cases:sleeps", {"seconds": 3}, folder=tmp_path / "a", paths=[str(HERE)])
