@@ -7,16 +7,14 @@ Results go to stdout, narration to stderr.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from plan.exits import Exit, FailOn
-
-if TYPE_CHECKING:
-    from plan.nouns import Plan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,7 +49,12 @@ def run(
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Measurements at a time; default: one a core.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set the ledger aside and start a new one.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure again what ended without numbers.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the graph, the runs, the cache's reasons, the time.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", "--explain", help="Measure nothing; print the graph, the runs, why each is cached or not, the time."
+        ),
+    ] = False,
     display: Annotated[str, typer.Option("--display", help="auto, live, plain, json or none.")] = "auto",
     json: JsonOption = False,
     fail_on: FailOnOption = FailOn.UNSURE,
@@ -146,15 +149,9 @@ def explain(code: Annotated[str, typer.Argument(help="A fault code such as P007.
     raise typer.Exit(explain_code(code))
 
 
-def read_plan(path: Path) -> Plan:
-    """The plan at `path`; raises PlanFaults."""
-    from plan.grammar import read
-
-    return read(path)
-
-
 def main() -> None:
     """Entry point: user errors are told in one paragraph, internal ones leave a crash file."""
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(Exit.INTERRUPTED))
     try:
         from plan.house import check_house
 
@@ -162,8 +159,6 @@ def main() -> None:
         app(standalone_mode=True)
     except SystemExit:
         raise
-    except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
     except Exception as error:
         if os.environ.get("ORCHESTRATE_DEBUG") == "1":
             raise
@@ -175,11 +170,19 @@ def _tell(error: Exception) -> Exit:
     from plan.faults import PlanFaults
     from plan.house import StrangerInTheHouse
 
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     if isinstance(error, PlanFaults):
         print(error, file=sys.stderr)
         return Exit.FAULTS
     if isinstance(error, StrangerInTheHouse) or type(error).__name__ in ("LedgerFault", "Held", "DataError"):
         print(f"error: {error}", file=sys.stderr)
+        return Exit.ENVIRONMENT
+    if isinstance(error, OSError):
+        print(
+            f"error: {error.strerror or error}: {error.filename or ''}\n  every finished measurement is in the ledger",
+            file=sys.stderr,
+        )
         return Exit.ENVIRONMENT
     from agents.crash import write_crash
 

@@ -161,7 +161,7 @@ def narrate(event: Event, marks: dict[State, str]) -> Iterable[str]:
                 f"{event.ledger} · {event.workers} at a time{budget}"
             )
         case Started():
-            again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+            again = "" if event.reason == "new" else f": {event.reason}"
             yield f"measuring {event.run} {_asked(event.tasks, event.request.module, event.request.benchmark, event.request.seed)}{again}"
         case Finished():
             run = event.run

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from agents.display import clock_text
 from agents.orchestrator import Options
 from agents.reading import console
-from agents.schedule import DEFAULT_SECONDS, Job, jobs, seeds_wanted, select
+from agents.schedule import DEFAULT_SECONDS, Job, jobs, reason, seeds_wanted, select
 from bench.fold import Facts, fold
-from bench.identity import Identifier, explain
+from bench.identity import Identifier
 from bench.ledger import Ledger, LedgerFault
 from plan.exits import Exit
-from plan.nouns import Plan, Run, Status
+from plan.nouns import Plan, Run
 
 
 def print_forecast(plan: Plan, place: str, options: Options) -> Exit:
@@ -48,19 +47,6 @@ def print_forecast(plan: Plan, place: str, options: Options) -> Exit:
     return Exit.HOLDS
 
 
-def reason(job: Job, facts: Facts) -> str:
-    """Why the job is cached, or what changed since the nearest earlier run of the same kind."""
-    run = facts.run(job.key)
-    if run is not None:
-        return f"cached: {run.status.value}" + (
-            "" if run.status is Status.OK else f" ({run.message}); --retry-failed measures it again"
-        )
-    if job.key in facts.attempts:
-        return "interrupted: goes on from its checkpoint"
-    earlier = _nearest(job, facts)
-    return "changed: " + "; ".join(explain(earlier, job.identity.parts, facts.code)) if earlier else "new"
-
-
 def estimate(job: Job, facts: Facts) -> float | None:
     """Mean seconds of finished runs of the same module, benchmark and steps; None when there is none."""
     same = [
@@ -71,18 +57,6 @@ def estimate(job: Job, facts: Facts) -> float | None:
 
 def _kind(run: Run) -> tuple[str, str, int | None]:
     return run.request.module, run.request.benchmark, run.request.steps
-
-
-def _nearest(job: Job, facts: Facts) -> Mapping[str, Any] | None:
-    """What the latest run of the same seed and task, else of the same seed, module and benchmark, was made of."""
-    best: tuple[bool, int, Mapping[str, Any]] | None = None
-    for attempts in facts.attempts.values():
-        last = attempts[-1]
-        asked = (last.request.module, last.request.benchmark)
-        same_task = bool(set(last.tasks) & set(job.tasks))
-        if last.request.seed == job.request.seed and (same_task or asked == (job.request.module, job.request.benchmark)):
-            best = max(best or (False, 0, {}), (same_task, last.seq, last.identity), key=lambda found: found[:2])
-    return best[2] if best else None
 
 
 def _runs(facts: Facts) -> Sequence[Run]:

@@ -29,6 +29,8 @@ class Started:
     tasks: tuple[str, ...]
     request: Request
     attempt: int
+    reason: str
+    """Why it is not taken from the ledger: new, interrupted, or what changed since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

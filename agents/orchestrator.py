@@ -13,9 +13,8 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,12 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from agents.actions import ACTS
 from agents.events import Decided, Finished, Judged, Noted, Opened, Progressed, Started, Stopped, Watch
-from agents.schedule import Job, jobs, limits, obstacle, seeds_wanted, select
+from agents.schedule import Job, limits, obstacle, reason
+from agents.standing import Standing
 from bench.autobench import AutoBench, Child, Outcome
 from bench.events import Abandoned, Session, Wanted, attempt_key
 from bench.events import Started as Begun
 from bench.events import Stopped as SessionStopped
-from bench.fold import Facts
-from bench.identity import Identifier
-from bench.judge import judge
 from bench.ledger import Ledger
 from plan import catalogue
 from plan.decision import Decider, Decision, Guard, Situation, Stance
@@ -83,20 +80,15 @@ class Orchestrator:
         bench: Callable[[], AutoBench] = AutoBench,
     ) -> None:
         self.plan, self.ledger, self.work, self.options, self.watch = plan, ledger, work, options, watch
-        self.identifier, self.make_bench = Identifier(), bench
-        self.tasks = select(plan, options.only)
+        self.make_bench = bench
+        self.standing = Standing(plan, ledger, only=options.only, retry_failed=options.retry_failed)
         self.deciders: dict[str, Decider] = {name: catalogue.load("decider", name)() for name in catalogue.shelf("decider")}
         self.guards: list[Guard] = [catalogue.load("guard", name)() for name in catalogue.shelf("guard")]
-        self.facts = Facts()
         self.session = str(uuid.uuid4())
-        self.jobs: tuple[Job, ...] = ()
-        self.verdicts: tuple[Verdict, ...] = ()
         self.running: dict[str, _Running] = {}
         self.attempts_now: dict[str, int] = {}
-        self.retried: set[str] = set()
         self.untold: dict[str, Verdict] = {}
-        self.wanted: Wanted | None = None
-        self.seeds: dict[str, int] = {}
+        self.published: Wanted | None = None
         self.stale = False
         self.bench: AutoBench | None = None
         self.stopping: str | None = None
@@ -121,13 +113,13 @@ class Orchestrator:
                 options={"only": self.options.only, "budget": self.options.budget, "workers": self.options.workers},
             ),
         )
-        self._refresh()
+        self.standing.refresh()
         self.watch(
             Opened(
                 plan=self.plan,
                 ledger=self.ledger.where,
-                jobs=len(self.jobs),
-                cached=len(self._done()),
+                jobs=len(self.standing.jobs),
+                cached=len(self.standing.done),
                 workers=self.options.workers,
                 budget=self.options.budget,
             )
@@ -145,8 +137,8 @@ class Orchestrator:
         reason = self.stopping or "finished"
         seconds = time.monotonic() - began
         self.ledger.append("stopped", session, SessionStopped(reason=reason, seconds=seconds))
-        self.watch(Stopped(reason=reason, seconds=seconds, verdicts=self.verdicts))
-        return self.verdicts
+        self.watch(Stopped(reason=reason, seconds=seconds, verdicts=self.standing.verdicts))
+        return self.standing.verdicts
 
     async def _loop(self, group: TaskGroup, deadline: float) -> None:
         send, receive = anyio.create_memory_object_stream[tuple[_Running, Outcome]](math.inf)
@@ -217,75 +209,24 @@ class Orchestrator:
             alive.touch()
             await anyio.sleep(LAST_SIGN)
 
-    # ------------------------------------------------------------------ folding
-
-    def _refresh(self) -> None:
-        for event in self.ledger.events(after=self.facts.seq):
-            self.facts.advance(event)
-        self.seeds = seeds_wanted(self.tasks, self.identifier.identify, lambda id, keys: self.facts.granted(id, among=keys))
-        self.jobs = jobs(self.tasks, self.seeds, self.identifier.identify)
-
-    def _publish(self) -> None:
-        """Tell the ledger which runs this plan rests on, so that a reader needs no code to find them."""
-        wanted = Wanted(
-            tasks={task.id: tuple(job.key for job in self.jobs if task.id in job.tasks) for task in self.tasks},
-            gates={job.request.module: job.key for job in self.jobs if job.gate},
-        )
-        if wanted != self.wanted:
-            self.wanted = wanted
-            self.ledger.append("wanted", f"{self.session}/{self.facts.seq}", wanted)
-
     def _judge(self) -> None:
-        self._refresh()
-        self._publish()
-        before = {(v.task, v.target): v for v in self.verdicts}
-        self.verdicts = judge(self.plan, self._runs_by_task(), gates=self._gates())
-        changed = tuple(v for v in self.verdicts if before.get((v.task, v.target)) != v)
+        """Fold, publish what the plan rests on, judge, and tell whoever watches or decided."""
+        self.standing.refresh()
+        wanted = self.standing.wanted()
+        if wanted != self.published:
+            self.published = wanted
+            self.ledger.append("wanted", f"{self.session}/{self.standing.facts.seq}", wanted)
+        changed = self.standing.judge()
         self.watch(
             Judged(
-                verdicts=self.verdicts,
+                verdicts=self.standing.verdicts,
                 changed=changed,
-                jobs=len(self.jobs),
-                done=len(self._done()),
-                seconds_left=self._seconds_left(),
+                jobs=len(self.standing.jobs),
+                done=len(self.standing.done),
+                seconds_left=self.standing.seconds_left(self.options.workers),
             )
         )
         self._tell()
-
-    def _done(self) -> dict[str, Run]:
-        """Finished runs of this plan by key."""
-        found = {job.key: self.facts.run(job.key) for job in self.jobs}
-        return {
-            key: run
-            for key, run in found.items()
-            if run is not None and run.status is not Status.KILLED and not self._to_retry(run)
-        }
-
-    def _to_retry(self, run: Run) -> bool:
-        return self.options.retry_failed and run.status is not Status.OK and run.key not in self.retried
-
-    def _runs_by_task(self) -> dict[str, tuple[Run, ...]]:
-        done = self._done()
-        return {task.id: settled([job.key for job in self.jobs if task.id in job.tasks], done) for task in self.tasks}
-
-    def _gates(self) -> dict[str, Run]:
-        done = self._done()
-        return {job.request.module: done[job.key] for job in self.jobs if job.gate and job.key in done}
-
-    def _seconds_left(self) -> float | None:
-        done = self._done()
-        if not done:
-            return None
-        by_kind: dict[tuple[str, str], list[float]] = {}
-        for run in done.values():
-            by_kind.setdefault((run.request.module, run.request.benchmark), []).append(run.cost.seconds)
-        overall = sum(run.cost.seconds for run in done.values()) / len(done)
-        left = 0.0
-        for job in self.jobs:
-            if job.key not in done:
-                known = by_kind.get((job.request.module, job.request.benchmark))
-                left += sum(known) / len(known) if known else overall
-        return left / self.options.workers
 
     # ------------------------------------------------------------------ measuring
 
@@ -293,12 +234,14 @@ class Orchestrator:
         full = len(self.running) >= self.options.workers or any(r.job.alone for r in self.running.values())
         if full or (self.stale and self.running):
             return None
-        done = self._done()
+        standing = self.standing
         reserved = {key: running.limits.seconds for key, running in self.running.items()}
-        for job in self.jobs:
-            if job.key in done or job.key in self.running or obstacle(job, self.plan, self.jobs, done) is not None:
+        for job in standing.jobs:
+            if job.key in standing.done or job.key in self.running:
                 continue
-            allowed = limits(job, self.plan, self.jobs, done, self.facts.spent_for, reserved)
+            if obstacle(job, self.plan, standing.jobs, standing.done) is not None:
+                continue
+            allowed = limits(job, self.plan, standing.jobs, standing.done, standing.facts.spent_for, reserved)
             if allowed is None:
                 continue
             return None if job.alone and self.running else (job, allowed)
@@ -310,10 +253,9 @@ class Orchestrator:
             self.bench = None
         if self.bench is None:
             self.bench, self.stale = self.make_bench(), False
-        attempt = self.facts.next_attempt(job.key)
+        attempt, why = self.standing.facts.next_attempt(job.key), reason(job, self.standing.facts)
         self.attempts_now[job.key] = self.attempts_now.get(job.key, 0) + 1
-        if self.options.retry_failed:
-            self.retried.add(job.key)
+        self.standing.begun(job)
         begun = Begun(tasks=job.tasks, request=job.request, limits=allowed, identity=job.identity.parts)
         self.ledger.append("code", job.identity.code.digest, job.identity.code)
         self.ledger.append("started", attempt_key(job.key, attempt), begun)
@@ -322,7 +264,7 @@ class Orchestrator:
         child = self.bench.start(job.request, limits=allowed, folder=folder)
         running = _Running(job=job, attempt=attempt, limits=allowed, child=child)
         self.running[job.key] = running
-        self.watch(Started(run=job.run_id, tasks=job.tasks, request=job.request, attempt=attempt))
+        self.watch(Started(run=job.run_id, tasks=job.tasks, request=job.request, attempt=attempt, reason=why))
         return running
 
     def _settle(self, running: _Running, outcome: Outcome) -> None:
@@ -331,9 +273,7 @@ class Orchestrator:
         status, message = outcome.status, outcome.message
         if status is Status.KILLED and not running.stopped and self.attempts_now[job.key] >= ATTEMPTS:
             status, message = Status.CRASHED, f"killed from outside {ATTEMPTS} times; {message}"
-        fresh = Identifier()
-        if fresh.identify(job.request).key != job.key:
-            self.identifier = fresh
+        if not self.standing.look_afresh(job):
             status, message = Status.KILLED, "its code or data changed while it ran; measured again as changed"
             self.stale = True
             self.stop_now()
@@ -356,39 +296,27 @@ class Orchestrator:
 
     def _charge_the_dead(self) -> None:
         """Charge attempts whose orchestrator died: until its last sign of life, at most their limit."""
-        self._refresh()
+        self.standing.refresh()
         try:
             last = (self.work / "alive").stat().st_mtime
         except FileNotFoundError:
             last = 0.0
-        for attempt in self.facts.open_attempts:
+        for attempt in self.standing.facts.open_attempts:
             seconds = min(attempt.limits.seconds, max(0.0, last - attempt.at) + LAST_SIGN)
             self.ledger.append("abandoned", attempt_key(attempt.key, attempt.number), Abandoned(seconds=seconds))
 
     # ------------------------------------------------------------------ deciding
 
-    def _situation(self) -> Situation:
-        return Situation(
-            plan=replace(self.plan, tasks=self.tasks),
-            verdicts=tuple(v for v in self.verdicts if self._selected(v.task)),
-            runs=self._runs_by_task(),
-            seeds=self.seeds,
-            decisions=self.facts.decisions,
-        )
-
-    def _selected(self, id: str) -> bool:
-        return any(task.id == id for task in self.tasks)
-
     def _decide(self) -> bool:
         """Ask every decider once; True when some action was applied, so that there may be more to measure."""
-        situation, applied = self._situation(), False
+        situation, applied = self.standing.situation(), False
         for decider in self.deciders.values():
             for decision in decider.ask(situation):
                 applied |= self._vet(decision, situation)
         return applied
 
     def _vet(self, decision: Decision, situation: Situation) -> bool:
-        case = self.facts.cases.get(decision.id)
+        case = self.standing.facts.cases.get(decision.id)
         if case is not None and case.applied is not None:
             return False
         opinions = tuple(guard.review(decision, situation) for guard in self.guards)
@@ -401,26 +329,17 @@ class Orchestrator:
         if news or allowed:
             self.watch(Decided(decision=decision, opinions=opinions, applied=allowed))
         if allowed:
-            self.untold[decision.id] = next(v for v in self.verdicts if v.task == decision.action.task)
+            self.untold[decision.id] = next(v for v in self.standing.verdicts if v.task == decision.action.task)
         return allowed
 
     def _tell(self) -> None:
         """Tell deciders how their applied decisions turned out, once all the runs they bought are in."""
-        done = self._done()
         for id, before in list(self.untold.items()):
-            decision = self.facts.cases[id].decision
-            if all(job.key in done for job in self.jobs if before.task in job.tasks):
-                after = next(v for v in self.verdicts if (v.task, v.target) == (before.task, before.target))
+            decision = self.standing.facts.cases[id].decision
+            if self.standing.measured(before.task):
+                after = next(v for v in self.standing.verdicts if (v.task, v.target) == (before.task, before.target))
                 self.deciders[decision.decider].tell(decision, before, after)
                 del self.untold[id]
-
-
-def settled(keys: Sequence[str], done: Mapping[str, Run]) -> tuple[Run, ...]:
-    """The runs of `keys`, in submission order, up to the first that is not done.
-
-    A later seed that happened to end sooner is news that depends on its outcome; it waits its turn.
-    """
-    return tuple(done[key] for key in takewhile(done.__contains__, keys))
 
 
 def _keep_log_only(folder: Path) -> None:

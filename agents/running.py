@@ -80,7 +80,7 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
             tell(ledger)
     if loop.signal is not None:
         return Exit.INTERRUPTED if loop.signal == signal.SIGINT else Exit.TERMINATED
-    selected = {task.id for task in loop.tasks}
+    selected = {task.id for task in loop.standing.tasks}
     return exit_code([verdict for verdict in verdicts if verdict.task in selected], fail_on)
 
 

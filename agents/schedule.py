@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bench.fold import Spending
-from bench.identity import Identity
+from bench.fold import Facts, Spending
+from bench.identity import Identity, explain
 from plan import catalogue
 from plan.nouns import Limits, Plan, Request, Run, Status, Task
 
+OVERSHOOT = 1.0
+"""Seconds that ending a process tree may take past its limit; kept back so that a budget really holds."""
 GATE = "contract-v1"
 """The benchmark whose `failures` must be 0 before any number of a module counts."""
 DEFAULT_SECONDS = 600.0
@@ -179,7 +182,7 @@ def limits(
     """
     allowed = [_task_seconds(plan.task(id), all_jobs, runs, spent, reserved) for id in job.tasks]
     seconds = max(allowed, default=DEFAULT_SECONDS)
-    return Limits(seconds=seconds) if seconds >= 1.0 else None
+    return Limits(seconds=seconds - OVERSHOOT) if seconds >= 2 * OVERSHOOT else None
 
 
 def _task_seconds(
@@ -194,3 +197,28 @@ def _task_seconds(
     left = task.budget.seconds - used.seconds - sum(reserved.get(key, 0.0) for key in mine)
     to_start = sum(1 for key in mine if key not in runs and key not in reserved)
     return left / max(1, to_start)
+
+
+def reason(job: Job, facts: Facts) -> str:
+    """Why the job is cached, or what changed since the nearest earlier run of the same kind."""
+    run = facts.run(job.key)
+    if run is not None:
+        return f"cached: {run.status.value}" + (
+            "" if run.status is Status.OK else f" ({run.message}); --retry-failed measures it again"
+        )
+    if job.key in facts.attempts:
+        return "interrupted: goes on from its checkpoint"
+    earlier = _nearest(job, facts)
+    return "changed: " + "; ".join(explain(earlier, job.identity.parts, facts.code)) if earlier else "new"
+
+
+def _nearest(job: Job, facts: Facts) -> Mapping[str, Any] | None:
+    """What the latest run of the same seed and task, else of the same seed, module and benchmark, was made of."""
+    best: tuple[bool, int, Mapping[str, Any]] | None = None
+    for attempts in facts.attempts.values():
+        last = attempts[-1]
+        asked = (last.request.module, last.request.benchmark)
+        same_task = bool(set(last.tasks) & set(job.tasks))
+        if last.request.seed == job.request.seed and (same_task or asked == (job.request.module, job.request.benchmark)):
+            best = max(best or (False, 0, {}), (same_task, last.seq, last.identity), key=lambda found: found[:2])
+    return best[2] if best else None
