@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.autobench import AutoBench
@@ -184,14 +185,13 @@ def _wall(work: Callable[[], None]) -> float:
 def _compared(
     other: str, wall: Sequence[tuple[float, float]], cpu: Sequence[tuple[float, float]] | None, *, same: bool = True
 ) -> Comparison:
-    middle = len(wall) // 2
     return Comparison(
         other=other,
         wall=median_ratio(wall),
         cpu=median_ratio(cpu) if cpu else None,
         pairs=len(wall),
         same_verdicts=same,
-        seconds=(sorted(a for a, _ in wall)[middle], sorted(b for _, b in wall)[middle]),
+        seconds=(median(a for a, _ in wall), median(b for _, b in wall)),
     )
 
 
