@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,13 +23,15 @@ from markdown_it import MarkdownIt
 from agents import events
 from agents.cli import app
 from bench import eval_harness
-from bench.events import KINDS
+from bench.events import KINDS, Started, attempt_key
+from bench.ledger import Ledger
 from plan import catalogue
 from plan.exits import Exit
 from plan.faults import EXPLAIN, PlanFaults
 from plan.grammar import parse
 from plan.house import PACKAGES
 from plan.layout import SETTINGS
+from plan.nouns import Request, Run, Status
 from plan.rows import RULES
 from plan.units import KNOWN
 
@@ -190,6 +193,23 @@ def test_the_plans_page_names_every_setting_rule_unit_and_key() -> None:
     keys = {row[0].strip("`[]"): re.findall(r"`(\w+)`", row[1]) for row in rows_below(text, "| table")}
     assert keys == {"decoder": list(shelves.decoder), "recipe": list(shelves.recipe)}
     assert f"{min(EXPLAIN)} to {max(EXPLAIN)}" in text
+
+
+def test_the_ledger_can_be_read_as_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(
+        key="ab" * 32, request=Request(module="retnet", benchmark="b-v1", seed=7), status=Status.OK, metrics={"val_bpb": 2.5}
+    )
+    with Ledger.open(tmp_path / "runs/ledger.db") as ledger:
+        ledger.append("started", attempt_key(run.key, 1), Started(tasks=("a",), request=run.request))
+        ledger.append("run", attempt_key(run.key, 1), run)
+    monkeypatch.chdir(tmp_path)
+    queries = re.findall(r'^sqlite3 (\S+) "(select[^"]*)"', page("docs/ledger.md"), re.MULTILINE)
+    found = [sqlite3.connect(file).execute(query).fetchall() for file, query in queries]
+    assert found == [[("run", 1), ("started", 1)], [("ok", 1)], [("abababab", 7, 2.5)]]
+    (fence,) = [fence for fence in fences() if fence.page.name == "ledger.md" and fence.info == "python"]
+    environment = {**os.environ, "PYTHONPATH": str(HOUSE)}
+    done = subprocess.run([sys.executable, "-c", fence.text], env=environment, capture_output=True, text=True)
+    assert done.stdout == "rabababab retnet 7 {'val_bpb': 2.5}\n", done.stderr
 
 
 # ---------------------------------------------------------------- plans and examples
