@@ -1,6 +1,7 @@
 """RetNet (Sun et al. 2023): attention without softmax whose memory fades at one rate per head, so that it fits in a fixed state.
 
-Shapes: B batch, T tokens, D model width, H heads, K key size per head, V value size per head, J = K / 2 rotated pairs.
+Shapes: B batch, T tokens, D model width, H heads, K key size per head, V value size per head, J = K / 2 rotated
+pairs, W width of the short convolution.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Config:
     """Each further head remembers so many times longer; 2 gives the paper's 1 - 2^-(5 + h)."""
     rotary_base: float = 10000.0
     """Slowest rotation of the keys, in radians^-1 per token."""
+    conv_width: int = 0
+    """Tokens seen by a causal convolution in front of the projections, the present one included; 0, as in the paper: none."""
     ffn_multiple: float = 2.0
     """Width of the feed-forward over `d_model`; 0 leaves the feed-forward out."""
 
@@ -45,6 +48,8 @@ class State(NamedTuple):
 
     memory_BHKV: Tensor
     """Faded sum of key-value products, rotated so that the next token stands at position 0."""
+    tail_BWD: Tensor
+    """The latest W - 1 inputs of the convolution; none without one."""
 
 
 class Retention(nn.Module):
@@ -59,6 +64,8 @@ class Retention(nn.Module):
         if D % (2 * H) or values % H:
             raise ValueError(f"`d_model` = {D} must be a multiple of 2 x `heads` = {2 * H}, and {values} values of `heads`")
         self.heads, self.key_size, self.value_size = H, D // H, values // H
+        # A key's value stands one token later, and retention by itself has no exact way to look one token back.
+        self.conv = nn.Conv1d(D, D, config.conv_width, groups=D) if config.conv_width else None
         self.project_in = nn.Linear(D, 2 * D + 2 * values, bias=False)
         self.norm = nn.GroupNorm(H, values)
         self.project_out = nn.Linear(values, D, bias=False)
@@ -70,6 +77,11 @@ class Retention(nn.Module):
     def forward(self, x_BTD: Tensor, state: State | None) -> tuple[Tensor, State]:
         B, T, D = x_BTD.shape
         values = self.heads * self.value_size
+        tail_BWD = x_BTD.new_empty(B, 0, D)
+        if self.conv is not None:
+            before_BWD = x_BTD.new_zeros(B, self.conv.kernel_size[0] - 1, D) if state is None else state.tail_BWD
+            seen_BSD = torch.cat((before_BWD, x_BTD), dim=1)
+            x_BTD, tail_BWD = self.conv(seen_BSD.mT).mT, seen_BSD[:, T:].clone()
         q, k, v, gate = torch.split(self.project_in(x_BTD), [D, D, values, values], dim=-1)
         q_BTHK, k_BTHK = (x.view(B, T, self.heads, self.key_size) for x in (q, k))
         v_BTHV = v.view(B, T, self.heads, self.value_size)
@@ -83,7 +95,7 @@ class Retention(nn.Module):
         memory_BHKV = rotate(memory_BHKV.mT, -T * self.turn_J).mT
 
         normed_BTD = self.norm(out_BTHV.reshape(B * T, values)).view(B, T, values)
-        return self.project_out(F.silu(gate) * normed_BTD), State(memory_BHKV)
+        return self.project_out(F.silu(gate) * normed_BTD), State(memory_BHKV, tail_BWD)
 
 
 def rotate(x: Tensor, angle: Tensor) -> Tensor:
@@ -120,6 +132,7 @@ class RetNet(nn.Module):
             yield self.ffn.narrow.weight
 
     def state_bytes(self, batch: int, length: int) -> int:
-        """Bytes of the memory, the same after any number of tokens."""
+        """Bytes of the memory and the convolution's tail, the same after any number of tokens."""
         m = self.mixer
-        return batch * m.heads * m.key_size * m.value_size * m.project_in.weight.element_size()
+        tail = (m.conv.kernel_size[0] - 1) * m.conv.in_channels if m.conv else 0
+        return batch * (m.heads * m.key_size * m.value_size + tail) * m.project_in.weight.element_size()

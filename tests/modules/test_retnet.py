@@ -52,9 +52,23 @@ def test_the_block_is_the_papers_formula(T: int) -> None:
     assert_agrees({"out": net(x)[0].detach()}, {"out": by_the_paper(net, x).detach()}, within=1e-5)
 
 
-@pytest.mark.parametrize("overrides", [{}, {"ffn_multiple": 0.0, "heads": 2, "value_multiple": 1.0, "shortest_memory": 2.0}])
+@pytest.mark.parametrize("overrides", [{}, {"conv_width": 3}, {"ffn_multiple": 0.0, "heads": 2, "value_multiple": 1.0, "shortest_memory": 2.0}])
 def test_the_contract_holds_for_every_kind_of_config(overrides: dict[str, float]) -> None:
     assert check("retnet", config=overrides) == []
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_the_short_convolution_mixes_each_channel_of_the_normed_input_with_its_own_last_tokens(width: int) -> None:
+    net, plain = build(Config(d_model=32, conv_width=width)), build()
+    plain.load_state_dict({name: p for name, p in net.state_dict().items() if "conv" not in name})
+    conv, x = net.mixer.conv, torch.randn(2, 9, 32, generator=torch.Generator().manual_seed(1))
+    assert conv is not None
+    h, mixed = net.mixer_norm(x), torch.zeros_like(x) + conv.bias
+    for t in range(9):
+        for lag in range(min(width, t + 1)):
+            mixed[:, t] += conv.weight[:, 0, width - 1 - lag] * h[:, t - lag]
+    expected = plain.mixer(mixed, None)[0]
+    assert_agrees({"out": net.mixer(h, None)[0].detach()}, {"out": expected.detach()}, within=1e-5)
 
 
 def test_chunks_with_a_carried_state_give_the_gradients_of_the_whole() -> None:
