@@ -19,14 +19,21 @@ class TermsError(ValueError):
 
 
 def subject(bench: Bench, *, default: Mapping[str, Any] = {}, fixed: Mapping[str, Any] = {}) -> Decoder:
-    """The decoder of the request's module on the request's device, seeded by it.
+    """The decoder of the request's module on the request's device, seeded by it; its first forward adds its facts to the run's.
 
     The `[decoder]` table is the benchmark's `default` under the task's; a task that sets a `fixed` key otherwise raises TermsError.
     """
     request = bench.request
     table = {**default, **_agreed("decoder", request.config.get("decoder", {}), fixed)}
     own = {key: value for key, value in request.config.items() if key not in ("decoder", "recipe")}
-    return Decoder.build(request.module, config=own, decoder=table, seed=request.seed, device=request.device)
+    model = Decoder.build(request.module, config=own, decoder=table, seed=request.seed, device=request.device)
+
+    def record(*_: object) -> None:
+        bench.facts.update(model.facts())  # only a forward knows which kernel path it takes
+        hook.remove()
+
+    hook = model.register_forward_hook(record)
+    return model
 
 
 def recipe(bench: Bench, *, default: Mapping[str, Any] = {}, fixed: Mapping[str, Any] = {}) -> Recipe:
@@ -63,7 +70,6 @@ def trained(
         stop=stop,
     )
     bench.facts.update(
-        parameters=model.parameters_count,
         recipe=asdict(recipe),
         steps=log.steps,
         train_seconds=log.seconds,

@@ -1,7 +1,7 @@
 """Multi-head attention with rotary positions, grouped keys and a growing cache, as a mixer and as a block without a feed-forward.
 
 Shapes: B batch, T new tokens, S all tokens the cache knows after them, D model width,
-H query heads, G key-value heads (H a multiple of G), E width of a head.
+H query heads, G key-value heads (H a multiple of G), E width of a head, C tokens that a storage has room for.
 """
 
 from __future__ import annotations
@@ -17,13 +17,55 @@ from kernels.attention import attention, last_path
 from plan.catalogue import module
 
 
-class Cache(NamedTuple):
+@dataclass(slots=True)
+class Room:
+    """Storage of C tokens, more than were written so far; the caches of one document view its beginning."""
+
+    k_BGCE: Tensor
+    v_BGCE: Tensor
+    filled: int
+    """Tokens written by anyone; who ends earlier has been overtaken, and copies rather than overwrites."""
+
+    def free(self, past: int, total: int) -> bool:
+        """Whether a cache of `past` tokens may write here up to `total`."""
+        writable = torch.is_inference_mode_enabled() or not self.k_BGCE.is_inference()
+        return writable and past == self.filled and total <= self.k_BGCE.shape[2]
+
+
+class Parts(NamedTuple):
     """Keys and values so far (rotated already), and how many tokens have been seen."""
 
     k_BGSE: Tensor
     v_BGSE: Tensor
     seen: Tensor
     """int64, no dimensions; differs from S when a window has dropped old keys."""
+
+
+class Cache(Parts):
+    """The state of attention; it never changes, so a document may go on from it twice.
+
+    Behind its tensors there may be room for more. One rebuilt from tensors alone has none, and grows by copying once.
+    """
+
+    room: Room | None = None
+
+    def extended(self, k_BGTE: Tensor, v_BGTE: Tensor, *, spare: bool) -> tuple[Tensor, Tensor, Room | None]:
+        """All keys, all values, and the room they view: with `spare` and no gradient to record, O(T) on average."""
+        both = ((self.k_BGSE, k_BGTE), (self.v_BGSE, v_BGTE))
+        recorded = torch.is_grad_enabled() and any(x.requires_grad for pair in both for x in pair)
+        alike = all(old.dtype == new.dtype and old.shape[:2] == new.shape[:2] for old, new in both)
+        if recorded or not spare or not alike:
+            k_BGSE, v_BGSE = (torch.cat(pair, dim=2) for pair in both)
+            return k_BGSE, v_BGSE, None
+        past, total = self.k_BGSE.shape[2], self.k_BGSE.shape[2] + k_BGTE.shape[2]
+        room = self.room
+        if room is None or not room.free(past, total):
+            B, G, _, E = self.k_BGSE.shape
+            room = Room(self.k_BGSE.new_empty(B, G, 2 * total, E), self.v_BGSE.new_empty(B, G, 2 * total, E), filled=past)
+            room.k_BGCE[:, :, :past], room.v_BGCE[:, :, :past] = self.k_BGSE, self.v_BGSE
+        room.k_BGCE[:, :, past:total], room.v_BGCE[:, :, past:total] = k_BGTE, v_BGTE
+        room.filled = total
+        return room.k_BGCE[:, :, :total], room.v_BGCE[:, :, :total], room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +111,18 @@ class Attention(nn.Module):
         if self.rope:
             turn = rotation(past, T, self.width, base=self.rope_base, like=x_BTD)
             q_BHTE, k_BGTE = rotate(q_BHTE, turn), rotate(k_BGTE, turn)
-        k_BGSE, v_BGSE = k_BGTE, v_BGTE
+        k_BGSE, v_BGSE, room = k_BGTE, v_BGTE, None
         if state is not None:
-            k_BGSE, v_BGSE = torch.cat([state.k_BGSE, k_BGTE], dim=2), torch.cat([state.v_BGSE, v_BGTE], dim=2)
+            k_BGSE, v_BGSE, room = state.extended(k_BGTE, v_BGTE, spare=not self.window)
         y_BHTE = attention(q_BHTE, k_BGSE, v_BGSE, window=self.window or None)
         self.path = last_path()
         keep = max(k_BGSE.shape[2] - (self.window - 1), 0) if self.window else 0
         if keep:  # a view would keep what it hides alive
             k_BGSE, v_BGSE = k_BGSE[:, :, keep:].clone(), v_BGSE[:, :, keep:].clone()
         y_BTD: Tensor = self.project_out(y_BHTE.transpose(1, 2).reshape(B, T, D))
-        return y_BTD, Cache(k_BGSE, v_BGSE, torch.tensor(past + T))
+        after = Cache(k_BGSE, v_BGSE, torch.tensor(past + T))
+        after.room = room
+        return y_BTD, after
 
     def state_bytes(self, batch: int, length: int) -> int:
         """Bytes of the cache after `length` tokens: linear in them up to the window."""

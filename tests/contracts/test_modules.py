@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.request import Bench
 from bench.suites.contract import measure
-from modules.contract import check, check_block
+from modules.contract import Subject, causality, check, check_block, independence, resumption, shapes, state_size
 from plan import catalogue
 from plan.nouns import Request
 
@@ -31,6 +32,26 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 )
 def test_every_module_on_the_shelf_keeps_the_contract(name: str, config: dict[str, Any]) -> None:
     assert [str(failure) for failure in check(name, config=config)] == []
+
+
+@pytest.mark.parametrize("name", catalogue.shelf("module"))
+def test_decoding_without_gradients_keeps_the_contract_too(name: str) -> None:
+    block = catalogue.load("module", name)
+    subject = Subject(block=block, config=sys.modules[block.__module__].Config(d_model=32), metrics={})
+    with torch.no_grad():
+        for look in (shapes, causality, state_size, independence, resumption):
+            assert list(look(subject)) == []
+
+
+@pytest.mark.parametrize(("benchmark", "steps"), [("flops-v1", None), ("in-context-recall-128-v1", 1)])
+def test_facts_of_a_run_tell_the_size_of_its_model_and_the_path_of_its_attention(
+    benchmark: str, steps: int | None, tmp_path: Path
+) -> None:
+    request = Request(module="attention", benchmark=benchmark, seed=0, steps=steps, config={"d_model": 16})
+    bench = Bench(request=request, folder=tmp_path)
+    numbers = catalogue.load("benchmark", benchmark)(bench)
+    assert bench.facts["parameters"] == numbers["parameters"]
+    assert bench.facts["attention_path"] == "sdpa"
 
 
 def test_the_gate_counts_and_names_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

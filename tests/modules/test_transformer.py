@@ -74,7 +74,8 @@ def test_rotary_scores_depend_on_distance_alone() -> None:
 def test_a_window_bounds_the_cache_and_frees_what_it_drops() -> None:
     block = AttentionBlock(AttentionConfig(d_model=16, window=8)).eval()
     with torch.no_grad():
-        _, state = block(torch.randn(1, 500, 16))
+        _, state = block(torch.randn(1, 1, 16), block(torch.randn(1, 499, 16))[1])
+        assert state.room is None
         held = {id(part.untyped_storage()): part.untyped_storage().nbytes() for part in state}
         assert sum(held.values()) == block.state_bytes(1, 500) == block.state_bytes(1, 7) == 2 * 7 * 16 * 4 + 8
     assert block.facts() == {"attention_path": "sdpa"}
