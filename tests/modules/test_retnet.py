@@ -52,7 +52,9 @@ def test_the_block_is_the_papers_formula(T: int) -> None:
     assert_agrees({"out": net(x)[0].detach()}, {"out": by_the_paper(net, x).detach()}, within=1e-5)
 
 
-@pytest.mark.parametrize("overrides", [{}, {"conv_width": 3}, {"ffn_multiple": 0.0, "heads": 2, "value_multiple": 1.0, "shortest_memory": 2.0}])
+@pytest.mark.parametrize(
+    "overrides", [{}, {"conv_width": 3}, {"ffn_multiple": 0.0, "heads": 2, "value_multiple": 1.0, "shortest_memory": 2.0}]
+)
 def test_the_contract_holds_for_every_kind_of_config(overrides: dict[str, float]) -> None:
     assert check("retnet", config=overrides) == []
 
