@@ -231,10 +231,11 @@ class Orchestrator:
     # ------------------------------------------------------------------ measuring
 
     def _next(self) -> tuple[Job, Limits] | None:
+        """The first job that can start now. Those that time things wait until nothing else is left to run beside."""
         full = len(self.running) >= self.options.workers or any(r.job.alone for r in self.running.values())
         if full or (self.stale and self.running):
             return None
-        standing = self.standing
+        standing, alone = self.standing, None
         reserved = {key: running.limits.seconds for key, running in self.running.items()}
         for job in standing.jobs:
             if job.key in standing.done or job.key in self.running:
@@ -242,10 +243,11 @@ class Orchestrator:
             if obstacle(job, self.plan, standing.jobs, standing.done) is not None:
                 continue
             allowed = limits(job, self.plan, standing.jobs, standing.done, standing.facts.spent_for, reserved)
-            if allowed is None:
-                continue
-            return None if job.alone and self.running else (job, allowed)
-        return None
+            if allowed is not None and not job.alone:
+                return job, allowed
+            if allowed is not None:
+                alone = alone or (job, allowed)
+        return None if self.running else alone
 
     def _start(self, job: Job, allowed: Limits) -> _Running:
         if self.bench is not None and self.stale:
