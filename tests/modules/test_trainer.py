@@ -260,7 +260,7 @@ from pathlib import Path
 sys.path.insert(0, {folder!r})
 from test_trainer import Net, run, squared
 def slowed(net, batch):
-    time.sleep(0.01)
+    time.sleep(0.03)
     return squared(net, batch)
 run(Net(), steps={steps}, checkpoint=Path({place!r}), checkpoint_seconds=0, loss=slowed)
 """
@@ -287,8 +287,8 @@ def killed_and_resumed(place: Path, *, kills: int, steps: int, chance: random.Ra
 
 def test_a_process_killed_at_a_random_step_resumes_to_the_same_bits(tmp_path: Path) -> None:
     whole = Net()
-    expected = bits(whole, run(whole, steps=600))
-    assert killed_and_resumed(tmp_path / "checkpoint", kills=1, steps=600, chance=random.Random()) == expected
+    expected = bits(whole, run(whole, steps=200))
+    assert killed_and_resumed(tmp_path / "checkpoint", kills=1, steps=200, chance=random.Random()) == expected
 
 
 @pytest.mark.slow
