@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -83,12 +83,23 @@ class Subject:
 def check(name: str, *, config: Mapping[str, Any] = {}) -> list[Failure]:
     """Every broken promise of registered module `name`, with overrides of its Config; takes seconds.
 
-    Raises KeyError for an unknown module and ConfigError for overrides that do not fit.
+    The width is shrunk to WIDTH where the block can be built so narrow; all else is kept, for a switch may hide a fault. Raises KeyError for an unknown module and ConfigError for overrides that do not fit.
     """
     block = catalogue.load("module", name)
     kind = sys.modules[block.__module__].Config
     metrics = catalogue.shelf("module")[name].arguments.get("metrics") or {}
-    return check_block(block, build_config(kind, {"d_model": WIDTH, **config}, where=f"module `{name}`"), metrics=metrics)
+    wide = build_config(kind, config, where=f"module `{name}`")
+    return check_block(block, _narrowed(block, wide), metrics=metrics)
+
+
+def _narrowed(block: Callable[[Any], nn.Module], wide: Any) -> Any:
+    """`wide` at a width of at most WIDTH, or as it is where its other fields (64 heads, say) need the width."""
+    try:
+        narrow = replace(wide, d_model=min(wide.d_model, WIDTH))
+        block(narrow)
+    except ValueError:
+        return wide
+    return narrow
 
 
 def check_block(block: Callable[[Any], nn.Module], config: Any, *, metrics: Mapping[str, str] = {}) -> list[Failure]:

@@ -31,7 +31,7 @@ class DecoderConfig:
     """`learned` adds an embedding of the absolute position to each token."""
     context: int = 1024
     """Number of learned positions; a longer document is an error."""
-    embedding_std: float = 0.02
+    embedding_std: float = 0.1
     """Standard deviation of the embeddings at the start."""
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.convolution import short_convolution
 from kernels.scan import selective_scan
 from modules.trainer import Recipe
 from plan.catalogue import module
@@ -37,7 +38,7 @@ class Config:
     """Largest step size at the start."""
 
 
-RECIPE = Recipe(lr=2e-3, weight_decay=0.1)
+RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
 
 
 class State(NamedTuple):
@@ -79,7 +80,7 @@ class SelectiveSSM(nn.Module):
         )
         seen_BSE = torch.cat((before_BWE, x_BTE), dim=1)
         tail_BWE = seen_BSE[:, x_BTE.shape[1] :]
-        x_BTE = F.silu(self.conv(seen_BSE.mT).mT)
+        x_BTE = F.silu(short_convolution(seen_BSE, self.conv.weight[:, 0], self.conv.bias))
         dt_BTR, B_BTN, C_BTN = torch.split(self.project_x(x_BTE), self.sizes, dim=-1)
         dt_BTE = F.softplus(self.project_dt(dt_BTR))
         y_BTE, memory_BEN = selective_scan(

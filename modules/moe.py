@@ -45,7 +45,7 @@ class Config:
     """In training, an expert takes at most this multiple of an even share and drops the rest; 0 drops nothing, ever."""
 
 
-RECIPE = Recipe(lr=2e-3, weight_decay=0.1)
+RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
 SETTLING = 0.1
 """Weight of the latest batch in the bias that evaluation uses."""
 

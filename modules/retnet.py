@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.convolution import short_convolution
 from kernels.retention import retention_chunkwise, retention_recurrent
 from modules.trainer import Recipe
 from modules.transformer import FeedForward
@@ -40,7 +41,7 @@ class Config:
     """Width of the feed-forward over `d_model`; 0 leaves the feed-forward out."""
 
 
-RECIPE = Recipe(lr=2e-3, weight_decay=0.1)
+RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
 
 
 class State(NamedTuple):
@@ -81,7 +82,7 @@ class Retention(nn.Module):
         if self.conv is not None:
             before_BWD = x_BTD.new_zeros(B, self.conv.kernel_size[0] - 1, D) if state is None else state.tail_BWD
             seen_BSD = torch.cat((before_BWD, x_BTD), dim=1)
-            x_BTD, tail_BWD = self.conv(seen_BSD.mT).mT, seen_BSD[:, T:].clone()
+            x_BTD, tail_BWD = short_convolution(seen_BSD, self.conv.weight[:, 0], self.conv.bias), seen_BSD[:, T:].clone()
         q, k, v, gate = torch.split(self.project_in(x_BTD), [D, D, values, values], dim=-1)
         q_BTHK, k_BTHK = (x.view(B, T, self.heads, self.key_size) for x in (q, k))
         v_BTHV = v.view(B, T, self.heads, self.value_size)

@@ -35,7 +35,7 @@ class Config:
     """Kind of feed-forward; a `swiglu` of the same multiple has 1.5 times the weights."""
 
 
-RECIPE = Recipe(lr=2e-3, weight_decay=0.1)
+RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
 
 
 class FeedForward(nn.Module):
