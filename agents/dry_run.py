@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agents.display import clock_text
 from agents.orchestrator import Options
 from agents.reading import console
-from agents.schedule import DEFAULT_SECONDS, Job, jobs, reason, seeds_wanted, select
+from agents.schedule import DEFAULT_SECONDS, Job, gate_of, jobs, reason, seeds_wanted, select
 from bench.fold import Facts, fold
 from bench.identity import Identifier
 from bench.ledger import Ledger, LedgerFault
@@ -32,9 +32,10 @@ def print_forecast(plan: Plan, place: str, options: Options) -> Exit:
     for task in tasks:
         needs = f"  needs {', '.join(task.needs)}" if task.needs else ""
         out.print(f"\n{task.id}  ({task.module} on {task.benchmark}){needs}", markup=False)
+        gate = gate_of(task, wanted)
         for job in wanted:
-            if task.id in job.tasks or (job.gate and task.gate and job.request.module == task.module):
-                name = "gate" if job.gate else f"seed {job.request.seed}"
+            if task.id in job.tasks or job is gate:
+                name = "gate" if job is gate else f"seed {job.request.seed}"
                 out.print(f"  {job.run_id}  {name:<8} {reason(job, facts)}", markup=False)
     new = [job for job in wanted if not facts.done(job.key)]
     seconds = sum(estimate(job, facts) or 0.0 for job in new) / options.workers

@@ -31,7 +31,7 @@ class Job:
     request: Request
     identity: Identity
     tasks: tuple[str, ...]
-    """Ids of the tasks that want it; empty for a gate."""
+    """Ids of the tasks that measure it; empty for what is only a gate."""
 
     @property
     def key(self) -> str:
@@ -40,8 +40,8 @@ class Job:
 
     @property
     def gate(self) -> bool:
-        """True for a module's contract checks."""
-        return not self.tasks
+        """True for contract checks, which no gate can hold back."""
+        return self.request.benchmark == GATE
 
     @property
     def alone(self) -> bool:
@@ -77,9 +77,17 @@ def request_of(task: Task, seed: int) -> Request:
     )
 
 
-def gate_request(module: str) -> Request:
-    """The gate of a module."""
-    return Request(module=module, benchmark=GATE, seed=0)
+def gate_request(task: Task) -> Request:
+    """The gate of `task`: the contract of its module at its own config; tasks that share both share one gate."""
+    return Request(module=task.module, benchmark=GATE, seed=0, config=task.block)
+
+
+def gate_of(task: Task, all_jobs: Iterable[Job]) -> Job | None:
+    """The job that is the gate of `task`; none where the plan switches it off."""
+    wish = gate_request(task)
+    asked = (wish.module, wish.benchmark, wish.seed, wish.config)
+    found = (job for job in all_jobs if (r := job.request) and (r.module, r.benchmark, r.seed, r.config) == asked)
+    return next(found, None) if task.gate else None
 
 
 def select(plan: Plan, only: Sequence[str]) -> tuple[Task, ...]:
@@ -133,7 +141,7 @@ def jobs(tasks: Iterable[Task], seeds: Mapping[str, int], identify: Identify) ->
 
     for task in sorted(tasks, key=lambda task: -task.priority):
         if task.gate:
-            want(gate_request(task.module), ())
+            want(gate_request(task), ())
         for seed in range(seeds[task.id]):
             want(request_of(task, seed), (task.id,))
     return tuple(found.values())
@@ -158,10 +166,9 @@ def obstacle(job: Job, plan: Plan, all_jobs: Sequence[Job], runs: Mapping[str, R
 
 
 def _task_obstacle(task: Task, all_jobs: Sequence[Job], runs: Mapping[str, Run]) -> str | None:
-    if task.gate:
-        gate = next(j for j in all_jobs if j.gate and j.request.module == task.module)
-        if (word := gate_word(runs.get(gate.key))) is not None:
-            return f"gate of `{task.module}`: {word}"
+    gate = gate_of(task, all_jobs)
+    if gate is not None and (word := gate_word(runs.get(gate.key))) is not None:
+        return f"gate of `{task.module}` at the config of `{task.id}`: {word}"
     for need in task.needs:
         wanted = [j for j in all_jobs if need in j.tasks]
         broken = [j for j in wanted if j.key in runs and runs[j.key].status is not Status.OK]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from agents.schedule import Job, jobs, seeds_wanted, select
+from agents.schedule import Job, gate_of, jobs, seeds_wanted, select
 from bench.events import Wanted
 from bench.fold import Facts
 from bench.identity import Identifier
@@ -69,7 +69,7 @@ class Standing:
         """Which runs the plan rests on, so that a reader of the ledger needs no code to find them."""
         return Wanted(
             tasks={task.id: tuple(job.key for job in self.jobs if task.id in job.tasks) for task in self.tasks},
-            gates={job.request.module: job.key for job in self.jobs if job.gate},
+            gates={task.id: gate.key for task in self.tasks if (gate := gate_of(task, self.jobs)) is not None},
         )
 
     def runs_by_task(self) -> dict[str, tuple[Run, ...]]:
@@ -111,4 +111,5 @@ class Standing:
         return sum(sum(seconds) / len(seconds) for seconds in known) / workers
 
     def _gates(self) -> dict[str, Run]:
-        return {job.request.module: self.done[job.key] for job in self.jobs if job.gate and job.key in self.done}
+        found = {task.id: gate_of(task, self.jobs) for task in self.tasks}
+        return {id: self.done[gate.key] for id, gate in found.items() if gate is not None and gate.key in self.done}

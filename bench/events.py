@@ -83,7 +83,7 @@ class Wanted:
     tasks: Mapping[str, tuple[str, ...]]
     """Task id -> run keys in seed order."""
     gates: Mapping[str, str] = field(default_factory=dict)
-    """Module -> key of its contract run."""
+    """Task id -> key of the contract run of its module at its config."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

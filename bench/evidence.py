@@ -137,16 +137,24 @@ def gather(target: Target, task: Task, *, plan: Plan, seeds: Mapping[str, SeedRu
 
 
 def gate_fault(task: Task, gates: Mapping[str, Run] | None) -> str | None:
-    """Why no number of `task` counts yet: its module's contract run, by module name in `gates`, is missing or red."""
+    """Why no number of `task` counts yet: the contract run of its module at its config, by task id in `gates`, is missing or red."""
     if gates is None or not task.gate:
         return None
-    run = gates.get(task.module)
+    run = gates.get(task.id)
     if run is None or run.status is Status.KILLED:
         return f"the gate of `{task.module}` has not run yet"
     if run.status is not Status.OK:
-        return f"the gate of `{task.module}` is red: {run.status.value} " + " ".join(run.message.split())[:160]
+        return (
+            f"the gate of `{task.module}` at this task's config is red: {run.status.value} " + " ".join(run.message.split())[:160]
+        )
     failures = run.metrics.get("failures", math.nan)
-    return None if failures == 0 else f"the gate of `{task.module}` is red: {failures:g} contract checks fail"
+    return None if failures == 0 else f"the gate of `{task.module}` at this task's config is red: {_broken(run)}"
+
+
+def _broken(run: Run) -> str:
+    failures, named = run.metrics.get("failures", math.nan), run.facts.get("failures")
+    first = f"; {' '.join(str(named[0]).split())[:160]}" if isinstance(named, (list, tuple)) and named else ""
+    return f"1 contract check fails{first}" if failures == 1 else f"{failures:g} contract checks fail{first}"
 
 
 def _need(task: Task, seeds: Mapping[str, SeedRuns]) -> str | None:

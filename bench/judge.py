@@ -43,8 +43,8 @@ ROUNDING = 1e-9
 def judge(plan: Plan, runs: Mapping[str, Sequence[Run]], *, gates: Mapping[str, Run] | None = None) -> tuple[Verdict, ...]:
     """One verdict per target, in the order of the plan.
 
-    `runs`: by task id, in submission order (of a seed measured twice the later counts). `gates`: the contract run of each
-    module by its name; None when gates are not kept. Raises KeyError for a threshold on a task the plan does not have.
+    `runs`: by task id, in submission order (of a seed measured twice the later counts). `gates`: by task id, the contract
+    run of its module at its config; None when gates are not kept. Raises KeyError for a threshold on a task the plan does not have.
     """
     seeds = {task.id: SeedRuns(task, runs.get(task.id, ())) for task in plan.tasks}
     p_rules = sum(target.rule.kind is RuleKind.P_VALUE for task in plan.tasks for target in task.targets)

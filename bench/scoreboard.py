@@ -67,7 +67,7 @@ class Scoreboard:
     runs: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     """Finished runs by task id, in submission order, those that failed included."""
     gates: Mapping[str, Run] = field(default_factory=dict)
-    """The last contract run of each module."""
+    """By task id, the contract run of its module at its config."""
     told: tuple[Told, ...] = ()
     """Decisions by task in the plan's order, within a task in the order they were made."""
     sessions: tuple[Session, ...] = ()
@@ -99,7 +99,7 @@ def timeless(board: Scoreboard) -> Scoreboard:
         runs={
             task: tuple(sorted(kept, key=lambda run: (run.request.seed, run.key))) for task, kept in sorted(runs.items()) if kept
         },
-        gates={module: _steady(run) for module, run in sorted(board.gates.items())},
+        gates={task: _steady(run) for task, run in sorted(board.gates.items())},
         told=tuple(replace(told, at=None) for told in board.told),
         sessions=(),
         lanes=(),
@@ -137,7 +137,7 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
             raise LookupError("the ledger holds no session yet, so no plan; give one")
         plan = parse(facts.session.text, path=facts.session.path)
     wanted = {task.id: [key for key in facts.wanted.tasks.get(task.id, ()) if _fits(facts, key, task)] for task in plan.tasks}
-    gates = {module: run for module, key in sorted(facts.wanted.gates.items()) if (run := facts.run(key)) is not None}
+    gates = {task.id: run for task in plan.tasks if (run := _gate(facts, task)) is not None}
     settled = {task: tuple(run for run in map(facts.run, takewhile(facts.done, keys)) if run) for task, keys in wanted.items()}
     verdicts = tuple(judge(plan, settled, gates=gates))
     return Scoreboard(
@@ -162,6 +162,13 @@ def _fits(facts: Facts, key: str, task: Task) -> bool:
     asked = facts.attempts[key][-1].request
     wish = (task.module, task.benchmark, plain(task.config), task.budget.steps, task.device, task.data)
     return wish == (asked.module, asked.benchmark, plain(asked.config), asked.steps, asked.device, asked.data)
+
+
+def _gate(facts: Facts, task: Task) -> Run | None:
+    """The contract run that a session published for `task`, if it is of the module and config the task asks for."""
+    run = facts.run(facts.wanted.gates.get(task.id, ""))
+    fits = run is not None and (run.request.module, plain(run.request.config)) == (task.module, plain(task.block))
+    return run if fits else None
 
 
 def _told(facts: Facts, plan: Plan, verdicts: tuple[Verdict, ...], at: Mapping[tuple[str, str], float]) -> tuple[Told, ...]:

@@ -155,6 +155,11 @@ class Task:
     prose: str = ""
     line: int = 0
 
+    @property
+    def block(self) -> dict[str, Any]:
+        """The overrides of the module's own Config: `config` without its tables."""
+        return {key: value for key, value in self.config.items() if key not in ("decoder", "recipe")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

@@ -44,7 +44,7 @@ def document(board: Scoreboard) -> dict[str, Any]:
             "declared_error": wording.declared(board.verdicts),
             "targets": targets,
             "runs": {task: [_run(run) for run in runs] for task, runs in board.runs.items()},
-            "gates": {module: _run(run) for module, run in board.gates.items()},
+            "gates": {task: _run(run) for task, run in board.gates.items()},
             "decisions": [_told(told) for told in board.told],
             "sessions": [plain(session) for session in board.sessions],
             "seconds": dict(board.seconds),

@@ -255,7 +255,7 @@ def _settings(board: Scoreboard, task: Task) -> list[tuple[str, Child]]:
 def _gate(board: Scoreboard, task: Task) -> Child:
     if not task.gate:
         return "none: the plan switches it off"
-    run = board.gates.get(task.module)
+    run = board.gates.get(task.id)
     if run is None:
         return "not run yet"
     if run.status is Status.OK and run.metrics.get("failures") == 0:

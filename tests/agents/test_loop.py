@@ -182,6 +182,50 @@ def test_bad_input_is_told_with_its_mend(tmp_path: Path) -> None:
     assert "notes.db" in done.stderr
 
 
+GATED = """# Plan: one module at two configs
+
+## sound: two heads divide the width
+
+- **module**: `attention`
+- **benchmark**: `flops-v1`
+- **seeds**: 1
+
+| metric       |   | threshold | rule       |
+| ------------ | - | --------: | ---------- |
+| `parameters` | > |         1 | every seed |
+
+```toml config
+heads = 2
+```
+
+## odd: five heads do not
+
+- **module**: `attention`
+- **benchmark**: `flops-v1`
+- **seeds**: 1
+
+| metric       |   | threshold | rule       |
+| ------------ | - | --------: | ---------- |
+| `parameters` | > |         1 | every seed |
+
+```toml config
+heads = 5
+```
+"""
+
+
+def test_a_task_whose_config_breaks_the_contract_is_not_judged_while_another_of_the_same_module_is(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, plan=GATED)
+    assert loop.run().returncode == 1
+    board = json.loads(loop.report())
+    sound, odd = board["targets"]
+    assert (sound["state"], odd["state"], odd["n"]) == ("pass", "waiting", 0)
+    assert "the gate of `attention` at this task's config is red" in odd["reason"]
+    assert "`heads` 5" in odd["reason"]
+    assert [board["gates"][task]["metrics"]["failures"] > 0 for task in ("sound", "odd")] == [False, True]
+    assert "odd" not in board["runs"]
+
+
 def test_the_smoke_plan_touches_every_path(tmp_path: Path) -> None:
     loop = Loop(tmp_path, plan=(HOUSE / "plan/Smoke.md").read_text())
     done = loop.run()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
-from agents.schedule import Job, jobs, limits, obstacle, seeds_wanted, select
+from agents.schedule import Job, gate_of, jobs, limits, obstacle, seeds_wanted, select
 from bench.fingerprint import Code
 from bench.fold import Spending
 from bench.identity import Identity
@@ -29,6 +31,7 @@ def task(
     priority: int = 0,
     gate: bool = False,
     versus: str | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Task:
     target = Target(
         metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5, task=versus), rule=Rule(kind=RuleKind.MEAN)
@@ -44,6 +47,7 @@ def task(
         budget=budget or Budget(),
         priority=priority,
         gate=gate,
+        config=config or {},
     )
 
 
@@ -91,6 +95,27 @@ def test_no_number_before_the_gate_is_green() -> None:
     assert "2 of its contract checks are red" in str(obstacle(first, plan(p), (gate, first), {gate.key: run(gate, failures=2.0)}))
     assert "crashed" in str(obstacle(first, plan(p), (gate, first), {gate.key: run(gate, Status.CRASHED)}))
     assert obstacle(first, plan(p), (gate, first), {gate.key: run(gate, failures=0.0)}) is None
+
+
+def test_tasks_of_one_module_share_a_gate_only_where_their_blocks_are_configured_alike() -> None:
+    tasks = [
+        task("a", gate=True, config={"heads": 2, "recipe": {"lr": 1e-3}}),
+        task("b", gate=True, config={"heads": 2, "decoder": {"layers": 4}}),
+        task("c", gate=True, config={"heads": 5}),
+    ]
+    found = wanted(*tasks)
+    a, b, c = (gate_of(one, found) for one in tasks)
+    assert a is b is not c
+    assert [gate.request.config for gate in (a, c) if gate] == [{"heads": 2}, {"heads": 5}]
+    runs = {gate.key: run(gate, failures=failures) for gate, failures in ((a, 0.0), (c, 1.0)) if gate}
+    started = [job.tasks for job in found if not job.gate and obstacle(job, plan(*tasks), found, runs) is None]
+    assert started == [("a",), ("a",), ("b",), ("b",)]
+
+
+def test_a_task_that_measures_the_contract_itself_waits_for_no_gate() -> None:
+    mine = replace(task("a", gate=True), benchmark="contract-v1")
+    found = wanted(mine)
+    assert [obstacle(job, plan(mine), found, {}) for job in found] == [None, None]
 
 
 def test_a_task_waits_until_all_it_needs_is_measured_and_for_ever_when_that_crashed() -> None:

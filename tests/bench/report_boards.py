@@ -187,7 +187,7 @@ def mixers() -> Scoreboard:
     ]
     plan = plan_of(attention, retnet, mamba, broken)
     runs = {"attention-copy": tuple(good), "retnet-copy": tuple(close), "moe-copy": tuple(lost)}
-    gates = {task.module: run(task, 0, {"failures": 0.0}) for task in plan.tasks}
+    gates = {task.id: run(task, 0, {"failures": 0.0}) for task in plan.tasks}
     verdicts = judge(plan, runs, gates=gates)
     evidence = tuple(one.id for one in close)
     bought = Decision(
@@ -338,7 +338,7 @@ def hostile() -> Scoreboard:
     session = Session(id="s", at=BEGAN, command=HOSTILE, machine={"cpu": HOSTILE}, options={"x": HOSTILE})
     return Scoreboard(
         plan=plan,
-        verdicts=judge(plan, runs, gates={"attention": run(task, 0, {"failures": 0.0})}),
+        verdicts=judge(plan, runs, gates={task.id: run(task, 0, {"failures": 0.0})}),
         runs=runs,
         told=(Told(decision=decision, opinions=(opinion,), outcome=HOSTILE, at=BEGAN),),
         sessions=(session,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,13 +198,20 @@ def test_a_red_missing_or_crashed_gate_gives_no_verdict() -> None:
     tasks = plan(task("a", target))
     gates: list[tuple[Mapping[str, Run], str]] = [
         ({}, "the gate of `a-module` has not run yet"),
-        ({"a-module": run(0, failures=2.0)}, "the gate of `a-module` is red: 2 contract checks fail"),
-        ({"a-module": run(0, status=Status.CRASHED, message="boom")}, "the gate of `a-module` is red: crashed boom"),
+        ({"a": run(0, failures=2.0)}, "the gate of `a-module` at this task's config is red: 2 contract checks fail"),
+        (
+            {"a": replace(run(0, failures=1.0), facts={"failures": ["shapes: odd"]})},
+            "the gate of `a-module` at this task's config is red: 1 contract check fails; shapes: odd",
+        ),
+        (
+            {"a": run(0, status=Status.CRASHED, message="boom")},
+            "the gate of `a-module` at this task's config is red: crashed boom",
+        ),
     ]
     for gate, reason in gates:
         (verdict,) = judge(tasks, given, gates=gate)
         assert (verdict.state, verdict.reason, verdict.value) == (State.WAITING, reason, None)
-    assert judge(tasks, given, gates={"a-module": run(0, failures=0.0)})[0].state is State.PASS
+    assert judge(tasks, given, gates={"a": run(0, failures=0.0)})[0].state is State.PASS
     assert judge(plan(task("a", target, gate=False)), given, gates={})[0].state is State.PASS
 
 

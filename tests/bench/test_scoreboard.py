@@ -72,7 +72,7 @@ def tell(ledger: Ledger, *, killed: bool, order: tuple[int, ...] = (0, 1, 2), te
     tasks = {"dense": "transformer", "retention": "retnet"}
     wanted = Wanted(
         tasks={task: tuple(key(task, seed) for seed in range(3)) for task in tasks},
-        gates={module: f"gate-{module}" for module in tasks.values()},
+        gates={task: f"gate-{module}" for task, module in tasks.items()},
     )
     ledger.append("wanted", "s1/1", wanted)
     for module in tasks.values():

@@ -58,7 +58,7 @@ def test_the_gate_counts_and_names_failures(tmp_path: Path, capsys: pytest.Captu
     request = Request(module="transformer", benchmark="contract-v1", seed=0, config={"heads": 5, "decoder": {"layers": 1}})
     bench = Bench(request=request, folder=tmp_path)
     assert measure(bench)["failures"] == len(bench.facts["failures"]) > 0
-    assert "`d_model` 32 must be a multiple of `heads` 5" in capsys.readouterr().err
+    assert "`d_model` 128 must be a multiple of `heads` 5" in capsys.readouterr().err
     sound = Bench(request=Request(module="transformer", benchmark="contract-v1", seed=0), folder=tmp_path)
     assert measure(sound) == {"failures": 0.0}
 
