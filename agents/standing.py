@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 
 from agents.schedule import Job, gate_of, jobs, seeds_wanted, select
 from bench.events import Wanted
-from bench.fold import Facts
+from bench.fold import Facts, settled
 from bench.identity import Identifier
 from bench.judge import judge
 from bench.ledger import Ledger
@@ -73,15 +72,8 @@ class Standing:
         )
 
     def runs_by_task(self) -> dict[str, tuple[Run, ...]]:
-        """The runs that may be judged: per task in submission order, up to the first that is not done.
-
-        A later seed that happened to end sooner is news that depends on its outcome; it waits its turn.
-        """
-        found = {}
-        for task in self.tasks:
-            keys = [job.key for job in self.jobs if task.id in job.tasks]
-            found[task.id] = tuple(self.done[key] for key in takewhile(self.done.__contains__, keys))
-        return found
+        """The runs that may be judged: per task in submission order, up to the first that is not done."""
+        return {task.id: settled((job.key for job in self.jobs if task.id in job.tasks), self.done) for task in self.tasks}
 
     def measured(self, task: str) -> bool:
         """Whether every run that `task` wants by now is done."""

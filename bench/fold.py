@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from bench.events import Abandoned, Effect, Event, Session, Stopped, Wanted
@@ -212,19 +213,6 @@ class Facts:
         """The results there are for `keys`, in submission order, never in completion order."""
         return tuple(self.attempts[key][-1].run for key in self.submitted(keys) if self.done(key))
 
-    def settled_for(self, keys: Iterable[str]) -> tuple[Run, ...]:
-        """Results in submission order up to the first run still without one.
-
-        What a rule that may stop at any moment has to read: later results that happened to end
-        sooner are outcome-dependent news, and reading them breaks the declared error.
-        """
-        settled = []
-        for key in self.submitted(keys):
-            if not self.done(key):
-                break
-            settled.append(self.attempts[key][-1].run)
-        return tuple(settled)
-
     def spent_for(self, keys: Iterable[str]) -> Spending:
         """What all attempts at `keys` have cost together."""
         return _spending(a for key in set(keys) for a in self.attempts.get(key, ()))
@@ -288,6 +276,15 @@ def fold(events: Iterable[Event]) -> Facts:
     for event in events:
         facts.advance(event)
     return facts
+
+
+def settled(keys: Iterable[str], done: Mapping[str, Run]) -> tuple[Run, ...]:
+    """The results of `keys`, which stand in submission order, up to the first without one.
+
+    What the judge may read: a later seed that happened to end sooner is news that depends on its
+    outcome, and reading it breaks the declared error. It waits its turn.
+    """
+    return tuple(done[key] for key in takewhile(done.__contains__, keys))
 
 
 def _spending(attempts: Iterable[Attempt]) -> Spending:

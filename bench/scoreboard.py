@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from typing import Any
 
 from bench.events import Event, attempt_key
-from bench.fold import Case, Facts
+from bench.fold import Case, Facts, settled
 from bench.judge import judge
 from bench.ledger import Ledger
 from plan.decision import Decision, Opinion, Stance
@@ -138,8 +137,8 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         plan = parse(facts.session.text, path=facts.session.path)
     wanted = {task.id: [key for key in facts.wanted.tasks.get(task.id, ()) if _fits(facts, key, task)] for task in plan.tasks}
     gates = {task.id: run for task in plan.tasks if (run := _gate(facts, task)) is not None}
-    settled = {task: tuple(run for run in map(facts.run, takewhile(facts.done, keys)) if run) for task, keys in wanted.items()}
-    verdicts = tuple(judge(plan, settled, gates=gates))
+    done = {key: run for keys in wanted.values() for key in keys if (run := facts.run(key)) is not None}
+    verdicts = judge(plan, {task: settled(keys, done) for task, keys in wanted.items()}, gates=gates)
     return Scoreboard(
         plan=plan,
         verdicts=verdicts,

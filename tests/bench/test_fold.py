@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.events import Abandoned, Effect, Event, Session, Started, Stopped, Wanted, attempt_key
 from bench.fingerprint import Code
-from bench.fold import Facts, Spending, fold
+from bench.fold import Facts, Spending, fold, settled
 from bench.ledger import Ledger
 from plan.decision import Action, Decision, Opinion, Stance
 from plan.nouns import Cost, Request, Run, Status
@@ -77,8 +77,8 @@ def test_runs_come_in_submission_order_whatever_order_they_ended_in() -> None:
 def test_what_may_stop_at_any_moment_reads_no_further_than_the_first_run_without_a_result() -> None:
     facts = Story().start("a").start("b").start("c").end("c").end("a").facts
     assert order(facts.runs_for("abc")) == ["a", "c"]
-    assert order(facts.settled_for("abc")) == ["a"]
-    assert order(Story().start("a").start("b").end("b").facts.settled_for("ab")) == []
+    assert order(settled("abc", facts.runs)) == ["a"]
+    assert order(settled("ab", Story().start("a").start("b").end("b").facts.runs)) == []
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.KILLED])
