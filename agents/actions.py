@@ -10,7 +10,9 @@ from typing import Protocol
 
 from bench.events import Effect
 from bench.ledger import Ledger
-from plan.decision import Decision
+from plan.catalogue import suggest
+from plan.decision import Decision, Opinion, Stance
+from plan.nouns import Plan
 
 
 class Act(Protocol):
@@ -33,6 +35,23 @@ class MeasureAgain:
 
     def undo(self, decision: Decision, ledger: Ledger) -> None:
         ledger.append("undone", decision.id, Effect(details={"why": "seeds granted by this decision no longer count"}))
+
+
+POSSIBLE = "only what can be carried out is decided"
+"""The clause on which the house itself refuses a decision, before any guard is asked."""
+
+
+def refusal(decision: Decision, plan: Plan) -> Opinion | None:
+    """Why no action could carry out `decision` on `plan`, as an opinion that blocks it; none when one can."""
+    action = decision.action
+    names, word, told = (
+        (ACTS, action.kind, "action") if action.kind not in ACTS else ([t.id for t in plan.tasks], action.task, "task")
+    )
+    if word in names:
+        return None
+    near = suggest(word, names)
+    why = f"there is no {told} `{word}`" + (f"; did you mean `{near}`?" if near else f"; there are {', '.join(names)}")
+    return Opinion(guard="actions", decision=decision.id, stance=Stance.BLOCK, clause=POSSIBLE, why=why)
 
 
 ACTS: dict[str, Act] = {"measure-again": MeasureAgain()}

@@ -21,7 +21,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from agents.actions import ACTS
+from agents.actions import ACTS, refusal
 from agents.events import Decided, Finished, Judged, Noted, Opened, Progressed, Started, Stopped, Watch
 from agents.schedule import Job, limits, obstacle, reason
 from agents.standing import Standing
@@ -321,7 +321,8 @@ class Orchestrator:
         case = self.standing.facts.cases.get(decision.id)
         if case is not None and case.applied is not None:
             return False
-        opinions = tuple(guard.review(decision, situation) for guard in self.guards)
+        refused = refusal(decision, situation.plan)
+        opinions = (refused,) if refused else tuple(guard.review(decision, situation) for guard in self.guards)
         allowed = all(opinion.stance is not Stance.BLOCK for opinion in opinions)
         news = self.ledger.append("decision", decision.id, decision)
         for opinion in opinions:

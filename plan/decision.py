@@ -69,7 +69,6 @@ class Situation:
     seeds: Mapping[str, int]
     """Seeds granted to each task so far."""
     decisions: tuple[Decision, ...] = ()
-    seconds_left: float | None = None
 
 
 class Decider(Protocol):
