@@ -53,7 +53,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The verdicts as they stand; `changed` are those that differ from the last time."""
+    """The verdicts as they stand; `changed` are those of another state than the last time, or unsure at another n."""
 
     verdicts: tuple[Verdict, ...]
     changed: tuple[Verdict, ...]

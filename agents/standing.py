@@ -15,7 +15,7 @@ from bench.identity import Identifier
 from bench.judge import judge
 from bench.ledger import Ledger
 from plan.decision import Situation
-from plan.nouns import Plan, Run, Status, Verdict
+from plan.nouns import Plan, Run, State, Status, Verdict
 
 
 class Standing:
@@ -44,10 +44,10 @@ class Standing:
         self.done = {key: run for key, run in found.items() if run is not None and not self._again(run)}
 
     def judge(self) -> tuple[Verdict, ...]:
-        """The verdicts by now; returns those that differ from before."""
-        before = {(v.task, v.target): v for v in self.verdicts}
+        """The verdicts by now; returns those worth telling: of another state than before, or unsure at another n."""
+        before = {(v.task, v.target): _news(v) for v in self.verdicts}
         self.verdicts = judge(self.plan, self.runs_by_task(), gates=self._gates())
-        return tuple(v for v in self.verdicts if before.get((v.task, v.target)) != v)
+        return tuple(v for v in self.verdicts if before.get((v.task, v.target)) != _news(v))
 
     def look_afresh(self, job: Job) -> bool:
         """Whether the code and data of `job` are still what its key says; if not, all keys are made anew."""
@@ -105,3 +105,7 @@ class Standing:
     def _gates(self) -> dict[str, Run]:
         found = {task.id: gate_of(task, self.jobs) for task in self.tasks}
         return {id: self.done[gate.key] for id, gate in found.items() if gate is not None and gate.key in self.done}
+
+
+def _news(verdict: Verdict) -> tuple[State, int]:
+    return verdict.state, verdict.n if verdict.state is State.UNSURE else 0
