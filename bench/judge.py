@@ -28,6 +28,7 @@ from bench import eprocess, statistics
 from bench.evidence import Evidence, Missing, SeedRuns, gate_fault, gather
 from bench.statistics import Compared, Floats, Interval
 from plan.nouns import Comparator, Plan, RuleKind, Run, State, Target, Verdict
+from plan.units import show
 
 PLAIN: Mapping[RuleKind, Callable[[Floats], float]] = {
     RuleKind.MEAN: statistics.mean,
@@ -150,9 +151,7 @@ def _bounds(shown: Verdict, evidence: Evidence) -> Verdict:
         return replace(shown, state=state, reason=f"all {evidence.n} seeds {same}: no variance seen, no error rate claimed")
     what = f"the mean difference to {wish.value:g} x {wish.task}" if wish.task else "the mean"
     shift = 0.0 if wish.task else evidence.threshold
-    reason = (
-        f"{what} lies within {shift + low:.6g} .. {shift + high:.6g}, each end at {100 * (1 - error):.4g} % ({_looks(evidence)})"
-    )
+    reason = f"{what} lies within {show(shift + low)} .. {show(shift + high)}, each end at {100 * (1 - error):.4g} % ({_looks(evidence)})"
     if state is not State.UNSURE:
         return replace(shown, state=state, error=declared, reason=reason)
     return _undecided(shown, reason, statistics.seeds_needed(gaps, error=error))

@@ -8,9 +8,11 @@ from typing import Any
 
 from bench.events import Event, attempt_key
 from bench.fold import Case, Facts, settled
+from bench.hold import LedgerFault
 from bench.judge import judge
 from bench.ledger import Ledger
 from plan.decision import Decision, Opinion, Stance
+from plan.faults import PlanFaults
 from plan.grammar import parse
 from plan.nouns import Cost, Plan, Run, State, Status, Task, Verdict
 from plan.wire import plain
@@ -134,7 +136,7 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
     if plan is None:
         if facts.session is None:
             raise LookupError("the ledger holds no session yet, so no plan; give one")
-        plan = parse(facts.session.text, path=facts.session.path)
+        plan = _kept(facts)
     wanted = {task.id: [key for key in facts.wanted.tasks.get(task.id, ()) if _fits(facts, key, task)] for task in plan.tasks}
     gates = {task.id: run for task in plan.tasks if (run := _gate(facts, task)) is not None}
     done = {key: run for keys in wanted.values() for key in keys if (run := facts.run(key)) is not None}
@@ -153,6 +155,21 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         seconds={task: seconds for task, keys in wanted.items() if (seconds := facts.spent_for(keys).seconds)},
         spent=facts.spent_for({key for keys in wanted.values() for key in keys}).seconds,
     )
+
+
+def _kept(facts: Facts) -> Plan:
+    """The plan of the latest session, as the ledger keeps it; LedgerFault when this version's shelves lack what it names."""
+    id, session = list(facts.sessions.items())[-1]
+    try:
+        return parse(session.text, path=session.path)
+    except PlanFaults as found:
+        first = found.faults[0]
+        raise LedgerFault(
+            f"the plan kept in the ledger no longer fits this version's shelves ({first.code}: {first.message})",
+            where=f"{session.path}:{first.line} as session {id[:8]} ran it",
+            mend="give a current plan with `--plan`, or run one with `orchestrate run`",
+            untouched="the ledger and its measurements are untouched",
+        ) from None
 
 
 def _fits(facts: Facts, key: str, task: Task) -> bool:

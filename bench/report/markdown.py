@@ -31,7 +31,11 @@ def render(board: Scoreboard) -> str:
         lines.append(_row((*cells, *map(escaped, (target, row.measured, row.interval, row.n, row.margin, row.word)))))
         before = verdict.task
     notes = [f"({number}) {note}" for number, note in enumerate(wording.relative(board), 1)]
-    notes += [note for note in (wording.rules(board), wording.declared(board.verdicts), wording.machine(board)) if note]
+    notes += [
+        note
+        for note in (wording.spread(board), wording.rules(board), wording.declared(board.verdicts), wording.machine(board))
+        if note
+    ]
     lines += ["", *(f"{escaped(note)}  " for note in notes if rows), ""]
     for row in rows:
         if row.verdict.state in (State.FAIL, State.UNSURE):

@@ -96,7 +96,13 @@ def scoreboard(board: Scoreboard) -> Section:
                 aria_label="Scoreboard",
                 tabindex="0",
             ),
-            tag("p", " ".join([*(note + "." for note in notes), wording.rules(board) + "."]), class_="meta") if rows else None,
+            tag(
+                "p",
+                " ".join([*(f"{note}." for note in [*notes, wording.spread(board), wording.rules(board)] if note)]),
+                class_="meta",
+            )
+            if rows
+            else None,
             tag("ul", steps, class_="next") if steps else None,
         ),
     )

@@ -23,6 +23,8 @@ COUNTED = {
     State.UNSURE: ("unsure",) * 2,
     State.WAITING: ("waiting",) * 2,
 }
+SPREAD = "†"
+"""Marks what stands under `95% interval` and is none."""
 INTERVAL_RULES = (RuleKind.LOWER, RuleKind.UPPER, RuleKind.ANYTIME)
 ASCII = str.maketrans(
     {
@@ -37,6 +39,7 @@ ASCII = str.maketrans(
         "·": "|",
         "→": "->",
         "×": "x",
+        "†": "*",
         "\u202f": " ",
         "¹": "[1]",
         "²": "[2]",
@@ -73,6 +76,8 @@ class Row:
     word: str
     note: int | None
     """Number of the footnote that spells a relative threshold out."""
+    last: bool
+    """Whether the plan registered no look beyond the seeds judged."""
 
 
 def rows(board: Scoreboard) -> tuple[Row, ...]:
@@ -87,14 +92,25 @@ def rows(board: Scoreboard) -> tuple[Row, ...]:
                 verdict=verdict,
                 target=f"{SIGN[target.comparator]} {threshold(verdict, unit)}",
                 measured=figure(verdict.value, unit),
-                interval=interval(verdict.low, verdict.high, unit),
+                interval=interval(verdict.low, verdict.high, unit) + (f" {SPREAD}" if _is_spread(verdict) else ""),
                 n=str(verdict.n),
                 margin=percent(verdict.margin),
                 word=WORD[verdict.state],
                 note=note,
+                last=verdict.n >= board.plan.task(verdict.task).seeds.most,
             )
         )
     return tuple(made)
+
+
+def _is_spread(verdict: Verdict) -> bool:
+    return verdict.target.rule.kind is RuleKind.EVERY_SEED and verdict.low is not None
+
+
+def spread(board: Scoreboard) -> str:
+    """The footnote on rows that show what their seeds span instead of an interval; empty when there are none."""
+    found = any(map(_is_spread, board.verdicts))
+    return f"{SPREAD} smallest to largest of the seeds: `every seed` rests on no interval" if found else ""
 
 
 def relative(board: Scoreboard) -> tuple[str, ...]:
@@ -212,6 +228,8 @@ def reason(row: Row) -> str:
     said = " ".join(clean(verdict.reason).split()) or f"{row.measured} for a target of {row.target}"
     if verdict.state is State.UNSURE and verdict.more_seeds:
         said += f"; about {_many(verdict.more_seeds, 'more seed')} would decide it"
+    if verdict.state is State.UNSURE and row.last:
+        said += f"; the plan registered no further look after {_many(verdict.n, 'seed')}"
     return said
 
 
@@ -238,7 +256,8 @@ def _many(n: int, noun: str) -> str:
 def machine(board: Scoreboard) -> str:
     """The machine of the latest session in one line."""
     facts = board.sessions[-1].machine if board.sessions else {}
-    said = ", ".join(f"{name} {clean(str(facts[name]))}" for name in sorted(facts))
+    words = {name: clean(str(fact)) for name, fact in sorted(facts.items())}
+    said = ", ".join(([words.pop("machine")] if "machine" in words else []) + [f"{name} {word}" for name, word in words.items()])
     return f"machine: {said}" if said else ""
 
 

@@ -48,12 +48,13 @@ def _no_colour_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interval_n_and_margin_stand_beside_every_number() -> None:
     text = printed(report_boards.mixers())
     for words in (
-        r"≤ 512 MiB +324\.2 MiB +311 – 324\.2 MiB +5 +\+37 % +✓ pass",
+        r"≤ 512 MiB +324\.2 MiB +311 – 324\.2 MiB † +5 +\+37 % +✓ pass",
         r"≤ 18 ms +21\.5 ms +21\.1 – 21\.9 ms +5 +−19 % +✗ FAIL",
         r"≥ 0\.9755 ¹ +0\.9814 +0\.97 – 0\.9927 +5 +\+0\.6 % +~ unsure",
         r"≤ 1\.1 bpb +– +– +0 +– +… waiting",
     ):
         assert re.search(words, text), words
+    assert "† smallest to largest of the seeds" in text
     assert "¹ 0.98 × attention-copy.accuracy, paired by seed" in text
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.events import Abandoned, Effect, Session, Started, Wanted, attempt_key
+from bench.hold import LedgerFault
 from bench.ledger import Ledger
-from bench.report import html, json, markdown
+from bench.report import html, json, markdown, wording
 from bench.scoreboard import Scoreboard, scoreboard, timeless
 from plan.decision import Action, Decision, Opinion, Stance
 from plan.grammar import parse
@@ -118,6 +119,27 @@ def told(tmp_path: Path, name: str, **story: object) -> Scoreboard:
         tell(ledger, **story)  # type: ignore[arg-type]
         decide(ledger, "d1", Stance.ALLOW, applied=True)
         return scoreboard(ledger)
+
+
+def test_a_kept_plan_that_no_longer_fits_the_shelves_is_told_as_such_and_a_current_one_is_the_mend(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        old = PLAN.replace("`retnet`", "`retnet-of-old`")
+        assert old != PLAN
+        ledger.append("session", "s1", Session(path="plan/Two.md", text=old, digest="d"))
+        with pytest.raises(LedgerFault) as fault:
+            scoreboard(ledger)
+        told = str(fault.value)
+        assert all(words in told for words in ("kept in the ledger", "retnet-of-old", "plan/Two.md:", "`--plan`", "untouched"))
+        assert len(scoreboard(ledger, parse(PLAN)).verdicts) == 2
+
+
+def test_an_unsure_target_at_its_last_look_says_that_no_further_look_is_registered() -> None:
+    board = report_boards.mixers()
+    rows = [row for row in wording.rows(board) if row.verdict.state is State.UNSURE]
+    assert rows
+    for row in rows:
+        seeds = board.plan.task(row.verdict.task).seeds
+        assert ("registered no further look" in wording.reason(row)) == (row.verdict.n == seeds.most)
 
 
 def test_without_a_plan_file_the_plan_is_the_text_of_the_latest_session(tmp_path: Path) -> None:
