@@ -9,12 +9,32 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from plan.exits import Exit, FailOn
+from plan.nouns import Status
+
+
+class Show(StrEnum):
+    """The displays of `run`."""
+
+    AUTO = "auto"
+    LIVE = "live"
+    PLAIN = "plain"
+    JSON = "json"
+    NONE = "none"
+
+
+class Backend(StrEnum):
+    """The event loops that `run` works on."""
+
+    ASYNCIO = "asyncio"
+    TRIO = "trio"
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,10 +75,10 @@ def run(
             "--dry-run", "--explain", help="Measure nothing; print the graph, the runs, why each is cached or not, the time."
         ),
     ] = False,
-    display: Annotated[str, typer.Option("--display", help="auto, live, plain, json or none.")] = "auto",
+    display: Annotated[Show, typer.Option("--display", help="How the work is told on stderr (json: on stdout).")] = Show.AUTO,
     json: JsonOption = False,
     fail_on: FailOnOption = FailOn.UNSURE,
-    backend: Annotated[str, typer.Option("--backend", help="asyncio or trio.")] = "asyncio",
+    backend: Annotated[Backend, typer.Option("--backend", help="The event loop.")] = Backend.ASYNCIO,
 ) -> None:
     """Measure what the plan wants and is not in the ledger yet, then judge every target."""
     from agents.running import run_plan
@@ -73,9 +93,9 @@ def run(
             fresh=fresh,
             retry_failed=retry_failed,
             dry_run=dry_run,
-            display="json" if json else display,
+            display=Show.JSON if json else display,
             fail_on=fail_on,
-            backend=backend,
+            backend=backend.value,
         )
     )
 
@@ -113,7 +133,7 @@ def report(
 def runs(
     ledger: LedgerOption = DEFAULT_LEDGER,
     module: Annotated[str | None, typer.Option("--module", help="Only this module.")] = None,
-    status: Annotated[str | None, typer.Option("--status", help="Only this status, e.g. crashed.")] = None,
+    status: Annotated[Status | None, typer.Option("--status", help="Only this status.")] = None,
     json: JsonOption = False,
 ) -> None:
     """List every measurement the ledger holds."""
@@ -175,7 +195,7 @@ def _tell(error: Exception) -> Exit:
     if isinstance(error, PlanFaults):
         print(error, file=sys.stderr)
         return Exit.FAULTS
-    if isinstance(error, StrangerInTheHouse) or type(error).__name__ in ("LedgerFault", "Held", "DataError"):
+    if isinstance(error, StrangerInTheHouse) or type(error).__name__ in ("LedgerFault", "Held", "DataError", "NoPlan"):
         print(f"error: {error}", file=sys.stderr)
         return Exit.ENVIRONMENT
     if isinstance(error, OSError):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.ledger import Ledger
     from bench.scoreboard import Scoreboard
+    from plan.nouns import Plan, Status
 
 
 def say(code: Exit, text: str) -> Exit:
@@ -28,13 +29,28 @@ def say(code: Exit, text: str) -> Exit:
     return code
 
 
-def check_plan(path: Path, *, json: bool) -> Exit:
-    """Every fault of the plan, or a line that says it has none."""
-    from plan.faults import PlanFaults
+class NoPlan(Exception):
+    """The plan's file cannot be read; the message says what, where and the mend."""
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in the file at `path`; PlanFaults when it has any, NoPlan when the file cannot be read."""
     from plan.grammar import read
 
     try:
-        plan = read(path)
+        return read(path)
+    except FileNotFoundError:
+        raise NoPlan(f"no plan at {path}\n  help: write one there, or give its path with `--plan`") from None
+    except OSError as error:
+        raise NoPlan(f"the plan cannot be read: {path} ({error.strerror})\n  help: mend the path or its rights") from None
+
+
+def check_plan(path: Path, *, json: bool) -> Exit:
+    """Every fault of the plan, or a line that says it has none."""
+    from plan.faults import PlanFaults
+
+    try:
+        plan = read_plan(path)
     except PlanFaults as faults:
         if json:
             print(jsonlib.dumps({"v": SCHEMA, "plan": str(path), "faults": [plain(fault) for fault in faults.faults]}))
@@ -77,18 +93,22 @@ def _entry(entry: catalogue.Entry) -> dict[str, Any]:
     return {"name": entry.name, "summary": entry.summary, "file": entry.path.name, "line": entry.line, **plain(entry.arguments)}
 
 
-def list_runs(place: str, *, module: str | None, status: str | None, json: bool) -> Exit:
+def list_runs(place: str, *, module: str | None, status: Status | None, json: bool) -> Exit:
     """Every measurement, one line each, in the order they were submitted."""
     from bench.fold import fold
     from bench.ledger import Ledger
 
     with Ledger.open(place, create=False) as ledger:
         facts = fold(ledger.events())
-    runs = [
-        run
-        for run in facts.runs.values()
-        if (module is None or run.request.module == module) and (status is None or run.status.value == status)
-    ]
+    known = sorted({*catalogue.shelf("module"), *(run.request.module for run in facts.runs.values())})
+    if module is not None and module not in known:
+        near = catalogue.suggest(module, known)
+        return say(
+            Exit.USAGE, f"no module `{module}`; " + (f"did you mean `{near}`?" if near else f"there are {', '.join(known)}")
+        )
+    runs = [run for run in facts.runs.values() if module in (None, run.request.module) and status in (None, run.status)]
+    if not runs:
+        print(f"none of the {len(facts.runs)} measurements in {place} is asked for", file=sys.stderr)
     if json:
         for run in runs:
             print(jsonlib.dumps({"v": SCHEMA, "id": run.id, **plain(run)}))
@@ -140,11 +160,7 @@ def write_report(path: Path | None, place: str, *, format: str, out: Path | None
     makers = report_makers()
     if format not in makers:
         return say(Exit.USAGE, f"no report format `{format}`; there are {', '.join(makers)}; nothing was written")
-    plan = None
-    if path is not None:
-        from plan.grammar import read
-
-        plan = read(path)
+    plan = None if path is None else read_plan(path)
     from bench.scoreboard import scoreboard, timeless
 
     with Ledger.open(place, create=False) as ledger:
@@ -185,9 +201,11 @@ def _write(target: Path, text: str) -> None:
 
 
 def report_path(ledger: Ledger) -> Path:
-    """Where the HTML report goes by default: beside the ledger's file, else under `runs/`."""
+    """Where the HTML report goes by default: beside the ledger's file and named after it unless that is `ledger.db`, else under `runs/`."""
     file = Path(ledger.where)
-    return file.with_name("report.html") if file.is_absolute() else Path("runs/report.html").resolve()
+    if not file.is_absolute():
+        return Path("runs/report.html").resolve()
+    return file.with_name("report.html" if file.name == "ledger.db" else f"{file.stem}-report.html")
 
 
 def console() -> Console:

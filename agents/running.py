@@ -13,12 +13,11 @@ import anyio
 
 from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from agents.orchestrator import Options, Orchestrator, cores
-from agents.reading import say, tell
+from agents.reading import read_plan, say, tell
 from bench.identity import environment_facts
 from bench.ledger import Ledger, LedgerFault
 from plan.catalogue import suggest
 from plan.exits import Exit, FailOn, exit_code
-from plan.grammar import read
 from plan.nouns import Plan
 
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
@@ -40,7 +39,7 @@ def run_plan(
     backend: str,
 ) -> Exit:
     """Everything `orchestrate run` does; the exit code."""
-    plan = read(path)
+    plan = read_plan(path)
     seconds = None
     if budget is not None:
         matched = BUDGET.fullmatch(budget.strip())

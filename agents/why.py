@@ -6,6 +6,7 @@ import json as jsonlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from agents.reading import read_plan, say
 from bench.fold import Case, Facts, fold
 from bench.ledger import Ledger
 from bench.report import wording
@@ -19,13 +20,7 @@ from plan.wire import SCHEMA, plain
 
 def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) -> Exit:
     """Print the story of a task, a target (`task::metric`), a run (`r...`) or a decision (`d...`)."""
-    from agents.reading import say
-
-    plan = None
-    if plan_path is not None:
-        from plan.grammar import read
-
-        plan = read(plan_path)
+    plan = None if plan_path is None else read_plan(plan_path)
     with Ledger.open(place, create=False) as ledger:
         facts = fold(ledger.events())
         board = scoreboard(ledger, plan)
@@ -64,7 +59,9 @@ def _verdict_lines(verdict: Verdict, board: Scoreboard) -> Iterator[str]:
     row = next(row for row in wording.rows(board) if row.verdict is verdict)
     yield f"{verdict.id}  {row.word}   {wording.place(board, verdict)}"
     yield f"  target    {verdict.target.metric} {row.target}, rule `{verdict.target.rule.text}`"
-    yield f"  measured  {row.measured}   95% interval {row.interval}   n {row.n}   margin {row.margin}"
+    yield f"  measured  {row.measured}   {'' if wording.SPREAD in row.interval else '95% interval '}{row.interval}   n {row.n}   margin {row.margin}"
+    if wording.SPREAD in row.interval:
+        yield f"            {wording.spread(board)}"
     if verdict.p_value is not None:
         yield f"  p         {verdict.p_value:.3g}"
     if verdict.e_value is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,47 @@ def test_a_task_whose_config_breaks_the_contract_is_not_judged_while_another_of_
     assert "`heads` 5" in odd["reason"]
     assert [board["gates"][task]["metrics"]["failures"] > 0 for task in ("sound", "odd")] == [False, True]
     assert "odd" not in board["runs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "--plan", "Plan.md", "--backend", "foo"), ("'asyncio', 'trio'",)),
+        (("run", "--plan", "Plan.md", "--display", "foo"), ("'auto', 'live', 'plain'",)),
+        (("runs", "--status", "foo"), ("'crashed'", "'timed-out'")),
+        (("runs", "--module", "atention"), ("did you mean `attention`?",)),
+    ],
+)
+def test_a_choice_that_does_not_exist_is_a_usage_error_that_names_the_choices(
+    finished: Loop, words: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    done = finished.call(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert all(word in " ".join(done.stderr.replace("│", " ").split()) for word in told), done.stderr
+
+
+def test_runs_says_when_nothing_is_asked_for(finished: Loop) -> None:
+    done = finished.call("runs", "--module", "mamba")
+    assert done.returncode == 0
+    assert "none of the" in done.stderr
+
+
+def test_two_ledgers_in_one_folder_have_two_reports(finished: Loop) -> None:
+    shutil.copy(finished.folder / "runs/ledger.db", finished.folder / "runs/smoke.db")
+    paths = [finished.call("report", "--ledger", f"runs/{name}.db").stdout.strip() for name in ("ledger", "smoke")]
+    assert [Path(path).name for path in paths] == ["report.html", "smoke-report.html"]
+
+
+def test_a_missing_plan_is_told_with_its_mend(tmp_path: Path) -> None:
+    for words in (("check",), ("run",), ("report",)):
+        done = Loop(tmp_path).call(*words, "--plan", "Plans.md")
+        assert (done.returncode, done.stderr.splitlines()[0]) == (4, "error: no plan at Plans.md")
+        assert "--plan" in done.stderr
+
+
+def test_a_verdict_is_announced_when_its_state_changes_not_at_every_seed(tmp_path: Path) -> None:
+    told = Loop(tmp_path, plan=GATED.replace("seeds**: 1", "seeds**: 4").replace("every seed", "mean      ")).run().stderr
+    assert told.count("sound::parameters pass") == 1
 
 
 def test_the_smoke_plan_touches_every_path(tmp_path: Path) -> None:
