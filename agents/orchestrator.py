@@ -206,6 +206,7 @@ class Orchestrator:
     async def _sign_of_life(self) -> None:
         alive = self.work / "alive"
         while True:
+            self.work.mkdir(parents=True, exist_ok=True)  # somebody may tidy up while we work
             alive.touch()
             await anyio.sleep(LAST_SIGN)
 
@@ -346,7 +347,7 @@ class Orchestrator:
 
 
 def _keep_log_only(folder: Path) -> None:
-    for item in folder.iterdir():
+    for item in folder.iterdir() if folder.is_dir() else ():
         if item.name != "log.txt":
             shutil.rmtree(item) if item.is_dir() else item.unlink()
 

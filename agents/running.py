@@ -67,6 +67,8 @@ def run_plan(
 
 
 def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: FailOn, backend: str, fresh: bool) -> Exit:
+    if fresh and "://" in place and not place.startswith("sqlite"):
+        return say(Exit.USAGE, "`--fresh` sets a file aside; on a server name another database with `--ledger`; nothing was run")
     if fresh and ("://" in place or Path(place).exists()):
         with Ledger.open(place) as earlier, earlier.hold():
             aside = set_aside(earlier)
