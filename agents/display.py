@@ -12,7 +12,6 @@ from typing import Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
 from agents.events import Decided, Event, Finished, Judged, Noted, Opened, Progressed, Started, Stopped
@@ -58,7 +57,7 @@ class PlainDisplay(Display):
         self.stream, self.clock = stream, clock
         self.told = self.began = clock()
         self.running: dict[str, Progressed] = {}
-        self.marks = MARKS if _unicode(stream) else PLAIN_MARKS
+        self.marks = MARKS if speaks_unicode(stream) else PLAIN_MARKS
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Progressed):
@@ -74,7 +73,7 @@ class PlainDisplay(Display):
     def _say(self, line: str) -> None:
         self.told = self.clock()
         text = f"{clock_text(self.told - self.began):>8}  {line}"
-        if not _unicode(self.stream):
+        if not speaks_unicode(self.stream):
             text = text.encode("ascii", "replace").decode("ascii")
         print(text, file=self.stream, flush=True)
 
@@ -84,7 +83,6 @@ class LiveDisplay(Display):
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self.live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self._draw)
         self.running: dict[str, Started] = {}
         self.progress: dict[str, Progressed] = {}
         self.curves: dict[str, list[float]] = {}
@@ -92,6 +90,7 @@ class LiveDisplay(Display):
         self.start = time.monotonic()
         self.budget: float | None = None
         self.judged: Judged | None = None
+        self.live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self._draw)  # draws at once
 
     def __enter__(self) -> LiveDisplay:
         self.live.start()
@@ -118,8 +117,9 @@ class LiveDisplay(Display):
                     known.pop(event.run.id, None)
             case Judged():
                 self.judged = event
-        for line in narrate(event, MARKS):
-            self.live.console.print(escape(line), highlight=False)
+        unicode = speaks_unicode(self.console.file)
+        for line in narrate(event, MARKS if unicode else PLAIN_MARKS):
+            self.live.console.print(Text(line if unicode else line.encode("ascii", "replace").decode()))
 
     def _draw(self) -> Group:
         lines = [self._line(run, started) for run, started in self.running.items()]
@@ -220,5 +220,6 @@ def _asked(tasks: tuple[str, ...], module: str, benchmark: str, seed: int) -> st
     return f"{', '.join(tasks) or 'gate'} ({module}, {benchmark}, seed {seed})"
 
 
-def _unicode(stream: TextIO) -> bool:
+def speaks_unicode(stream: TextIO) -> bool:
+    """Whether marks, bars and curves can be shown on `stream`."""
     return (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "").startswith("utf")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 
-from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
+from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay, speaks_unicode
 from agents.orchestrator import Options, Orchestrator, cores
 from agents.reading import read_plan, say, tell
 from bench.identity import environment_facts
@@ -116,6 +116,6 @@ def _display(name: str) -> Display:
             return Display()
         case "live":
             return LiveDisplay()
-        case "auto" if sys.stderr.isatty():
+        case "auto" if sys.stderr.isatty() and speaks_unicode(sys.stderr):
             return LiveDisplay()
     return PlainDisplay()
