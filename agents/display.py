@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -220,6 +220,6 @@ def _asked(tasks: tuple[str, ...], module: str, benchmark: str, seed: int) -> st
     return f"{', '.join(tasks) or 'gate'} ({module}, {benchmark}, seed {seed})"
 
 
-def speaks_unicode(stream: TextIO) -> bool:
+def speaks_unicode(stream: IO[str]) -> bool:
     """Whether marks, bars and curves can be shown on `stream`."""
     return (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "").startswith("utf")
