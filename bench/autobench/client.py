@@ -234,7 +234,12 @@ class Child:
             self._link.close()
             self._connect()
             return
-        self.result = Outcome(status=Status.CRASHED, message="the fork server ended before the measurement began", log_tail=words)
+        struck = self._server.process.returncode < 0
+        self.result = Outcome(
+            status=Status.KILLED if struck else Status.CRASHED,
+            message=f"the fork server {'was killed' if struck else 'ended'} before the measurement began",
+            log_tail=words,
+        )
 
 
 class _Server:

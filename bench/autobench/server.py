@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 
 from bench.autobench import confine, tree
@@ -78,14 +79,27 @@ def bury(guards: set[int]) -> None:
                 os.waitpid(stray, os.WNOHANG)
 
 
+def _die_with_the_orchestrator(control: socket.socket, loaded_all: threading.Event) -> None:
+    """Importing takes seconds in which nobody reads `control`: end at once when its other end is closed."""
+    while not loaded_all.wait(0.1):
+        with suppress(BlockingIOError):
+            if not control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                os._exit(0)
+
+
 def main(arguments: list[str]) -> None:
     """Import what is named, then serve."""
     control = socket.socket(fileno=int(arguments[0]))
+    loaded_all = threading.Event()
+    watch = threading.Thread(target=_die_with_the_orchestrator, args=(control, loaded_all), daemon=True)
+    watch.start()
     for name in arguments[1:]:
         module, _, function = name.partition(":")
         loaded = importlib.import_module(module)
         if function:
             getattr(loaded, function)()
+    loaded_all.set()
+    watch.join()  # no thread may be left when forking begins
     sys.stdout.flush()
     confine.inherit_orphans()
     blank = Order(function="", arguments={}, limits=Limits(), folder="", cwd="", marker=confine.BLANK)
