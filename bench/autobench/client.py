@@ -110,7 +110,7 @@ class AutoBench:
 
     def dismiss(self, server: _Server) -> str:
         """Forget a server that has died, so that the next measurement starts another; returns the last line of its stderr."""
-        words = server.close()
+        words = server.close(patience=2.0)
         if self._server is server:
             self._server = None
             log.warning("the fork server has ended (%s); the next measurement starts it again", words)
@@ -243,7 +243,7 @@ class Child:
 
 
 class _Server:
-    """The server process and the socket it is told through."""
+    """The server process and the socket it is told through. It dies with the thread that made it."""
 
     def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
         self._words: str | None = None
@@ -252,7 +252,7 @@ class _Server:
         paths = [str(HOUSE), *filter(None, [environment.get("PYTHONPATH")])]
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.autobench.server", str(theirs.fileno()), *preload],
+                [sys.executable, "-m", "bench.autobench.server", str(theirs.fileno()), str(os.getpid()), *preload],
                 env=confine.pinned({**environment, "PYTHONPATH": os.pathsep.join(paths)}, 1),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -261,10 +261,12 @@ class _Server:
                 start_new_session=True,
             )
 
-    def close(self) -> str:
-        """End the process; returns the last line it wrote to stderr."""
+    def close(self, *, patience: float = 0.0) -> str:
+        """End the process, after `patience` seconds in which it may end by itself; returns the last line it wrote to stderr."""
         if self._words is None:
             self.control.close()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=patience)
             self.process.kill()
             self.process.wait()
             with self.stderr:

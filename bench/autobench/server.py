@@ -1,6 +1,6 @@
 """The fork server: a process that has torch imported, owns no thread, and forks one guard per order.
 
-`python -m bench.autobench.server FD NAME...` imports each module named, calls each `module:function` named, and then serves the
+`python -m bench.autobench.server FD PARENT NAME...` imports each module named, calls each `module:function` named, and then serves the
 control socket FD. An order is a single byte with a socket attached; what is on that socket is the guard's to read. multiprocessing's fork server does the same trick, but hands
 every child the whole environment, runs a resource tracker beside it and imports `__main__` again in each child; here the
 environment is scrubbed before exec, where /proc would still show it afterwards.
@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import sys
-import threading
 from contextlib import suppress
 
 from bench.autobench import confine, tree
@@ -79,27 +78,15 @@ def bury(guards: set[int]) -> None:
                 os.waitpid(stray, os.WNOHANG)
 
 
-def _die_with_the_orchestrator(control: socket.socket, loaded_all: threading.Event) -> None:
-    """Importing takes seconds in which nobody reads `control`: end at once when its other end is closed."""
-    while not loaded_all.wait(0.1):
-        with suppress(BlockingIOError):
-            if not control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
-                os._exit(0)
-
-
 def main(arguments: list[str]) -> None:
     """Import what is named, then serve."""
     control = socket.socket(fileno=int(arguments[0]))
-    loaded_all = threading.Event()
-    watch = threading.Thread(target=_die_with_the_orchestrator, args=(control, loaded_all), daemon=True)
-    watch.start()
-    for name in arguments[1:]:
+    confine.die_with(int(arguments[1]))  # importing takes seconds in which nobody reads `control`
+    for name in arguments[2:]:
         module, _, function = name.partition(":")
         loaded = importlib.import_module(module)
         if function:
             getattr(loaded, function)()
-    loaded_all.set()
-    watch.join()  # no thread may be left when forking begins
     sys.stdout.flush()
     confine.inherit_orphans()
     blank = Order(function="", arguments={}, limits=Limits(), folder="", cwd="", marker=confine.BLANK)
