@@ -23,7 +23,7 @@ MOMENTS, CHILD_MOMENTS = 30, 10
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
     """The report of an uninterrupted run, and how long it took."""
-    loop = Loop(tmp_path_factory.mktemp("whole"), steps=60)
+    loop = Loop(tmp_path_factory.mktemp("whole"))
     began = time.monotonic()
     loop.run()
     return loop.report("html"), time.monotonic() - began
@@ -47,7 +47,7 @@ def test_thirty_kills_of_the_orchestrator_change_nothing(whole: tuple[str, float
     rng, kills, folders = random.Random(7), 0, 0
     while kills < MOMENTS:
         folders += 1
-        loop = Loop(tmp_path / str(folders), steps=60)
+        loop = Loop(tmp_path / str(folders))
         while kills < MOMENTS:
             process = loop.start()
             try:
@@ -79,7 +79,7 @@ def test_ten_kills_of_children_change_nothing(whole: tuple[str, float], tmp_path
     rng, kills, folders = random.Random(8), 0, 0
     while kills < CHILD_MOMENTS:
         folders += 1
-        loop = Loop(tmp_path / str(folders), steps=60)
+        loop = Loop(tmp_path / str(folders))
         process = loop.start()
         struck = 0
         while process.poll() is None and struck < 3 and kills < CHILD_MOMENTS:
