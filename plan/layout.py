@@ -25,9 +25,17 @@ CONFIG = "toml config"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _LINK = re.compile(r"\[([^\]]+)\]\([^()]*\)")
 _SETTING = re.compile(r"\s*[-*+]\s+\*\*(?P<key>[^*]+)\*\*[ \t]*:(?P<value>.*)")
-_ALMOST = re.compile(r"(?P<before>(?:[^\w|<]|_)*)(?P<key>[a-z]+)(?P<after>[^\w]*)", re.IGNORECASE)
+_ALMOST = re.compile(
+    r"(?P<before>\s*(?:\d+[.)]\s)?(?:\s*[-*+]?\s*\[[ x]?\]\s)?(?:[^\w|<]|_)*)(?P<key>[a-z]+)(?P<after>[^\w]*)", re.IGNORECASE
+)
+_PLAIN = re.compile(rf" {{0,3}}(?P<key>{'|'.join(SETTINGS)})[ \t]*:[ \t]*\S+(?:[ \t]+\S+){{0,3}}[ \t]*")
+_FRONT = re.compile(r"\s*|[\w-]+\s*:.*|\s+\S.*|-\s.*")
 _DASHES = re.compile(r"[\s|:-]*-[\s|:-]*")
 _TASK = re.compile(r"\s+##\s+(?P<content>[a-z0-9-]+:\s.*)")
+_ALMOST_TASK = re.compile(
+    r" {0,3}(?:[#＃]{2}(?![#＃])|\\#\\?#(?!#)|<h2\b[^>]*>)\s*(?P<content>[^\s#].*?)(?:</h2>)?\s*", re.IGNORECASE
+)
+_NAMED = re.compile(r"`?[a-z0-9][a-z0-9-]*`?\s*:\s*\S.*")
 _HEADING = re.compile(r" {0,3}#{1,2}[ \t]+\S")
 _TABLE = re.compile(r"\s*\|.*|\s*`?metric`?\s*\|.*", re.IGNORECASE)
 
@@ -142,10 +150,11 @@ class Layout:
         markdown.core.ruler.enableOnly(["normalize", "block"])
         tokens = markdown.parse(body)
         around: list[str] = []
+        front = self._front_matter()
         for index, token in enumerate(tokens):
             if token.nesting < 0:
                 around.pop()
-            elif "blockquote_open" not in around and token.map:
+            elif "blockquote_open" not in around and token.map and token.map[0] >= front:
                 yield from self._block(tokens, index, around)
             if token.nesting > 0:
                 around.append(token.type)
@@ -168,16 +177,44 @@ class Layout:
             )
         elif token.type == "html_block":
             self._html(token.content, first, last)
-            yield Block(kind="comment" if token.content.lstrip().startswith("<!--") else "prose", first=first, last=last)
+            comment = token.content.lstrip().startswith("<!--")
+            headings = [] if comment else list(self._almost_headings(first, last))
+            yield from headings or [Block(kind="comment" if comment else "prose", first=first, last=last)]
         elif token.type == "inline" and list(around) == ["bullet_list_open", "list_item_open", "paragraph_open"]:
             if _SETTING.match(self.lines[first].text) and tokens[index - 2].type == "list_item_open":
                 self._lost_table(first + 1, last)
                 yield Block(kind="setting", first=first, last=last)
             else:
                 self._prose(first, last)
+                yield from self._almost_headings(first, last)
         elif (token.type == "inline" and "tr_open" not in around and "heading_open" not in around) or token.type == "code_block":
             self._prose(first, last)
             yield from self._indented(first, last)
+            yield from self._almost_headings(first, last)
+
+    def _front_matter(self) -> int:
+        """How many lines at the top are front matter of another tool: a fault, and none of them is read."""
+        closing = next((n for n, line in enumerate(self.lines[1:], 1) if line.text.rstrip() == "---"), 0)
+        inside = [line.text for line in self.lines[1:closing]]
+        if (
+            self.lines[0].text.rstrip() != "---"
+            or not all(map(_FRONT.fullmatch, inside))
+            or not any(":" in text for text in inside)
+        ):
+            return 0
+        self.report("P032", "front matter is not read", self.lines[0], label="not a part of a plan",
+                    help="take it away; a setting of all tasks stands below the title: `- **seeds**: 5`")  # fmt: skip
+        return closing + 1
+
+    def _almost_headings(self, first: int, last: int) -> Iterator[Block]:
+        """Lines that a reader takes for a task's heading and Markdown for prose: a fault, and then read all the same."""
+        for number in range(first, last):
+            line = self.lines[number]
+            if found := _ALMOST_TASK.fullmatch(line.text):
+                if _NAMED.fullmatch(found["content"]):
+                    self.report("P015", "this line looks like a task heading but is prose", line.strip(), label="not read as a heading",
+                                help=f"write `## {found['content']}`: two `#` at the left margin, then a space")  # fmt: skip
+                yield Block(kind="heading", first=number, last=number + 1, level=2, content=found["content"])
 
     def _indented(self, first: int, last: int) -> Iterator[Block]:
         """Task headings that their indentation makes code: a fault, and then read all the same."""
@@ -209,17 +246,22 @@ class Layout:
         """Report lines that a reader would take for a setting or a table and Markdown takes for prose."""
         self._lost_table(first, last)
         for line in self.lines[first:last]:
+            if plain := _PLAIN.fullmatch(line.text):
+                self._no_setting(line.cut(*plain.span("key")))
+                continue
             almost = _ALMOST.match(line.text)
             if not almost or almost["key"].lower() not in SETTINGS:
                 continue
             bullet = re.match(r"\W*?(?:[-*+]|\d+[.)])\s", almost["before"])
             bold = almost["before"].endswith(("*", "_"))
             if (bullet and bold) or (":" in almost["after"] and (bullet or bold)):
-                self.report(
-                    "P004", f"this line reads like the setting `{almost['key']}` but is prose",
-                    line.cut(almost.start("key"), almost.end("key")), label="not read as a setting",
-                    help=f"write it as a list item of its own, at the left margin: `- **{almost['key'].lower()}**: ...`",
-                )  # fmt: skip
+                self._no_setting(line.cut(*almost.span("key")))
+
+    def _no_setting(self, key: Piece) -> None:
+        self.report(
+            "P004", f"this line reads like the setting `{key.text}` but is prose", key, label="not read as a setting",
+            help=f"write it as a list item of its own, at the left margin: `- **{key.text.lower()}**: ...`",
+        )  # fmt: skip
 
     def _lost_table(self, first: int, last: int) -> None:
         lost = [n for n in range(first, last) if _TABLE.fullmatch(self.lines[n].text)]
