@@ -59,7 +59,8 @@ def measure(bench: Bench) -> dict[str, float]:
     """Bits per byte on held-out text after a fixed training budget.
 
     `train_bpb` is the mean over the last tenth of the steps; `active_flops` and `train_flops` are FLOPs per byte of a forward
-    pass and of a training step; `gradient_norm` is the largest norm, before clipping, after the warm-up.
+    pass and of a training step; `gradient_norm` is the largest norm, before clipping, after the warm-up. What the module
+    reports is of the validation text after training, but `drop_rate` is the mean over all training steps: only these may drop.
     """
     text = _text(bench)
     plan = recipe(bench, default={"batch": bench.options["batch"], "length": bench.options["length"]})
@@ -72,12 +73,18 @@ def measure(bench: Bench) -> dict[str, float]:
     counted = subject(bench, fixed={"vocabulary": 256})
     forward, training = training_flops(lambda: next_token(counted, batch(0))[0] + counted.auxiliary_loss())
     model = subject(bench, fixed={"vocabulary": 256})
-    log = trained(bench, model, batch, loss=_loss, recipe=plan, identity=text.facts["data_digest"])
+
+    def loss(network: nn.Module, tokens_BT: Tensor) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        nats, _ = next_token(network, tokens_BT)
+        dropped = {name: rate for name, rate in reported(bench, model).items() if name == "drop_rate"}
+        return nats, {"train_bpb": nats.detach() / math.log(2), **dropped}
+
+    log = trained(bench, model, batch, loss=loss, recipe=plan, identity=text.facts["data_digest"])
 
     model.eval()
-    model.diagnostics()
     val_bpb = bits_per_byte(model, held_BT, batch=plan.batch)
     last = log.numbers["train_bpb"][-max(1, log.steps // 10) :]
+    dropped = {name: [rate for _, rate in log.numbers[name]] for name in ("drop_rate",) if name in log.numbers}
     bench.facts.update(text.facts, validation_bytes_scored=held_BT[:, 1:].numel(), **_compressed(text))
     return {
         "val_bpb": val_bpb,
@@ -87,6 +94,7 @@ def measure(bench: Bench) -> dict[str, float]:
         "train_flops": training / (plan.batch * plan.length),
         "gradient_norm": max(log.gradient_norm[math.ceil(plan.warmup * log.steps) :]),
         **reported(bench, model),
+        **{name: sum(rates) / len(rates) for name, rates in dropped.items()},
     }
 
 
@@ -98,11 +106,6 @@ def bits_per_byte(model: nn.Module, windows_BT: Tensor, *, batch: int) -> float:
             logits_BTV, _ = model(window[:, :-1])
             nats += float(F.cross_entropy(logits_BTV.flatten(0, 1).float(), window[:, 1:].flatten(), reduction="sum"))
     return nats / windows_BT[:, 1:].numel() / math.log(2)
-
-
-def _loss(model: nn.Module, tokens_BT: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-    nats, _ = next_token(model, tokens_BT)
-    return nats, {"train_bpb": nats.detach() / math.log(2)}
 
 
 def _text(bench: Bench) -> Corpus:

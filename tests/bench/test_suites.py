@@ -114,6 +114,19 @@ def test_the_numbers_a_module_declares_are_measured_with_the_bytes(text: str, tm
     assert set(catalogue.shelf("module")["moe"].arguments["metrics"]) <= set(numbers)
 
 
+def test_the_drop_rate_is_that_of_training_and_survives_a_resume(text: str, tmp_path: Path) -> None:
+    config = {**TINY, "experts": 4, "top_k": 1, "capacity": 0.1}
+    bench = bench_for("bytes-path-v1", tmp_path, module="moe", data=text, config=config, steps=4)
+    rate = measure(bench)["drop_rate"]
+    tokens = 2 * 32
+    kept = math.ceil(0.1 * tokens / 4)
+    assert 1 - 4 * kept / tokens <= rate <= 1 - kept / tokens
+    assert rate == pytest.approx(sum(y for _, y in bench.series["drop_rate"]) / 4)
+    again = bench_for("bytes-path-v1", tmp_path, module="moe", data=text, config=config, steps=4)
+    assert measure(again)["drop_rate"] == rate
+    assert again.facts["resumed_at"] == 4
+
+
 def test_a_benchmark_says_which_text_it_reads(text: str, tmp_path: Path) -> None:
     with pytest.raises(TermsError, match=r"`bytes-stdlib-v1` reads `bytes-stdlib`.*use the benchmark `bytes-path-v1`"):
         measure(bench_for("bytes-stdlib-v1", tmp_path, data=text))
