@@ -49,9 +49,13 @@ class Recipe:
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` computes under autocast, and is refused where the hardware would emulate it."""
 
+    def warm_steps(self, steps: int) -> float:
+        """Optimiser steps that the warm-up lasts in a training of `steps`; possibly more than there are."""
+        return self.warmup * steps if self.warmup < 1 else self.warmup
+
     def learning_rate(self, step: int, steps: int) -> float:
         """Learning rate of optimiser step `step` (0-based) out of `steps`."""
-        warm = self.warmup * steps if self.warmup < 1 else self.warmup
+        warm = self.warm_steps(steps)
         if step + 1 <= warm:
             return self.lr * (step + 1) / warm
         share = (step - warm) / max(steps - 1 - warm, 1)

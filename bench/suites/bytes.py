@@ -59,7 +59,8 @@ def measure(bench: Bench) -> dict[str, float]:
     """Bits per byte on held-out text after a fixed training budget.
 
     `train_bpb` is the mean over the last tenth of the steps; `active_flops` and `train_flops` are FLOPs per byte of a forward
-    pass and of a training step; `gradient_norm` is the largest norm, before clipping, after the warm-up. What the module
+    pass and of a training step; `gradient_norm` is the largest norm, before clipping, after the warm-up (of
+    the last step, when the warm-up never ends). What the module
     reports is of the validation text after training, but `drop_rate` is the mean over all training steps: only these may drop.
     """
     text = _text(bench)
@@ -92,7 +93,7 @@ def measure(bench: Bench) -> dict[str, float]:
         "parameters": float(model.parameters_count),
         "active_flops": forward / (plan.batch * plan.length),
         "train_flops": training / (plan.batch * plan.length),
-        "gradient_norm": max(log.gradient_norm[math.ceil(plan.warmup * log.steps) :]),
+        "gradient_norm": max(log.gradient_norm[min(math.ceil(plan.warm_steps(log.steps)), log.steps - 1) :]),
         **reported(bench, model),
         **{name: sum(rates) / len(rates) for name, rates in dropped.items()},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bench.subject import TermsError, subject
 from bench.suites import kernel_speed
 from bench.suites.bytes import bits_per_byte
 from bench.suites.memory_growth import footprint, peak_bytes, slope
+from modules.checkpoint import MAGIC
 from modules.decoder import Decoder, DecoderConfig
 from plan import catalogue
 from plan.nouns import Request
@@ -125,6 +127,22 @@ def test_the_drop_rate_is_that_of_training_and_survives_a_resume(text: str, tmp_
     again = bench_for("bytes-path-v1", tmp_path, module="moe", data=text, config=config, steps=4)
     assert measure(again)["drop_rate"] == rate
     assert again.facts["resumed_at"] == 4
+
+
+@pytest.mark.parametrize(("warmup", "first"), [(0.5, 2), (1.0, 1), (3.0, 3), (100.0, 3)])
+def test_the_gradient_norm_is_the_largest_after_the_warm_up(warmup: float, first: int, text: str, tmp_path: Path) -> None:
+    config = {**TINY, "recipe": {"batch": 2, "length": 32, "warmup": warmup}}
+    numbers = measure(bench_for("bytes-path-v1", tmp_path, data=text, config=config, steps=4))
+    norms = checkpoint_log(tmp_path / "training.pt")["gradient_norm"]
+    assert len(norms) == 4
+    assert numbers["gradient_norm"] == max(norms[first:])
+
+
+def checkpoint_log(path: Path) -> dict[str, Any]:
+    """The training's log as it stands in the checkpoint's file, behind its mark and SHA-256."""
+    payload = path.read_bytes()[len(MAGIC) + 32 :]
+    log: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True)["body"]["log"]
+    return log
 
 
 def test_a_benchmark_says_which_text_it_reads(text: str, tmp_path: Path) -> None:
