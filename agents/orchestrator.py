@@ -29,15 +29,18 @@ from bench.autobench import AutoBench, Child, Outcome
 from bench.events import Abandoned, Session, Wanted, attempt_key
 from bench.events import Started as Begun
 from bench.events import Stopped as SessionStopped
-from bench.ledger import Ledger
+from bench.ledger import Ledger, LedgerFault
 from plan import catalogue
 from plan.decision import Decider, Decision, Guard, Situation, Stance
 from plan.nouns import Limits, Plan, Run, Status, Verdict
+from plan.wire import encode
 
 ATTEMPTS = 3
 """How often a measurement that somebody else killed is started again within one session."""
 GRACE = 5.0
 """Seconds that killed measurements have to report their end."""
+PATIENCE = 15.0
+"""Seconds past its limit after which a measurement whose guard says nothing is ended from here; the server may still be importing."""
 LAST_SIGN = 1.0
 """Seconds between the signs of life by which an interrupted attempt is charged."""
 
@@ -172,8 +175,13 @@ class Orchestrator:
 
     async def _attend(self, running: _Running, send: Any) -> None:
         run, last = running.job.run_id, 0.0
+        until = time.monotonic() + running.limits.seconds + PATIENCE
         while (outcome := running.child.outcome()) is None:
-            await anyio.wait_readable(running.child)
+            with anyio.move_on_after(until - time.monotonic()) as silence:
+                await anyio.wait_readable(running.child)
+            if silence.cancelled_caught:  # its guard was stopped or cannot speak
+                running.child.end()
+                continue
             for news in running.child.news():
                 if news.step >= news.total or time.monotonic() - last > 0.1:
                     last = time.monotonic()
@@ -257,14 +265,15 @@ class Orchestrator:
         if self.bench is None:
             self.bench, self.stale = self.make_bench(), False
         attempt, why = self.standing.facts.next_attempt(job.key), reason(job, self.standing.facts)
-        self.attempts_now[job.key] = self.attempts_now.get(job.key, 0) + 1
+        asked = encode(job.request)
+        self.attempts_now[asked] = self.attempts_now.get(asked, 0) + 1
         self.standing.begun(job)
         begun = Begun(tasks=job.tasks, request=job.request, limits=allowed, identity=job.identity.parts)
         self.ledger.append("code", job.identity.code.digest, job.identity.code)
-        self.ledger.append("started", attempt_key(job.key, attempt), begun)
+        self._record("started", attempt_key(job.key, attempt), begun)
         folder = self.work / job.key[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        child = self.bench.start(job.request, limits=allowed, folder=folder)
+        child = self.bench.start(job.request, limits=allowed, folder=folder, key=job.key)
         running = _Running(job=job, attempt=attempt, limits=allowed, child=child)
         self.running[job.key] = running
         self.watch(Started(run=job.run_id, tasks=job.tasks, request=job.request, attempt=attempt, reason=why))
@@ -274,12 +283,14 @@ class Orchestrator:
         job = running.job
         del self.running[job.key]
         status, message = outcome.status, outcome.message
-        if status is Status.KILLED and not running.stopped and self.attempts_now[job.key] >= ATTEMPTS:
-            status, message = Status.CRASHED, f"killed from outside {ATTEMPTS} times; {message}"
+        tired = self.attempts_now[encode(job.request)] >= ATTEMPTS
         if not self.standing.look_afresh(job):
             status, message = Status.KILLED, "its code or data changed while it ran; measured again as changed"
             self.stale = True
             self.stop_now()
+            shutil.rmtree(self.work / job.key[:16], ignore_errors=True)  # a checkpoint of code that nobody can name
+        if status is Status.KILLED and not running.stopped and tired:
+            status, message = Status.CRASHED, f"given up after {ATTEMPTS} attempts: {message}"
         run = Run(
             key=job.key,
             request=job.request,
@@ -292,18 +303,27 @@ class Orchestrator:
             facts={**outcome.facts, "identity": job.identity.parts},
             attempt=running.attempt,
         )
-        self.ledger.append("run", attempt_key(job.key, running.attempt), run)
+        self._record("run", attempt_key(job.key, running.attempt), run)
         if status is Status.OK:
             _keep_log_only(self.work / job.key[:16])
         self.watch(Finished(tasks=job.tasks, run=run))
 
+    def _record(self, kind: str, key: str, noun: Begun | Run) -> None:
+        """Append what only this process may append; LedgerFault when somebody else already has."""
+        if not self.ledger.append(kind, key, noun):
+            raise LedgerFault(
+                f"its event `{kind}` {key} was written by somebody else, while this process held the ledger",
+                where=self.ledger.where,
+                mend="do not trust this ledger; see which measurement ran then, and start anew with `--fresh`",
+            )
+
     def _charge_the_dead(self) -> None:
-        """Charge attempts whose orchestrator died: until its last sign of life, at most their limit."""
+        """Charge attempts whose orchestrator died: until its last sign of life, at most their limit, which is charged without one."""
         self.standing.refresh()
         try:
             last = (self.work / "alive").stat().st_mtime
         except FileNotFoundError:
-            last = 0.0
+            last = math.inf
         for attempt in self.standing.facts.open_attempts:
             seconds = min(attempt.limits.seconds, max(0.0, last - attempt.at) + LAST_SIGN)
             self.ledger.append("abandoned", attempt_key(attempt.key, attempt.number), Abandoned(seconds=seconds))

@@ -118,9 +118,10 @@ def seeds_wanted(tasks: Sequence[Task], identify: Identify, granted: Granted) ->
                 break
             seeds = more
         wanted[task.id] = seeds
-    for task in tasks:
-        for partner in partners(task):
-            wanted[partner] = max(wanted.get(partner, 0), wanted[task.id])
+    for _ in tasks:  # a partner may have partners of its own
+        for task in tasks:
+            for partner in partners(task):
+                wanted[partner] = max(wanted.get(partner, 0), wanted[task.id])
     return wanted
 
 

@@ -217,7 +217,9 @@ def _normalise(tree: ast.Module, content: bytes) -> None:
     nodes = list(ast.walk(tree))
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     sources = {
-        node.module for node in nodes if isinstance(node, ast.ImportFrom) and "TYPE_CHECKING" in {a.name for a in node.names}
+        node.module
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and "TYPE_CHECKING" in {name for a in node.names for name in (a.name, a.asname)}
     }
     type_only = "TYPE_CHECKING" not in stored and sources <= {"typing"}
     docs_read = b"__doc__" in content or b"getdoc" in content

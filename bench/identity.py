@@ -50,7 +50,9 @@ class Identifier:
     def identify(self, request: Request) -> Identity:
         """The identity of `request`; KeyError for a module or benchmark that is not on its shelf."""
         entry = _entry("benchmark", request.benchmark)
-        names = {request.module, *(n for n in _words([request.config, entry.arguments.get("options")]) if on_shelf("module", n))}
+        defaults = [default for _, default in _entry("module", request.module).fields.values()]
+        words = _words([request.config, entry.arguments.get("options"), defaults])
+        names = {request.module, *(name for name in words if on_shelf("module", name))}
         roots = [entry.path, MEASURE, *(_entry("module", name).path for name in sorted(names))]
         code = self._fingerprint(request.benchmark, roots)
         corpus = request.data or entry.arguments.get("data") or ""
@@ -158,7 +160,13 @@ def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return None
+        names = sorted(set(_distributions().get(package, ())))  # `yaml` is what `PyYAML` installs
+        return ", ".join(f"{name} {metadata.version(name)}" for name in names) or None
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
 
 
 @cache

@@ -213,12 +213,15 @@ def _p_value(shown: Verdict, evidence: Evidence, found: Compared, p: float, oppo
     shown = replace(shown, p_value=p)
     reason = f"{found.test} against `{versus}`: p = {p:.3g} after Holm over {p_rules} p rules and {_looks(evidence)}"
     gap = statistics.mean(evidence.gaps)
+    claimed = level if versus == target.threshold.task else None
+    if claimed is None:
+        reason += "; whether the mean clears the threshold is not tested, so no error rate is claimed"
     if versus != target.threshold.task and not target.comparator.holds(gap, 0.0):
         return replace(shown, state=State.FAIL, reason=f"the mean misses the threshold by {abs(gap):.3g}; {reason}")
     if p < level:
-        return replace(shown, state=State.PASS, error=level, reason=reason)
+        return replace(shown, state=State.PASS, error=claimed, reason=reason)
     if opposite < level:
-        return replace(shown, state=State.FAIL, error=level, reason=f"{reason}; p = {opposite:.3g} for the opposite")
+        return replace(shown, state=State.FAIL, error=claimed, reason=f"{reason}; p = {opposite:.3g} for the opposite")
     if found.test in ("sign test", "no test"):
         return replace(shown, state=State.UNSURE, reason=f"no variance between seeds to test with; use `every seed`; {reason}")
     if len(rival) < evidence.n:

@@ -54,11 +54,19 @@ class AutoBench:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def start(self, request: Request, *, limits: Limits | None = None, folder: Path) -> Child:
-        """Measure `request`; `folder` holds the benchmark's scratch files and `log.txt`."""
+    def start(self, request: Request, *, limits: Limits | None = None, folder: Path, key: str = "") -> Child:
+        """Measure `request`; `folder` holds the benchmark's scratch files and `log.txt`.
+
+        With `key`, the worker measures only if the code and data it finds are still those the key stands for.
+        """
         return self.start_call(
             "bench.autobench.measure:measure",
-            {"request": wire.plain(request), "folder": str(Path(folder).resolve())},
+            {
+                "request": wire.plain(request),
+                "folder": str(Path(folder).resolve()),
+                "key": key,
+                "identify": "bench.identity:identify",
+            },
             limits=limits,
             folder=folder,
             threads=request.threads,
@@ -207,7 +215,12 @@ class Child:
                 return self._lost()
             *lines, tail = chunk.split(b"\n")
             for line in lines:
-                self._told(json.loads(bytes(self._rest) + line))
+                try:
+                    self._told(json.loads(bytes(self._rest) + line))
+                except (ValueError, TypeError, KeyError, AttributeError) as error:
+                    tree.sweep(self.order.marker)
+                    self.result = Outcome(status=Status.CRASHED, message=f"it told its guard what cannot be read: {error}")
+                    return
                 self._rest.clear()
             self._rest += tail
 
@@ -252,7 +265,16 @@ class _Server:
         paths = [str(HOUSE), *filter(None, [environment.get("PYTHONPATH")])]
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.autobench.server", str(theirs.fileno()), str(os.getpid()), *preload],
+                [
+                    sys.executable,
+                    "-X",
+                    f"pycache_prefix={os.devnull}",
+                    "-m",
+                    "bench.autobench.server",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    *preload,
+                ],
                 env=confine.pinned({**environment, "PYTHONPATH": os.pathsep.join(paths)}, 1),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import numbers
@@ -18,11 +19,13 @@ from plan import catalogue, wire
 from plan.nouns import Request, Status
 
 
-def measure(tell: Tell, *, request: Mapping[str, Any], folder: str) -> dict[str, Any]:
+def measure(tell: Tell, *, request: Mapping[str, Any], folder: str, key: str = "", identify: str = "") -> dict[str, Any]:
     """The result of the request's benchmark as `{"metrics", "series", "facts"}`; Rejected when it is not one.
 
     Global random generators are seeded with the request's seed first: workers are forked from one server, and would otherwise
-    draw numbers that differ from one server to the next.
+    draw numbers that differ from one server to the next. With a `key`, `identify` names the function that makes it: nothing is
+    measured when the code that was just imported is no longer the code the key stands for. (By name, because what judges
+    identity is not part of it.)
     """
     asked: Request = wire.rebuild(Request, request)
     seed_everything(asked.seed)
@@ -30,6 +33,12 @@ def measure(tell: Tell, *, request: Mapping[str, Any], folder: str) -> dict[str,
     required = catalogue.shelf("benchmark")[asked.benchmark].arguments["metrics"]
     module = catalogue.shelf("module").get(asked.module)
     optional = (module.arguments.get("metrics") or {}) if module else {}
+    if module:
+        catalogue.load("module", asked.module)
+    if key:
+        place, _, name = identify.partition(":")
+        if getattr(importlib.import_module(place), name)(asked).key != key:
+            raise Rejected(Status.KILLED, "its code or data changed before it began; nothing was measured")
     bench = Bench(request=asked, folder=Path(folder), progress=tell)
     returned = function(bench)
     return {

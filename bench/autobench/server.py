@@ -17,7 +17,7 @@ import socket
 import sys
 from contextlib import suppress
 
-from bench.autobench import confine, tree
+from bench.autobench import confine, sources, tree
 from bench.autobench import measure as _imported_before_the_fork  # noqa: F401
 from bench.autobench.guard import guard
 from bench.autobench.outcome import Order
@@ -82,12 +82,14 @@ def main(arguments: list[str]) -> None:
     """Import what is named, then serve."""
     control = socket.socket(fileno=int(arguments[0]))
     confine.die_with(int(arguments[1]))  # importing takes seconds in which nobody reads `control`
+    sys.pycache_prefix = None  # what comes from third parties may be read compiled
     for name in arguments[2:]:
         module, _, function = name.partition(":")
         loaded = importlib.import_module(module)
         if function:
             getattr(loaded, function)()
     sys.stdout.flush()
+    sources.always_compile()
     confine.inherit_orphans()
     blank = Order(function="", arguments={}, limits=Limits(), folder="", cwd="", marker=confine.BLANK)
     wire.decode(Order, wire.encode(blank))  # fills the caches of `wire`, which every fork then has

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import py_compile
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -313,3 +317,25 @@ def test_the_server_has_torch_and_one_thread_when_it_forks(bench, tmp_path):
     assert outcome.value["torch_threads"] == 2
     assert len(os.listdir(f"/proc/{bench.server_pid}/task")) == 1
     assert b"torch" in Path(f"/proc/{bench.server_pid}/maps").read_bytes()
+
+
+def test_an_edit_of_the_same_size_within_the_same_second_is_what_is_measured(tmp_path):
+    """Bytecode is matched by whole seconds and size; a worker must not read it for the house's own modules."""
+    house = tmp_path / "house"
+    shutil.copytree(HERE.parents[1] / "bench", house / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(HERE.parents[1] / "plan", house / "plan", ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "from pathlib import Path\nfrom bench.autobench import AutoBench\n"
+        "with AutoBench(preload=()) as bench:\n"
+        "    print(bench.start_call('bench.edited:answer', folder=Path('work')).wait(30).value)\n"
+    )
+    edited = house / "bench" / "edited.py"
+    edited.write_text("def answer(tell):\n    return {'value': 1}\n")
+    before = edited.stat()
+    py_compile.compile(str(edited))
+    edited.write_text("def answer(tell):\n    return {'value': 7}\n")
+    os.utime(edited, ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=house, env={**os.environ, "PYTHONPATH": str(house)}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "7", done.stderr
