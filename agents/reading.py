@@ -209,5 +209,5 @@ def report_path(ledger: Ledger) -> Path:
 
 
 def console() -> Console:
-    """Standard output, as wide as the text needs when it is not a terminal."""
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    """Standard output, as wide as the text needs when it is not a terminal; text in it is never read as markup."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, emoji=False)
