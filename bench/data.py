@@ -36,6 +36,8 @@ LEFT_OUT = frozenset({"site-packages", "dist-packages", "__pycache__", "lib-dynl
 class DataError(Exception):
     """The data asked for is missing, unreadable or too small; the message says which and what helps."""
 
+    told = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Corpus:

@@ -17,6 +17,8 @@ from plan import catalogue
 class TermsError(ValueError):
     """A task's config asks for something that the benchmark's versioned name fixes."""
 
+    told = True
+
 
 def subject(bench: Bench, *, default: Mapping[str, Any] = {}, fixed: Mapping[str, Any] = {}) -> Decoder:
     """The decoder of the request's module on the request's device, seeded by it; its first forward adds its facts to the run's.

@@ -16,6 +16,8 @@ T = TypeVar("T")
 class ConfigError(ValueError):
     """A table from the plan that does not fit the Config it is meant for."""
 
+    told = True
+
 
 def build_config(kind: type[T], values: Mapping[str, Any], *, where: str) -> T:
     """An instance of dataclass `kind` from plain `values`; `where` names it in messages.

@@ -18,6 +18,7 @@ from modules import checkpoint as store
 from modules.adamw import AdamW
 from modules.settings import ConfigError, build_config
 from plan import catalogue
+from plan.nouns import Status
 
 Numbers = Mapping[str, float | Tensor]
 Loss = Callable[[nn.Module, Any], tuple[Tensor, Numbers]]
@@ -64,6 +65,9 @@ class Recipe:
 
 class NotFinite(ArithmeticError):
     """The loss or the gradient became NaN or infinite; `step` says when."""
+
+    status = Status.NOT_FINITE
+    told = True
 
     def __init__(self, what: str, step: int, value: float) -> None:
         super().__init__(f"{what} became {value} at step {step}; try a smaller `lr` or a longer `warmup`")

@@ -1,4 +1,9 @@
-"""The worker: the one process in which candidate code runs, and nothing after it."""
+"""The worker: the one process in which candidate code runs, and nothing after it.
+
+Two attributes of an exception are understood, so that nothing heavy need be imported here to know its class: `told = True`
+promises that its message says everything a user needs, and the log has that sentence instead of a traceback;
+`status = Status.NOT_FINITE` on an ArithmeticError says that the numbers, not the code, went wrong.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +61,7 @@ def work(order: Order, channel: int, key: bytes, *, output: int, imported: Seque
         print(f"{error.status}: {error}", file=sys.stderr)
     except BaseException as error:
         confine.breathe()
-        failure = _failure(Status.OUT_OF_MEMORY if is_allocation(error) else Status.CRASHED, error)
+        failure = _failure(_status(error), error)
     if failure:
         sender.send("failed", failure)
     sys.stdout.flush()
@@ -80,7 +85,18 @@ def _call(order: Order, sender: Sender) -> Mapping[str, Any]:
     return result
 
 
+def _status(error: BaseException) -> Status:
+    if is_allocation(error):
+        return Status.OUT_OF_MEMORY
+    diverged = isinstance(error, ArithmeticError) and getattr(error, "status", None) == Status.NOT_FINITE
+    return Status.NOT_FINITE if diverged else Status.CRASHED
+
+
 def _failure(status: Status, error: BaseException) -> dict[str, str]:
+    if getattr(error, "told", False) is True and str(error):
+        message = " ".join(str(error).split())
+        print(message, file=sys.stderr)
+        return {"status": status, "message": message}
     traceback.print_exception(error)
     last = traceback.format_exception_only(error)[-1].strip().splitlines()
     return {"status": status, "message": (last or [type(error).__name__])[0]}
