@@ -62,7 +62,8 @@ def benchmark(
     """Register `measure(bench) -> dict[str, float]`. `metrics`: name -> unit; `source`: who defined it.
 
     `options` are the numbers the versioned name stands for; `data` names the corpus whose digest
-    belongs to a run's identity (empty: synthetic, made from the seed); `steps` the default budget.
+    belongs to a run's identity (empty: synthetic, made from the seed); `steps` the default budget, None when nothing is
+    trained. The option `"corpus": ""` says that each task names its text by the setting `data`.
     `alone`: it times things, so no other measurement may run beside it.
     """
     return _register(
@@ -119,6 +120,16 @@ class Entry:
     """Fields of the file's `Config` class: name -> (annotation as text, default)."""
     dotted: str = ""
     """The Python module that `load` imports."""
+
+    @property
+    def reads_data(self) -> bool:
+        """Of a benchmark: whether it measures on the text that a task names as its `data`."""
+        return (self.arguments.get("options") or {}).get("corpus") == ""
+
+    @property
+    def trains(self) -> bool:
+        """Of a benchmark: whether it has training steps to limit."""
+        return self.arguments.get("steps") is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,7 +101,8 @@ EXPLAIN: dict[str, str] = {
     ),
     "P014": _told(
         "The value of a setting is not understood. A budget is counted in s, min, h, steps or runs, seeds are a number\n"
-        "(`5`) or a first and a largest number (`3, up to 8`), a gate is `on` or `off`, a priority is a whole number.",
+        "(`5`) or a first and a largest number (`3, up to 8`), a gate is `on` or `off`, a priority is a whole number.\n"
+        "Or the task's benchmark has no use for it: a limit of steps where nothing is trained, `data` where none is read.",
         "- **budget**: twenty minutes\n- **seeds**: five",
         "- **budget**: 20 min, 400 steps\n- **seeds**: 5",
     ),
@@ -117,7 +118,8 @@ EXPLAIN: dict[str, str] = {
         "## copy-attention: with attention\n...\n## copy-retnet: with retention\n...",
     ),
     "P017": _told(
-        "A task names what is built (module), how it is measured (benchmark) and what must hold (a table of targets).\n"
+        "A task names what is built (module), how it is measured (benchmark) and what must hold (a table of targets);\n"
+        "and where the benchmark measures on a text of yours, that text (data).\n"
         "Module and benchmark may also stand above the first task, for all tasks.",
         "## dense-recall: attention sets the bar\n\n- **module**: `transformer`",
         _PLAN.partition("\n\n")[2],
@@ -172,7 +174,8 @@ EXPLAIN: dict[str, str] = {
         "- **seeds**: 3, up to 8\n\n" + _row("`accuracy`", "≥", "0.99", "lower 95%"),
     ),
     "P027": _told(
-        "`anytime` bets against the metric being on the wrong side, which is only fair when it lies between 0 and 1.",
+        "`anytime` bets against the metric being on the wrong side, which is only fair when it lies between 0 and 1,\n"
+        "and against a threshold that lies there too.",
         _row("`val_bpb`", "≤", "1.10 bpb", "anytime 95%"),
         _row("`accuracy`", "≥", "99%", "anytime 95%"),
     ),

@@ -73,6 +73,7 @@ class Meaning:
             self._complete(section)
             self._known("P010", "module", section)
             self._known("P011", "benchmark", section)
+            self._usable(section)
             for need in section.value("needs") or ():
                 self._task(section, need, "needs")
         self._circles()
@@ -90,16 +91,41 @@ class Meaning:
 
     def _complete(self, section: Section) -> None:
         lacking = [key for key in ("module", "benchmark") if key not in section.settings and key not in section.excused]
+        benchmark = self.shelves.benchmarks.get(section.name("benchmark") or "")
+        if benchmark and benchmark.reads_data and not {"data"} & (section.settings.keys() | section.excused):
+            lacking.append("data")
         if not section.rows and "target" not in section.excused:
             lacking.append("target")
         taken = section.bare and sum(other.id == section.id for other in self.sections) > 1
         if not lacking or taken or not section.named:
             return
         said = " and ".join(filter(None, [", ".join(f"no {name}" for name in lacking[:-1]), f"no {lacking[-1]}"]))
-        mends = {"module": "`- **module**: retnet`", "benchmark": "`- **benchmark**: mqar-64-v1`",
-                 "target": "a table with the header `| metric |    | threshold | rule |`"}  # fmt: skip
+        mends = {"module": f"`- **module**: {next(iter(self.shelves.modules), 'name')}`",
+                 "benchmark": f"`- **benchmark**: {next((n for n, one in self.shelves.benchmarks.items() if one.trains), 'name-v1')}`",
+                 "data": "`- **data**: path`, a text file or folder", "target": "a table with the header `| metric |    | threshold | rule |`"}  # fmt: skip
         self.page.report("P017", f"task `{section.id}` has {said}", section.place, label=said,
                          help="add " + " and ".join(mends[name] for name in lacking))  # fmt: skip
+
+    def _usable(self, section: Section) -> None:
+        """Report a `data` that the benchmark would not read and a limit of steps that it does not take."""
+        benchmark = self.shelves.benchmarks.get(section.name("benchmark") or "")
+        if benchmark is None:
+            return
+        if section.value("data") is not None and not benchmark.reads_data:
+            others = ", ".join(f"`{name}`" for name, one in self.shelves.benchmarks.items() if one.reads_data)
+            self._once(section, "data", f"`{benchmark.name}` does not read a text that a task names", "would not be read",
+                       "take the setting away" + (f", or choose {others}" if others else ""))  # fmt: skip
+        budget = section.value("budget")
+        if budget and budget.steps is not None and not benchmark.trains:
+            self._once(section, "budget", f"`{benchmark.name}` has no training steps to limit", "nothing is trained",
+                       "limit its time (`5 min`) or its `runs`")  # fmt: skip
+
+    def _once(self, section: Section, key: str, message: str, label: str, help: str) -> None:
+        """Report the value of a setting, once also where it is the setting of many tasks."""
+        place = section.settings[key][0]
+        if (key, str(place.at)) not in self._missing:
+            self._missing.add((key, str(place.at)))
+            self.page.report("P014", message, place, label=label, help=help)
 
     def _known(self, code: str, kind: str, section: Section) -> None:
         name: Piece | None = section.value(kind)
@@ -198,6 +224,11 @@ class Meaning:
             self._rule(section, row, row.rule, row.comparator, unit)
         if threshold is None or row.rule is None or row.comparator is None:
             return None
+        if row.rule.kind is RuleKind.ANYTIME and unit == "" and threshold.task is None and not 0 < threshold.value < 1:
+            bound = "lower" if row.comparator.wants_more else "upper"
+            self.page.report("P027", f"`{row.rule.text}` needs a threshold between 0 and 1, not {show(threshold.value)}", row.rule_place,
+                             label="nothing to bet on", help=f"for a count write `{row.rule.text.replace('anytime', bound)}`, for an exact value `every seed`")  # fmt: skip
+            return None
         line = self.page.line_of(row.line)
         return Target(metric=row.metric.text, comparator=row.comparator, threshold=threshold, rule=row.rule, line=line)
 
@@ -208,6 +239,11 @@ class Meaning:
         if unit is None:
             return None
         value = in_base(amount.number, amount.unit.text, unit)
+        if value is not None and metric.text == "accuracy" and unit == "" and value > 1:
+            written = self.page.source[amount.place.at : amount.place.at + len(amount.place.text)]
+            self.page.report("P009", f"no `accuracy` is larger than 1, and this threshold is {show(value)}", amount.place, label="not a fraction",
+                             help=f"did you mean `{written}%`?" if not amount.unit.text and value <= 100 else "write it between 0 and 1, or between 0% and 100%")  # fmt: skip
+            return None
         if value is not None:
             return Threshold(value=value, unit=amount.unit.text)
         written = amount.unit.text

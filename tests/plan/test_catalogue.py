@@ -144,7 +144,7 @@ def test_a_plan_that_names_a_broken_module_is_told_why(house: Path) -> None:
     put(
         house,
         "bench/suites/copy.py",
-        "@benchmark('copy-64-v1', metrics={'accuracy': '', 'peak_bytes': 'B', 'step_seconds': 's'}, source='')\ndef f(b): ...",
+        "@benchmark('copy-64-v1', metrics={'accuracy': '', 'peak_bytes': 'B', 'step_seconds': 's'}, source='', steps=9)\ndef f(b): ...",
     )
     with pytest.raises(PlanFaults) as caught:
         parse(GOOD)

@@ -50,13 +50,11 @@ def test_a_plan_is_read_as_it_is_written() -> None:
 
 
 def test_settings_above_the_first_task_are_everyones_and_a_tasks_own_wins() -> None:
-    source = GOOD.replace(
-        "- **seeds**: 5", "- **seeds**: 3, up to 8\n- **device**: `cuda:1`\n- **gate**: off\n- **data**: `books/`"
-    )
+    source = GOOD.replace("- **seeds**: 5", "- **seeds**: 3, up to 8\n- **device**: `cuda:1`\n- **gate**: off")
     dense, retnet = parse(
         source.replace("- **module**: `retnet`", "- **module**: retnet\n- **device**: cpu\n- **seeds**: 4"), shelves=SHELVES
     ).tasks
-    assert (dense.seeds, dense.device, dense.gate, dense.data) == (Seeds(first=3, most=8), "cuda:1", False, "books/")
+    assert (dense.seeds, dense.device, dense.gate) == (Seeds(first=3, most=8), "cuda:1", False)
     assert (retnet.seeds, retnet.device, retnet.gate) == (Seeds(first=4, most=4), "cpu", False)
 
 
