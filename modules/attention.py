@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.attention import attention, last_path
+from modules.settings import ConfigError, check_ranges
 from plan.catalogue import module
 
 
@@ -83,6 +84,9 @@ class Config:
     rope_base: float = 10000.0
     """Longest wavelength of the rotary positions, in tokens, over 2 pi."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), kv_heads=(0, 2**12), window=(0, 2**31), rope_base=(1, 1e12))
+
 
 class Attention(nn.Module):
     """Causal attention over everything seen so far; no norm and no residual of its own."""
@@ -93,9 +97,9 @@ class Attention(nn.Module):
         super().__init__()
         kv_heads = kv_heads or heads
         if d_model % heads or heads % kv_heads:
-            raise ValueError(f"`d_model` {d_model} must be a multiple of `heads` {heads}, and that of `kv_heads` {kv_heads}")
+            raise ConfigError(f"`d_model` {d_model} must be a multiple of `heads` {heads}, and that of `kv_heads` {kv_heads}")
         if rope and (d_model // heads) % 2:
-            raise ValueError(f"rotary positions need an even head width, got `d_model` / `heads` = {d_model // heads}")
+            raise ConfigError(f"rotary positions need an even head width, got `d_model` / `heads` = {d_model // heads}")
         self.heads, self.kv_heads, self.width = heads, kv_heads, d_model // heads
         self.window, self.rope, self.rope_base = window, rope, rope_base
         self.path: str | None = None

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from modules.settings import build_config
+from modules.settings import build_config, check_ranges
 from plan import catalogue
 
 
@@ -33,6 +33,9 @@ class DecoderConfig:
     """Number of learned positions; a longer document is an error."""
     embedding_std: float = 0.1
     """Standard deviation of the embeddings at the start."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, vocabulary=(1, 2**24), layers=(1, 4096), context=(1, 2**24), embedding_std=(0, 1e3))
 
 
 class DecoderState(NamedTuple):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kernels.convolution import short_convolution
 from kernels.scan import selective_scan
+from modules.settings import check_ranges
 from modules.trainer import Recipe
 from plan.catalogue import module
 
@@ -36,6 +37,11 @@ class Config:
     """Smallest step size at the start; a channel's steps begin between `dt_min` and `dt_max`, log-uniformly."""
     dt_max: float = 0.1
     """Largest step size at the start."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, d_model=(1, 2**16), d_state=(1, 2**16), expand=(1, 256), conv_width=(1, 2**16), dt_rank=(0, 2**16))
+        check_ranges(self, dt_max=(1e-9, 1e3))
+        check_ranges(self, dt_min=(1e-9, self.dt_max))
 
 
 RECIPE = Recipe(lr=4e-3, weight_decay=0.1)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.attention import Attention, Cache
+from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
 from plan.catalogue import module
 
@@ -43,6 +44,12 @@ class Config:
     """Speed of balancing by bias (after Wang et al. 2024, arXiv:2408.15664); 0 switches it off; `switch` only."""
     capacity: float = 0.0
     """In training, an expert takes at most this multiple of an even share and drops the rest; 0 drops nothing, ever."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), experts=(1, 2**12), ffn_multiple=(1e-3, 256))
+        check_ranges(self, balance_weight=(0, 1e6), bias_rate=(0, 1e3), capacity=(0, 2**12))
+        if self.top_k > self.experts:
+            raise ConfigError(f"`top_k` = {self.top_k} needs at least as many `experts`, got {self.experts}")
 
 
 RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
@@ -153,8 +160,6 @@ class MixtureOfExperts(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        if config.top_k > config.experts:
-            raise ValueError(f"`top_k` {config.top_k} needs at least as many `experts`, got {config.experts}")
         self.config = config
         self.wants_tokens = config.router == "hash"
         self.mixer_norm = nn.RMSNorm(config.d_model, eps=1e-6)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kernels.convolution import short_convolution
 from kernels.retention import retention_chunkwise, retention_recurrent
+from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
 from modules.transformer import FeedForward
 from plan.catalogue import module
@@ -40,6 +41,10 @@ class Config:
     ffn_multiple: float = 2.0
     """Width of the feed-forward over `d_model`; 0 leaves the feed-forward out."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), value_multiple=(1e-3, 256), shortest_memory=(1.001, 1e9))
+        check_ranges(self, memory_growth=(1, 1e3), rotary_base=(1, 1e12), conv_width=(0, 2**16), ffn_multiple=(0, 256))
+
 
 RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
 
@@ -63,7 +68,7 @@ class Retention(nn.Module):
         super().__init__()
         D, H, values = config.d_model, config.heads, round(config.d_model * config.value_multiple)
         if D % (2 * H) or values % H:
-            raise ValueError(f"`d_model` = {D} must be a multiple of 2 x `heads` = {2 * H}, and {values} values of `heads`")
+            raise ConfigError(f"`d_model` = {D} must be a multiple of 2 x `heads` = {2 * H}, and {values} values of `heads`")
         self.heads, self.key_size, self.value_size = H, D // H, values // H
         # A key's value stands one token later, and retention by itself has no exact way to look one token back.
         self.conv = nn.Conv1d(D, D, config.conv_width, groups=D) if config.conv_width else None

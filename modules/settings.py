@@ -48,6 +48,20 @@ def build_config(kind: type[T], values: Mapping[str, Any], *, where: str) -> T:
         raise ConfigError(f"config of {where}: {error}") from error
 
 
+def check_ranges(config: object, **ranges: tuple[float, float]) -> None:
+    """Raise ConfigError naming every field of `config` outside its (lowest, highest) value, both allowed; NaN never fits.
+
+    Each number of a tuple must fit. The limits are far from anything useful: they keep nonsense from becoming a number.
+    """
+    faults = []
+    for key, (low, high) in ranges.items():
+        value = getattr(config, key)
+        if not all(low <= number <= high for number in (value if isinstance(value, tuple) else (value,))):
+            faults.append(f"`{key}` = {value} must lie between {low} and {high}")
+    if faults:
+        raise ConfigError("; ".join(faults))
+
+
 def _fit(hint: Any, value: Any) -> tuple[bool, Any]:
     """Whether plain `value` fits type `hint`, and the value as that type."""
     origin = typing.get_origin(hint)

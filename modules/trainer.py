@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from modules import checkpoint as store
 from modules.adamw import AdamW
-from modules.settings import ConfigError, build_config
+from modules.settings import ConfigError, build_config, check_ranges
 from plan import catalogue
 from plan.nouns import Status
 
@@ -49,6 +49,10 @@ class Recipe:
     """Micro-batches per optimiser step."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` computes under autocast, and is refused where the hardware would emulate it."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, lr=(1e-12, 1e30), betas=(0, 0.999999), weight_decay=(0, 1e6), warmup=(0, 1e12), final_lr=(0, 1))
+        check_ranges(self, clip=(0, 1e30), batch=(1, 2**20), length=(1, 2**24), accumulate=(1, 2**20))
 
     def warm_steps(self, steps: int) -> float:
         """Optimiser steps that the warm-up lasts in a training of `steps`; possibly more than there are."""

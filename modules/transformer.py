@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.attention import Attention, Cache
+from modules.settings import check_ranges
 from modules.trainer import Recipe
 from plan.catalogue import module
 
@@ -33,6 +34,9 @@ class Config:
     """Width of the feed-forward over `d_model`; 0 leaves the feed-forward out."""
     ffn: Literal["gelu", "swiglu"] = "gelu"
     """Kind of feed-forward; a `swiglu` of the same multiple has 1.5 times the weights."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), kv_heads=(0, 2**12), window=(0, 2**31), ffn_multiple=(0, 256))
 
 
 RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
