@@ -98,3 +98,23 @@ def test_without_a_state_it_starts_from_zeros(form: Retention) -> None:
     del x["state"]
     none_out, none_last = form(**x)
     assert_agrees({"out": none_out, "last": none_last}, {"out": out, "last": last}, within=1e-7)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("autocast", [False, True])
+def test_narrow_inputs_beside_a_wide_decay_are_computed_and_answered_in_the_wide_dtype(form: Retention, autocast: bool) -> None:
+    x = {name: t if name == "log_decay_H" else t.bfloat16() for name, t in inputs(100).items()}
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        out, state = form(**x)
+    reference, last = retention_recurrent(**{name: t.double() for name, t in x.items()})
+    assert out.dtype == state.dtype == torch.float32
+    assert_agrees({"out": out, "state": state}, {"out": reference, "state": last}, within=1e-5)
+    assert {name: t.dtype for name, t in x.items()} == {
+        name.removeprefix("grad."): t.dtype for name, t in outputs_and_gradients(form, x).items() if name.startswith("grad.")
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_steps_are_refused(form: Retention) -> None:
+    with pytest.raises(ValueError, match=r"no steps \(T = 0\)"):
+        form(**inputs(0))
