@@ -61,9 +61,6 @@ class State(NamedTuple):
 class Retention(nn.Module):
     """Multi-scale retention, eq. 8: out_t = sum over s <= t of decay^(t-s) <rotate(q, t), rotate(k, s)> v_s, normed and gated."""
 
-    log_decay_H: Tensor
-    turn_J: Tensor
-
     def __init__(self, config: Config) -> None:
         super().__init__()
         D, H, values = config.d_model, config.heads, round(config.d_model * config.value_multiple)
@@ -76,9 +73,9 @@ class Retention(nn.Module):
         self.norm = nn.GroupNorm(H, values)
         self.project_out = nn.Linear(values, D, bias=False)
         memory_H = config.shortest_memory * config.memory_growth ** torch.arange(H, dtype=torch.float64)
-        turn_J = config.rotary_base ** -torch.linspace(0, 1, self.key_size // 2, dtype=torch.float64)
-        self.register_buffer("log_decay_H", torch.log1p(-1 / memory_H).float(), persistent=False)
-        self.register_buffer("turn_J", turn_J, persistent=False)
+        # No buffers: `model.to(bfloat16)` would round these, and the error of an angle grows with its position.
+        self.log_decay_H = torch.log1p(-1 / memory_H)
+        self.turn_J = config.rotary_base ** -torch.linspace(0, 1, self.key_size // 2, dtype=torch.float64)
 
     def forward(self, x_BTD: Tensor, state: State | None) -> tuple[Tensor, State]:
         B, T, D = x_BTD.shape
@@ -92,15 +89,17 @@ class Retention(nn.Module):
         q_BTHK, k_BTHK = (x.view(B, T, self.heads, self.key_size) for x in (q, k))
         v_BTHV = v.view(B, T, self.heads, self.value_size)
 
-        angle_TJ = torch.arange(T, device=x_BTD.device)[:, None] * self.turn_J
+        turn_J = self.turn_J.to(x_BTD.device)
+        log_decay_H = self.log_decay_H.to(x_BTD.device, torch.promote_types(x_BTD.dtype, torch.float32))
+        angle_TJ = torch.arange(T, device=x_BTD.device)[:, None] * turn_J
         q_BTHK, k_BTHK = (rotate(x, angle_TJ[:, None]) for x in (q_BTHK, k_BTHK))
         form = retention_recurrent if T == 1 else retention_chunkwise
         memory = None if state is None else state.memory_BHKV
-        out_BTHV, memory_BHKV = form(q_BTHK, k_BTHK, v_BTHV, self.log_decay_H, state=memory)
+        out_BTHV, memory_BHKV = form(q_BTHK, k_BTHK, v_BTHV, log_decay_H, state=memory)
         # Only differences of positions count, so the memory is turned back by T instead of counting positions for ever.
-        memory_BHKV = rotate(memory_BHKV.mT, -T * self.turn_J).mT
+        memory_BHKV = rotate(memory_BHKV.mT, -T * turn_J).mT
 
-        normed_BTD = self.norm(out_BTHV.reshape(B * T, values)).view(B, T, values)
+        normed_BTD = self.norm(out_BTHV.reshape(B * T, values).to(self.norm.weight.dtype)).view(B, T, values)
         return self.project_out(F.silu(gate) * normed_BTD), State(memory_BHKV, tail_BWD)
 
 
@@ -139,6 +138,7 @@ class RetNet(nn.Module):
 
     def state_bytes(self, batch: int, length: int) -> int:
         """Bytes of the memory and the convolution's tail, the same after any number of tokens."""
-        m = self.mixer
+        m, dtype = self.mixer, self.mixer.project_in.weight.dtype
         tail = (m.conv.kernel_size[0] - 1) * m.conv.in_channels if m.conv else 0
-        return batch * (m.heads * m.key_size * m.value_size + tail) * m.project_in.weight.element_size()
+        memory = m.heads * m.key_size * m.value_size  # at least float32, as it is a long sum
+        return batch * (memory * torch.promote_types(dtype, torch.float32).itemsize + tail * dtype.itemsize)

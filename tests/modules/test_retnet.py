@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from kernels.agreement import assert_agrees
+from kernels.agreement import assert_agrees, rmse_ratio
 from modules.contract import check
+from modules.decoder import Decoder
 from modules.retnet import Config, RetNet
 
 SMALL = Config(d_model=32, heads=4)
@@ -117,3 +119,18 @@ def test_the_memory_stays_bounded_and_exact_over_100_000_steps_of_decoding() -> 
         random.manual_seed(3)
         xs = torch.cat([torch.randn(1, 1, 32, generator=random) for _ in range(100_000)], dim=1)[:, -6000:]
         assert_agrees({"memory": state.memory_BHKV}, {"memory": net(xs)[1].memory_BHKV}, within=1e-4)
+
+
+def test_in_bfloat16_a_long_document_is_as_near_to_float32_as_the_rounded_weights_allow() -> None:
+    model = Decoder.build("retnet", config={"d_model": 32, "heads": 2}, seed=0)
+    tokens = torch.randint(256, (1, 900), generator=torch.Generator().manual_seed(0))
+    narrow = copy.deepcopy(model).to(torch.bfloat16)
+    rounded = copy.deepcopy(narrow).float()
+    with torch.no_grad():
+        logits, states = narrow(tokens)
+        reference, _ = rounded(tokens)
+    assert logits.dtype == torch.bfloat16
+    error = (logits.float() - reference)[0].square().mean(-1).sqrt()
+    assert error[-100:].mean() < 2 * error[:100].mean() + 1e-3
+    assert rmse_ratio(logits, reference) < 0.02
+    assert sum(t.numel() * t.element_size() for block in states.blocks for t in block) == narrow.state_bytes(1, 900)
