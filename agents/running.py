@@ -14,6 +14,8 @@ import anyio
 from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay, speaks_unicode
 from agents.orchestrator import Options, Orchestrator, cores
 from agents.reading import read_plan, say, tell
+from agents.schedule import select
+from bench.data import DataError, digest
 from bench.identity import environment_facts
 from bench.ledger import Ledger, LedgerFault
 from plan.catalogue import suggest
@@ -59,6 +61,7 @@ def run_plan(
         command=shlex.join(["orchestrate", *sys.argv[1:]]),
         machine=environment_facts(),
     )
+    check_data(plan, only)
     if dry_run:
         from agents.dry_run import print_forecast
 
@@ -83,6 +86,16 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
         return Exit.INTERRUPTED if loop.signal == signal.SIGINT else Exit.TERMINATED
     selected = {task.id for task in loop.standing.tasks}
     return exit_code([verdict for verdict in verdicts if verdict.task in selected], fail_on)
+
+
+def check_data(plan: Plan, only: tuple[str, ...] = ()) -> None:
+    """DataError that names the task and its line when a text that a task measures on cannot be read."""
+    for task in select(plan, only):
+        try:
+            if task.data:
+                digest(task.data)
+        except (DataError, OSError) as error:
+            raise DataError(f"task `{task.id}` at {plan.path}:{task.line}: {error}; nothing was run") from None
 
 
 def set_aside(ledger: Ledger) -> Path:
