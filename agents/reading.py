@@ -60,8 +60,12 @@ def check_plan(path: Path, *, json: bool) -> Exit:
     if json:
         print(jsonlib.dumps({"v": SCHEMA, "plan": str(path), "faults": [], "tasks": len(plan.tasks), "targets": targets}))
     else:
-        print(f"{path}: {len(plan.tasks)} tasks, {targets} targets, no faults")
+        print(f"{path}: {_many(len(plan.tasks), 'task')}, {_many(targets, 'target')}, no faults")
     return Exit.HOLDS
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def list_shelf(kind: str, *, json: bool) -> Exit:

@@ -66,12 +66,11 @@ def _verdict_lines(verdict: Verdict, board: Scoreboard) -> Iterator[str]:
         yield f"  p         {verdict.p_value:.3g}"
     if verdict.e_value is not None:
         yield f"  e         {verdict.e_value:.3g}"
+    claimed = wording.claimed(verdict)
     error = (
-        "no rate is claimed by this rule"
-        if verdict.error is None
-        else f"at most {wording.rate(verdict.error)} of such verdicts are wrong"
+        "no rate is claimed by this rule" if claimed is None else f"at most {wording.rate(claimed)} of such verdicts are wrong"
     )
-    yield f"  error     {error}; looks registered at {', '.join(map(str, task.seeds.looks))} seeds"
+    yield f"  error     {error}; looks registered at {', '.join(map(str, task.seeds.looks))} seed{'' if task.seeds.most == 1 else 's'}"
     yield f"  reason    {verdict.reason}"
     for run, value in zip(verdict.runs, verdict.values, strict=False):
         yield f"    {run}  {wording.figure(value, unit)}"

@@ -36,13 +36,13 @@ class MoreSeeds:
             decider="more-seeds",
             action=Action(kind="measure-again", task=task.id, details={"seeds": look}),
             evidence=evidence,
-            expected=_chance(unsure, len(evidence), look),
-            expects="probability that every unsure target of the task is decided",
-            why=f"{names} unsure after {len(evidence)} seeds; the plan registered a look at {look}",
+            expected=_share(unsure, len(evidence), look),
+            expects="share of the task's unsure targets that the estimate says the purchase decides",
+            why=f"{names} unsure after {len(evidence)} seed{'' if len(evidence) == 1 else 's'}; the plan registered a look at {look}",
         )
 
 
-def _chance(unsure: list[Verdict], n: int, look: int) -> float:
+def _share(unsure: list[Verdict], n: int, look: int) -> float:
     """Share of unsure targets whose estimated need of seeds the purchase covers."""
     covered = [v.more_seeds is not None and v.more_seeds <= look - n for v in unsure]
     return sum(covered) / len(covered)

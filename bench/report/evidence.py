@@ -50,6 +50,7 @@ def certainty(board: Scoreboard) -> Section:
     for row in wording.rows(board):
         verdict, task = row.verdict, board.plan.task(row.verdict.task)
         looks = task.seeds.looks
+        claimed = wording.claimed(verdict)
         cells = (
             tag("a", verdict.id, href=f"#{verdict.id}", class_="id"),
             row.word,
@@ -58,7 +59,7 @@ def certainty(board: Scoreboard) -> Section:
             f"{sum(verdict.n >= look for look in looks)} of {len(looks)} ({', '.join(map(str, looks))})",
             row.interval,
             _strength(verdict),
-            wording.rate(verdict.error) if verdict.error is not None else "none claimed",
+            wording.rate(claimed) if claimed is not None else "none claimed",
             f"about {verdict.more_seeds}" if verdict.more_seeds else "–",
         )
         body.append(

@@ -110,7 +110,7 @@ def scoreboard(board: Scoreboard) -> Section:
 
 def _target(row: wording.Row) -> Markup:
     verdict = row.verdict
-    described = f"measured {row.measured}, interval {row.interval}, target {row.target}, {row.n} seeds, {row.word[2:]}"
+    described = f"measured {row.measured}, interval {row.interval}, target {row.target}, {wording.many(verdict.n, 'seed')}, {row.word[2:]}"
     note = tag("sup", f" {row.note}") if row.note else None
     return tag(
         "tr",

@@ -201,18 +201,28 @@ def tally(board: Scoreboard) -> str:
     return " · ".join(f"{n} {COUNTED[state][n > 1]}" for state, n in counts if n) or "no targets"
 
 
+def claimed(verdict: Verdict) -> float | None:
+    """The error rate a pass or fail was given at, or, while there is neither, the one its rule declares; None for none."""
+    rule = verdict.target.rule
+    if verdict.state in (State.PASS, State.FAIL):
+        return verdict.error
+    if rule.kind in INTERVAL_RULES:
+        return 1 - (rule.level if rule.level is not None else 0.95)
+    return rule.level if rule.kind is RuleKind.P_VALUE else None
+
+
 def declared(verdicts: Iterable[Verdict]) -> str:
     """One sentence on the error rates that the plan's rules declare."""
     rules = [verdict.target.rule for verdict in verdicts]
     parts = []
     if interval_rules := [rule for rule in rules if rule.kind in INTERVAL_RULES]:
         worst = max(1 - (rule.level if rule.level is not None else 0.95) for rule in interval_rules)
-        parts.append(f"{_many(len(interval_rules), 'interval rule')} at most {rate(worst)} per target")
+        parts.append(f"{many(len(interval_rules), 'interval rule')} at most {rate(worst)} per target")
     if p_rules := [rule for rule in rules if rule.kind is RuleKind.P_VALUE]:
         worst = max(rule.level or 0.0 for rule in p_rules)
-        parts.append(f"{_many(len(p_rules), 'p-rule')}, Holm-corrected, at most {rate(worst)} together")
+        parts.append(f"{many(len(p_rules), 'p-rule')}, Holm-corrected, at most {rate(worst)} together")
     if plain := len(rules) - len(interval_rules) - len(p_rules):
-        parts.append(f"{_many(plain, 'plain rule')} claim{'s' if plain == 1 else ''} no rate")
+        parts.append(f"{many(plain, 'plain rule')} claim{'s' if plain == 1 else ''} no rate")
     return "declared error: " + "; ".join(parts) if parts else ""
 
 
@@ -227,9 +237,9 @@ def reason(row: Row) -> str:
     verdict = row.verdict
     said = " ".join(clean(verdict.reason).split()) or f"{row.measured} for a target of {row.target}"
     if verdict.state is State.UNSURE and verdict.more_seeds:
-        said += f"; about {_many(verdict.more_seeds, 'more seed')} would decide it"
+        said += f"; about {many(verdict.more_seeds, 'more seed')} would decide it"
     if verdict.state is State.UNSURE and row.last:
-        said += f"; the plan registered no further look after {_many(verdict.n, 'seed')}"
+        said += f"; the plan registered no further look after {many(verdict.n, 'seed')}"
     return said
 
 
@@ -249,7 +259,7 @@ def command(verdict: Verdict) -> str:
     return f"orchestrate why {verdict.id}"
 
 
-def _many(n: int, noun: str) -> str:
+def many(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 

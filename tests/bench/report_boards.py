@@ -196,7 +196,7 @@ def mixers() -> Scoreboard:
         action=Action(kind="measure-again", task="retnet-copy", details={"seeds": 8}),
         evidence=evidence,
         expected=0.5,
-        expects="probability that every unsure target is decided",
+        expects="share of the task's unsure targets that the estimate says the purchase decides",
         why="`retnet-copy::accuracy` unsure after 5 seeds; the plan registered a look at 8",
     )
     fused = Decision(
