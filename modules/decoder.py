@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -140,12 +141,16 @@ class Decoder(nn.Module):
         return torch.stack(terms).sum() if terms else self.norm.weight.new_zeros(())
 
     def diagnostics(self) -> dict[str, float]:
-        """Mean over blocks of each number they report on the forwards since the last call."""
+        """Each number that blocks report on the forwards since the last call: their mean, or as a block's class says.
+
+        A class may have `combined_by`, a table from names to functions of the blocks' values, such as `max`.
+        """
+        rules = {name: rule for block in self.blocks for name, rule in getattr(block, "combined_by", {}).items()}
         found: dict[str, list[float]] = {}
         for report in self._ask("diagnostics"):
             for name, value in report.items():
                 found.setdefault(name, []).append(value)
-        return {name: sum(values) / len(values) for name, values in sorted(found.items())}
+        return {name: rules.get(name, fmean)(values) for name, values in sorted(found.items())}
 
     def facts(self) -> dict[str, Any]:
         """Provenance for a run: size, and what the blocks tell, such as the kernel path of the last forward."""

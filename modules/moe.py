@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -157,6 +157,9 @@ class Experts(nn.Module):
 )
 class MixtureOfExperts(nn.Module):
     """Attention, then one or two of many feed-forward experts per token, chosen by a learned router or by hash."""
+
+    combined_by: ClassVar = {"load_balance_std": max, "load_share_std": max, "expert_utilization": min, "drop_rate": max}
+    """The worst layer counts: an even one must not hide one that sends all to one expert."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -170,3 +170,15 @@ def test_ten_times_the_parameters_cost_hardly_more_floating_point_operations() -
     sparse_flops, sparse_parameters = cost("moe", {"experts": 16})
     assert sparse_parameters > 10 * dense_parameters
     assert sparse_flops < 1.05 * dense_flops
+
+
+def test_one_unbalanced_layer_does_not_hide_behind_a_balanced_one() -> None:
+    model = Decoder.build("moe", config={"d_model": 16, "heads": 2, "experts": 4, "router": "hash"}, decoder={"layers": 2})
+    even, uneven = (block for block in model.blocks if isinstance(block, MixtureOfExperts))
+    even._load_E, even._dropped_E = torch.tensor([5, 5, 5, 5]), torch.tensor([0, 0, 0, 0])
+    uneven._load_E, uneven._dropped_E = torch.tensor([20, 0, 0, 0]), torch.tensor([15, 0, 0, 0])
+    told = model.diagnostics()
+    assert told["load_balance_std"] == pytest.approx(math.sqrt(3))
+    assert told["load_share_std"] == pytest.approx(math.sqrt(3) / 4)
+    assert told["expert_utilization"] == pytest.approx(1 / 4)
+    assert told["drop_rate"] == pytest.approx(3 / 4)
