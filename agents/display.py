@@ -168,6 +168,12 @@ def narrate(event: Event, marks: dict[State, str]) -> Iterable[str]:
             name = _asked(event.tasks, run.request.module, run.request.benchmark, run.request.seed)
             if run.status is Status.OK:
                 yield f"measured  {run.id} {name} in {clock_text(run.cost.seconds)}"
+                if not event.tasks and run.metrics.get("failures"):
+                    many = run.metrics["failures"]
+                    yield (
+                        f"    red gate: `{run.request.module}` breaks {many:g} contract check{'' if many == 1 else 's'}; "
+                        "the tasks behind it are not judged"
+                    )
             else:
                 yield f"{run.status.value:<9} {run.id} {name}: {run.message}"
                 if run.status is not Status.KILLED:

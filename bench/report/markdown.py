@@ -6,14 +6,13 @@ import re
 
 from bench.report import wording
 from bench.scoreboard import Scoreboard
-from plan.nouns import State
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&@-])")
 HEADINGS = ("task", "metric", "target", "measured", "95% interval", "n", "margin", "verdict")
 
 
 def render(board: Scoreboard) -> str:
-    """The table, a line for each target that fails or is unsure, and the decisions in a fold."""
+    """The table, a line for each target that fails, is unsure or is blocked, and the decisions in a fold."""
     lines = [
         f"### {escaped(board.plan.title or board.plan.path)}",
         "",
@@ -38,7 +37,7 @@ def render(board: Scoreboard) -> str:
     ]
     lines += ["", *(f"{escaped(note)}  " for note in notes if rows), ""]
     for row in rows:
-        if row.verdict.state in (State.FAIL, State.UNSURE):
+        if wording.to_explain(row.verdict):
             place = escaped(wording.place(board, row.verdict))
             lines.append(
                 f"- **{row.word}** {code(row.verdict.id)} at {place}: {escaped(wording.reason(row))}. {code(wording.command(row.verdict))}"

@@ -44,7 +44,7 @@ class Face:
 
 
 def print_table(board: Scoreboard, *, ledger: str = "", report: str = "", stream: TextIO | None = None) -> None:
-    """Print the table, its footnotes, a line for each target that fails or is unsure, and the tally.
+    """Print the table, its footnotes, a line for each target that fails, is unsure or is blocked, and the tally.
 
     `ledger` and `report` are the paths named in the last line; `stream` is stdout by default.
     """
@@ -54,9 +54,9 @@ def print_table(board: Scoreboard, *, ledger: str = "", report: str = "", stream
         face.console.print(_table(face, rows))
     _footnotes(face, board)
     face.console.print()
-    missed = [row for row in rows if row.verdict.state in (State.FAIL, State.UNSURE)]
-    for row in missed:
-        _next_step(face, board, row)
+    for row in rows:
+        if wording.to_explain(row.verdict):
+            _next_step(face, board, row)
     _last_line(face, board, ledger=ledger, report=report)
 
 
@@ -89,7 +89,7 @@ def _footnotes(face: Face, board: Scoreboard) -> None:
 def _next_step(face: Face, board: Scoreboard, row: wording.Row) -> None:
     verdict = row.verdict
     face.line(
-        face.text("FAIL" if verdict.state is State.FAIL else "UNSURE", COLOUR[verdict.state]),
+        face.text(verdict.state.value.upper(), COLOUR[verdict.state]),
         face.text(verdict.id, "bold"),
         face.text(wording.place(board, verdict)),
         face.text(wording.reason(row) + (f"; runs {wording.some(verdict.runs)}" if verdict.runs else "")),

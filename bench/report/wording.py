@@ -232,6 +232,12 @@ def rules(board: Scoreboard) -> str:
     return "rules: " + ", ".join(f"{text} ({n})" if n > 1 else text for text, n in counts.items())
 
 
+def to_explain(verdict: Verdict) -> bool:
+    """Whether a line says what became of it: it fails, is unsure, or waits for what waiting alone does not bring."""
+    blocked = any(words in verdict.reason for words in ("is red: ", "needs `", "nothing to compare with"))
+    return verdict.state in (State.FAIL, State.UNSURE) or (verdict.state is State.WAITING and blocked)
+
+
 def reason(row: Row) -> str:
     """Why a target is not a pass, in one line."""
     verdict = row.verdict
