@@ -248,6 +248,9 @@ class Meaning:
             return Threshold(value=value, unit=amount.unit.text)
         written = amount.unit.text
         near = None if written in KNOWN else suggest(written, writable(unit))
+        factor = next((rest for rest in (written, written.lstrip("x×")) if rest.partition(".")[0] in self.by_id), None)
+        if factor and written not in KNOWN:
+            near = f"{amount.number:g} x {factor}"
         fits = ", ".join(f"`{name}`" for name in writable(unit))
         self.page.report(
             "P009", f"`{metric.text}` is not measured in `{written}`" if written in KNOWN else f"unknown unit `{written}`", amount.unit,

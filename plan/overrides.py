@@ -14,6 +14,12 @@ from plan.layout import Block, Layout, Piece
 
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)")
 _TABLE = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
+_WRITTEN = {
+    "int": "a whole number without a point (`4`)",
+    "float": "a finite number (`0.5`)",
+    "bool": "`true` or `false`",
+    "str": "text in quotes",
+}
 _CALLED = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list", dict: "a table"}
 
 
@@ -91,9 +97,28 @@ def _type_help(value: Any, annotation: str) -> str:
     if annotation.startswith("str"):
         return "put it in quotes"
     if "Literal" in annotation:
-        near = suggest(str(value), re.findall(r"'([^']*)'", annotation))
-        return f"did you mean `{near}`?" if near else ""
-    return ""
+        choices = re.findall(r"'([^']*)'", annotation)
+        near = suggest(str(value), choices)
+        return f"did you mean `{near}`?" if near else "write one of " + ", ".join(f'`"{choice}"`' for choice in choices)
+    return f"write {_in_words(ast.parse(annotation, mode='eval').body)}"
+
+
+def _in_words(kind: ast.expr) -> str:
+    """What a TOML value for an annotation looks like."""
+    match kind:
+        case ast.Name(id=name) if name in _WRITTEN:
+            return _WRITTEN[name]
+        case ast.BinOp(op=ast.BitOr(), left=left, right=ast.Constant(value=None)):
+            return f"{_in_words(left)}, or leave the key out"
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=elements)) if not any(
+            isinstance(one, ast.Constant) for one in elements
+        ):
+            return f"a list of {len(elements)} values, each {_in_words(elements[0])}"
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[first, *_])):
+            return f"a list of values, each {_in_words(first)}"
+        case ast.Subscript(value=ast.Name(id="list" | "Sequence"), slice=inner):
+            return f"a list of values, each {_in_words(inner)}"
+    return f"what `{ast.unparse(kind)}` admits"
 
 
 def _unquoted(value: str) -> list[Any]:

@@ -18,7 +18,7 @@ _ALSO = {"step": "steps", "run": "runs", "sec": "s", "seconds": "s", "m": "min",
 _AMOUNT = re.compile(r"(?P<amount>[0-9._]+)\s*(?P<unit>[A-Za-z]+)")
 _WHOLE = re.compile(r"(?:[0-9]{1,3}(?:_[0-9]{3}){1,4}|[0-9]{1,15})")
 _NUMBER = re.compile(rf"{_WHOLE.pattern}(?:\.[0-9]{{1,15}})?")
-_DEVICE = re.compile(r"cpu|mps|cuda(?::[0-9]{1,3})?")
+_DEVICE = re.compile(r"cpu|cuda(?::[0-9]{1,3})?")
 _SEEDS = re.compile(rf"(?P<first>{_WHOLE.pattern})(?:\s*,?\s*up to\s+(?P<most>{_WHOLE.pattern}))?")
 
 
@@ -87,8 +87,10 @@ def _device(value: Piece) -> str:
     name = value.bare()
     if _DEVICE.fullmatch(name.text):
         return name.text
-    near = suggest(name.text, ("cpu", "cuda", "mps"))
-    mend = f"did you mean `{near}`?" if near else "a device is `cpu`, `cuda`, `cuda:1` or `mps`"
+    near = "cuda" if name.text.lower() == "gpu" else suggest(name.text, ("cpu", "cuda"))
+    mend = f"did you mean `{near}`?" if near else "a device is `cpu`, `cuda` or `cuda:1`"
+    if name.text.lower() == "mps":
+        mend = "`mps` has no 64-bit floats, which the measurements need; a device is `cpu`, `cuda` or `cuda:1`"
     raise Misread(f"unknown device `{name.text}`", name, "not a device", mend)
 
 
@@ -118,7 +120,7 @@ READERS: dict[str, Callable[[Piece], Any]] = {
     "device": _device, "priority": _priority, "gate": _gate, "data": _data,
 }  # fmt: skip
 EXAMPLES = {
-    "module": "`retnet`", "benchmark": "`mqar-64-v1`", "needs": "`attention-copy`", "budget": "`20 min, 400 steps` or `30 runs`",
+    "module": "`retnet`", "benchmark": "`mqar-64x4-v1`", "needs": "`attention-copy`", "budget": "`20 min, 400 steps` or `30 runs`",
     "seeds": "`5` or `3, up to 8`", "device": "`cpu`", "priority": "`2`", "gate": "`off`", "data": "`corpus/books`",
 }  # fmt: skip
 assert set(READERS) == set(EXAMPLES) == set(SETTINGS)

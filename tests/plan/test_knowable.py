@@ -78,3 +78,43 @@ def test_an_accuracy_of_ninety_nine_was_meant_in_percent() -> None:
     assert "between 0 and 1" in fault(source(row="`accuracy` | >= | 120% | mean")).help
     assert task(source(row="`accuracy` | >= | 99% | mean")).targets[0].threshold.value == 0.99
     assert task(source(benchmark="count-v1", row="`parameters` | <= | 99 | mean")).targets[0].threshold.value == 99
+
+
+@pytest.mark.parametrize(
+    ("device", "help"), [("gpu", "did you mean `cuda`?"), ("mps", "64-bit floats"), ("cud", "did you mean `cuda`?")]
+)
+def test_a_device_that_cannot_work_is_refused_with_one_that_does(device: str, help: str) -> None:
+    wrong = fault(source(f"device: {device}"))
+    assert wrong.code == "P014"
+    assert help in wrong.help
+
+
+def test_what_a_task_lacks_is_shown_with_names_that_exist() -> None:
+    whole = "# P\n\n## a: b\n\n| metric | | threshold | rule |\n|-|-|-|-|\n| `accuracy` | >= | 0.9 | mean |\n"
+    assert fault(whole).help == "add `- **module**: attention` and `- **benchmark**: copy-64-v1`"
+
+
+@pytest.mark.parametrize(
+    ("line", "help"),
+    [
+        ("heads = 2.5", "a whole number without a point (`4`)"),
+        ("gated = 1", "`true` or `false`"),
+        ("gamma = inf", "a finite number (`0.5`)"),
+        ("spread = [0.9]", "a list of 2 values, each a finite number (`0.5`)"),
+        ("window = 0.5", "a whole number without a point (`4`), or leave the key out"),
+        ('router = "zzz"', '`"hash"`, `"switch"`'),
+    ],
+)
+def test_a_config_value_of_another_type_is_told_what_is_expected_in_words(line: str, help: str) -> None:
+    wrong = fault(source() + f"\n```toml config\n{line}\n```\n")
+    assert wrong.code == "P031"
+    assert wrong.help == f"write {'one of ' if 'router' in line else ''}{help}"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("0.98 a", "0.98 x a"), ("1.01xa", "1.01 x a"), ("1.5 a.accuracy", "1.5 x a.accuracy")]
+)
+def test_a_factor_of_another_task_without_its_sign_is_recognised(written: str, meant: str) -> None:
+    second = source("needs: a", row=f"`accuracy` | >= | {written} | mean").partition("\n\n")[2].replace("## a:", "## c:")
+    wrong = fault(source() + "\n" + second)
+    assert f"`{meant}`" in wrong.help
