@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 
 from bench.report.wording import clean
 
+INLINE = re.compile(
+    r"(?<!`)`(?P<code>[^`\n]+)`(?!`)"
+    r"|\*\*(?P<strong>[^\s*](?:[^*]*[^\s*])?)\*\*"
+    r"|(?<![\w*])\*(?P<em>[^\s*](?:[^*]*[^\s*])?)\*(?![\w*])"
+    r"|\[(?P<words>[^\[\]\n]+)\]\((?P<link>(?:https?://|#)[^()\s]*)\)"
+)
 VOID = frozenset({"meta", "link", "br", "hr", "wbr"})
 
 
@@ -41,6 +48,27 @@ def join(children: Child) -> Markup:
     if isinstance(children, (str, int)):
         return Markup(escape(clean(str(children)), quote=False))
     return Markup("".join(join(child) for child in children))
+
+
+def prose(text: str) -> list[Child]:
+    """A plan's prose with its inline code, strong and emphasised words and links as elements; all else stays as it is written.
+
+    Links become elements only where they lead to the web or into the page; a report never runs what a plan says.
+    """
+    children: list[Child] = []
+    at = 0
+    for found in INLINE.finditer(text):
+        children.append(text[at : found.start()])
+        at = found.end()
+        if found["code"]:
+            children.append(tag("code", found["code"]))
+        elif found["strong"]:
+            children.append(tag("strong", prose(found["strong"])))
+        elif found["em"]:
+            children.append(tag("em", prose(found["em"])))
+        else:
+            children.append(tag("a", prose(found["words"]), href=found["link"]))
+    return [*children, text[at:]]
 
 
 def _number(value: str | int | float) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.report import svg, wording
 from bench.report.curves import figures
-from bench.report.markup import Child, Markup, tag
+from bench.report.markup import Child, Markup, prose, tag
 from bench.scoreboard import Scoreboard, Told
 from plan.decision import Stance
 from plan.nouns import Run, State, Status, Task
@@ -226,7 +226,7 @@ def _task(board: Scoreboard, task: Task) -> Markup:
         "article",
         tag("div", tag("h3", task.title or task.id), tag("span", task.id, class_="id soft"), class_="heading"),
         tag("p", [(state, " ") for state in states]),
-        tag("div", task.prose.strip(), class_="prose") if task.prose.strip() else None,
+        tag("div", prose(task.prose.strip()), class_="prose") if task.prose.strip() else None,
         tag("dl", [(tag("dt", name), tag("dd", words)) for name, words in _settings(board, task) if words]),
         (tag("h4", "Curves"), tag("div", drawn, class_="figures")) if (drawn := figures(task, runs)) else None,
         (tag("h4", "Runs"), _runs(task, runs)) if runs else tag("p", "No run has finished.", class_="soft"),
