@@ -133,6 +133,8 @@ def _check(q: Tensor, k: Tensor, v: Tensor, causal: bool, window: int | None) ->
         raise ValueError(
             f"attention wants q (B, H, T, D) and k, v (B, G, S, D) with G dividing H; got {[tuple(x.shape) for x in (q, k, v)]}"
         )
+    if not q.shape[2]:
+        raise ValueError("attention of no queries (T = 0); hand over at least one")
     if causal and q.shape[2] > k.shape[2]:
         raise ValueError(
             f"{q.shape[2]} causal queries cannot be the last of {k.shape[2]} positions; hand over the cached keys too"

@@ -13,8 +13,11 @@ def short_convolution(seen_BSE: Tensor, weight_EW: Tensor, bias_E: Tensor | None
     """out_BTE: out[t] = bias + sum over i < W of weight[:, i] * seen[t + i].
 
     A single token is one product and one sum: the general routine's set-up costs several times that.
+    Raises ValueError when no output is left to compute (T = 0).
     """
     W = weight_EW.shape[1]
+    if seen_BSE.shape[1] < W:
+        raise ValueError(f"a convolution of width {W} over {seen_BSE.shape[1]} tokens gives no output (T = 0); it needs {W}")
     if seen_BSE.shape[1] == W:
         out_BTE = (seen_BSE * weight_EW.T).sum(1, keepdim=True)
         return out_BTE if bias_E is None else out_BTE + bias_E

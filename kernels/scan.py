@@ -9,6 +9,7 @@ the loop keeps several (B, T, E, N) tensors in autograd's hands, which is why it
 Shapes: B batch, T time, E channels, N states per channel, L steps of one chunk. Within a chunk arrays are (L, B, N, E): the
 long axis E is innermost, so that broadcasting dt over the states and B, C over the channels costs nothing.
 `dt` > 0 (softplus is the caller's), `A` < 0. Every form takes the state before the first step and returns that after the last.
+No steps at all (T = 0) are a ValueError.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def selective_scan_loop(
     x_BTE: Tensor, dt_BTE: Tensor, A_EN: Tensor, B_BTN: Tensor, C_BTN: Tensor, D_E: Tensor, *, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """y (B, T, E) and final state (B, E, N), one step after the other; memory O(B T E N) under autograd."""
+    _check(x_BTE)
     state_BEN = x_BTE.new_zeros(x_BTE.shape[0], *A_EN.shape) if state is None else state
     outs = []
     for x_BE, dt_BE, B_BN, C_BN in zip(x_BTE.unbind(1), dt_BTE.unbind(1), B_BTN.unbind(1), C_BTN.unbind(1), strict=True):
@@ -39,11 +41,17 @@ def selective_scan(
     x_BTE: Tensor, dt_BTE: Tensor, A_EN: Tensor, B_BTN: Tensor, C_BTN: Tensor, D_E: Tensor, *, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """y (B, T, E) and final state (B, E, N); memory O(B T E N / chunk), differentiable once, in every input."""
+    _check(x_BTE)
     x_TBE, dt_TBE, B_TBN, C_TBN = (t.transpose(0, 1).contiguous().to(A_EN.dtype) for t in (x_BTE, dt_BTE, B_BTN, C_BTN))
     state_BNE = x_TBE.new_zeros(x_TBE.shape[1], *A_EN.mT.shape) if state is None else state.mT.contiguous()
     with torch.autocast(x_BTE.device.type, enabled=False):  # a long recurrence keeps the dtype of A
         y_TBE, state_BNE = _run(x_TBE, dt_TBE, A_EN.mT.contiguous(), B_TBN, C_TBN, state_BNE)
         return torch.addcmul(y_TBE, D_E, x_TBE).transpose(0, 1), state_BNE.mT
+
+
+def _check(x_BTE: Tensor) -> None:
+    if not x_BTE.shape[1]:
+        raise ValueError("selective scan of no steps (T = 0); hand over at least one")
 
 
 def _run(*inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -106,10 +106,12 @@ class Decoder(nn.Module):
 
         `positions` chooses where logits are wanted, which saves the head's work elsewhere: a boolean mask (B, T)
         gives logits_NV in row-major order, indices (K,) or (B, K) into T give logits_BKV.
-        Raises ValueError when a document outgrows the learned positions.
+        Raises ValueError when there is no token, and when a document outgrows the learned positions.
         """
         seen = states.seen if states is not None else 0
         T = tokens_BT.shape[1]
+        if not T:
+            raise ValueError("a document goes on by at least one token; got T = 0")
         x_BTD = self.embedding(tokens_BT)
         if self.position is not None:
             if seen + T > self.config.context:

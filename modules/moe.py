@@ -132,6 +132,8 @@ class Experts(nn.Module):
 
     def forward(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The weighted sum of the chosen experts per token, the load of each expert (E), and what it left out (E)."""
+        if not len(x_ND):
+            raise ValueError("a mixture of experts of no tokens (T = 0); hand over at least one")
         E, K = len(self.widen_EDF), chosen_NK.shape[1]
         expert_M, order_M = chosen_NK.flatten().sort(stable=True)
         load_E = torch.bincount(expert_M, minlength=E)
