@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import anyio
@@ -111,14 +112,16 @@ def set_aside(ledger: Ledger) -> Path:
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
     if work.exists():
-        work.rename(work.with_name(f"{file.stem}-{stamp}-work"))
+        work.rename(work.with_name(f"{aside.stem}-work"))
     return aside
 
 
 def workshop(ledger: Ledger) -> Path:
     """Folder for the measurements' logs and checkpoints: beside the ledger's file, else under `runs/`."""
     file = Path(ledger.where)
-    return (file.parent / f"{file.stem}-work") if file.is_absolute() else Path("runs/server-work").resolve()
+    if file.is_absolute():
+        return file.parent / f"{file.stem if file.suffix == '.db' else file.name}-work"
+    return Path(f"runs/server-{sha256(ledger.where.encode()).hexdigest()[:8]}-work").resolve()
 
 
 def _display(name: str) -> Display:

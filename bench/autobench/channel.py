@@ -2,7 +2,7 @@
 
 A candidate that prints to stdout or writes to every descriptor it finds cannot make a line that verifies, and a line
 that does not verify is a fault that costs the measurement its result. Code in the worker's own memory could still dig the
-key out; against that stand the second result (also a fault) and the guards on the candidate's source.
+key out and send one result before it exits: a second result is a fault, a single forged one is not found yet (docs/LOG.md).
 """
 
 from __future__ import annotations
