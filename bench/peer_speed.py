@@ -1,0 +1,176 @@
+"""How fast the house's operations are against the public ones a user would otherwise pick: `python -m bench.peer_speed`.
+
+Every file of `bench/peers/` yields Contests: the house's form, its peers, the inputs of all. First each peer must agree with
+the house's form in outputs and gradients; then all run in interleaved rounds in one process, in random order within a round. A ratio
+is the median over rounds of peer seconds / house seconds, with a bootstrap interval; CPU seconds of the process on one thread, wall clock on more.
+The peers are an extra: `pip install touchstone-lab[peers]`; one that is not installed is a row that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+import bench.peers
+from bench.pairs import median_ratio
+from kernels.agreement import assert_agrees, outputs_and_gradients
+
+Form = Callable[..., Tensor | tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A public implementation of the same map."""
+
+    form: Callable[[], Form]
+    """Imports and adapts it to the contest's inputs; ImportError where it is not installed."""
+    at_least: float | None = None
+    """How many times faster the house wants to be in training (forward and backward)."""
+    within: float = 1e-4
+    """Largest RMSE ratio of outputs and gradients against the house's form; `inf` where only the work is the same, not the map."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """One operation at one size."""
+
+    name: str
+    ours: Form
+    peers: Mapping[str, Peer]
+    inputs: Callable[[], dict[str, Tensor]]
+    """Named float inputs of every form; gradients are taken in all of them."""
+    directions: Sequence[str] = ("training", "forward")
+    parameters: Sequence[Tensor] = field(default_factory=tuple)
+    """Further leaves that training computes gradients of, in the house's form."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """The outcome against one peer in one direction."""
+
+    contest: str
+    direction: str
+    peer: str
+    at_least: float | None
+    seconds: float = float("nan")
+    """Median of the house's form."""
+    ratio: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    missing: str = ""
+    """Why there is no figure."""
+
+    def __str__(self) -> str:
+        told = f"{self.contest:28} {self.direction:8} {self.peer:34} "
+        if self.missing:
+            return told + self.missing
+        target = f"  wanted {self.at_least:g}x" if self.at_least is not None else ""
+        return told + f"{self.ratio:7.2f}x ({self.low:.2f} to {self.high:.2f})  {1e3 * self.seconds:9.2f} ms{target}"
+
+
+def contests(only: Sequence[str]) -> Iterator[Contest]:
+    """Every contest whose file or name contains one of `only`; all of them when it is empty."""
+    for found in pkgutil.iter_modules(bench.peers.__path__):
+        for contest in importlib.import_module(f"bench.peers.{found.name}").contests():
+            if not only or any(word in (found.name, contest.name) or word in contest.name for word in only):
+                yield contest
+
+
+def hold(contest: Contest, *, rounds: int, seed: int = 0) -> Iterator[Row]:
+    """Prove agreement, then time `rounds` rounds; AssertionError where a peer computes something else."""
+    forms: dict[str, Form] = {"": contest.ours}
+    for name, peer in contest.peers.items():
+        try:
+            forms[name] = peer.form()
+        except ImportError as error:
+            for direction in contest.directions:
+                yield Row(
+                    contest=contest.name,
+                    direction=direction,
+                    peer=name,
+                    at_least=peer.at_least,
+                    missing=f"not installed: {error}",
+                )
+    inputs = contest.inputs()
+    expected = outputs_and_gradients(contest.ours, inputs, seed=seed)
+    for name, form in forms.items():
+        if name and contest.peers[name].within != float("inf"):
+            assert_agrees(outputs_and_gradients(form, inputs, seed=seed), expected, within=contest.peers[name].within)
+    for direction in contest.directions:
+        works = {name: _work(form, inputs, direction, contest.parameters) for name, form in forms.items()}
+        times = _times(works, rounds=rounds, seed=seed)
+        for name, peer in contest.peers.items():
+            if name in times:
+                ratio, low, high = median_ratio(list(zip(times[name], times[""], strict=True)))
+                yield Row(
+                    contest=contest.name,
+                    direction=direction,
+                    peer=name,
+                    at_least=peer.at_least if direction == "training" else None,
+                    seconds=sorted(times[""])[rounds // 2],
+                    ratio=ratio,
+                    low=low,
+                    high=high,
+                )
+
+
+def _work(form: Form, inputs: Mapping[str, Tensor], direction: str, parameters: Sequence[Tensor]) -> Callable[[], object]:
+    if direction == "forward":
+
+        def forward() -> object:
+            with torch.no_grad():
+                return form(**inputs)
+
+        return forward
+    leaves = {name: x.detach().requires_grad_() for name, x in inputs.items()}
+
+    def training() -> object:
+        result = form(**leaves)
+        out = result[0] if isinstance(result, tuple) else result
+        for leaf in (*leaves.values(), *parameters):
+            leaf.grad = None
+        torch.autograd.backward(out, torch.ones_like(out))
+        return out
+
+    return training
+
+
+def _times(works: Mapping[str, Callable[[], object]], *, rounds: int, seed: int) -> dict[str, list[float]]:
+    """Seconds per round of every work, after one untimed call each."""
+    now = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    order, times = random.Random(seed), {name: list[float]() for name in works}
+    for work in works.values():
+        work()
+    for _ in range(rounds):
+        for name in order.sample(list(works), len(works)):
+            began = now()
+            works[name]()
+            times[name].append(now() - began)
+    return times
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m bench.peer_speed", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only", action="append", default=[], help="a file of bench/peers or part of a contest's name; repeatable"
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    for contest in contests(chosen.only):
+        for row in hold(contest, rounds=chosen.rounds):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
