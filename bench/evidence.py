@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.eprocess import in_submission_order
-from bench.statistics import mean
+from bench.statistics import differences, mean
 from plan.nouns import Plan, RuleKind, Run, Status, Target, Task
 
 Floats = NDArray[np.float64]
@@ -37,9 +37,9 @@ class Evidence:
 
     own: Floats
     gaps: Floats
-    """`own` minus the threshold; for a relative one minus factor x the other task's value of the same seed."""
-    threshold: float
-    """The threshold as a number: for a relative one factor x the other task's mean."""
+    """`own` minus `bars`; what parts them by rounding alone is zero."""
+    bars: Floats
+    """The threshold of each seed: for a relative one factor x the other task's value of the same seed (Welch: of its own seeds)."""
     rival: Floats
     """For `p<... vs task`: what `own` is tested against, paired by seed where both have as many; else empty."""
     looks: int
@@ -128,8 +128,8 @@ def gather(target: Target, task: Task, *, plan: Plan, seeds: Mapping[str, SeedRu
     bar = np.full(n, wish.value) if wish.task is None else wish.value * read[wish.task]
     return Evidence(
         own=values,
-        gaps=values - (bar if len(bar) == n else mean(bar)),
-        threshold=wish.value if wish.task is None else mean(bar),
+        gaps=differences(values, bar if len(bar) == n else mean(bar)),
+        bars=bar,
         rival=np.empty(0) if versus is None else bar if versus == wish.task else read[versus],
         looks=len(looks),
         runs=tuple(run.id for run in own.settled[:n]),

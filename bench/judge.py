@@ -96,18 +96,19 @@ def _without_numbers(task: str, target: Target, missing: Missing) -> Verdict:
 
 def _describe(task: str, target: Target, evidence: Evidence) -> Verdict:
     """The verdict before its rule has spoken: value, interval, threshold, margin."""
-    own, bar = evidence.own, evidence.threshold
-    value, interval = statistics.mean(own), statistics.mean_interval(own, confidence=DISPLAYED)
+    own, statistic = evidence.own, _statistic(target, evidence)
+    value, bar, interval = statistic(own), statistic(evidence.bars), statistics.mean_interval(own, confidence=DISPLAYED)
     match target.rule.kind:
         case RuleKind.EVERY_SEED:
-            value, interval = float(own[_worst(evidence.gaps, target)]), Interval(float(own.min()), float(own.max()), 1.0)
+            interval = Interval(float(own.min()), float(own.max()), 1.0)
         case RuleKind.MEDIAN:
-            value, interval = statistics.median(own), statistics.median_interval(own, confidence=DISPLAYED)
+            interval = statistics.median_interval(own, confidence=DISPLAYED)
         case RuleKind.IQM:
-            value, interval = statistics.iqm(own), statistics.iqm_interval(own, confidence=DISPLAYED)
+            interval = statistics.iqm_interval(own, confidence=DISPLAYED)
         case RuleKind.ANYTIME if _bounded(own):
             interval = Interval(*eprocess.confidence_bounds(np.clip(own, 0.0, 1.0), error=1 - DISPLAYED), DISPLAYED)
-    towards = -abs(value - bar) if target.comparator is Comparator.EQ else (value - bar) * _sign(target)
+    gap = _gap(target, evidence)
+    towards = -abs(gap) if target.comparator is Comparator.EQ else gap * _sign(target)
     return Verdict(
         task=task, target=target, state=State.UNSURE, n=evidence.n, value=value, threshold=bar,
         low=interval.low if interval else None, high=interval.high if interval else None,
@@ -125,8 +126,7 @@ def _every_seed(shown: Verdict, evidence: Evidence) -> Verdict:
 
 
 def _plain(shown: Verdict, evidence: Evidence) -> Verdict:
-    kind = shown.target.rule.kind
-    gap = PLAIN[kind](evidence.gaps)
+    kind, gap = shown.target.rule.kind, _gap(shown.target, evidence)
     holds = shown.target.comparator.holds(gap, 0.0)
     word = "holds" if holds else "misses"
     reason = f"the {kind.value} of {_seeds(evidence.n)} {word} by {abs(gap):.3g}; no error rate is claimed"
@@ -150,7 +150,7 @@ def _bounds(shown: Verdict, evidence: Evidence) -> Verdict:
         same = "differ by the same" if wish.task else "gave the same number"
         return replace(shown, state=state, reason=f"all {evidence.n} seeds {same}: no variance seen, no error rate claimed")
     what = f"the mean difference to {wish.value:g} x {wish.task}" if wish.task else "the mean"
-    shift = 0.0 if wish.task else evidence.threshold
+    shift = 0.0 if wish.task else wish.value
     reason = f"{what} lies within {show(shift + low)} .. {show(shift + high)}, each end at {100 * (1 - error):.4g} % ({_looks(evidence)})"
     if state is not State.UNSURE:
         return replace(shown, state=state, error=declared, reason=reason)
@@ -188,7 +188,7 @@ def _compare(evidence: Evidence, target: Target, p_rules: int) -> Compared:
     rival = evidence.rival
     level = (target.rule.level or 0.05) / (p_rules * evidence.looks)
     if len(rival) == evidence.n >= 2:
-        found = statistics.paired(evidence.own - rival, level=level)
+        found = statistics.paired(statistics.differences(evidence.own, rival), level=level)
     elif min(len(rival), evidence.n) >= 2 and not (statistics.is_point(evidence.own) and statistics.is_point(rival)):
         found = statistics.welch(evidence.own, rival)
     else:
@@ -212,7 +212,7 @@ def _p_value(shown: Verdict, evidence: Evidence, found: Compared, p: float, oppo
     level, versus = target.rule.level or 0.05, target.rule.versus or target.threshold.task
     shown = replace(shown, p_value=p)
     reason = f"{found.test} against `{versus}`: p = {p:.3g} after Holm over {p_rules} p rules and {_looks(evidence)}"
-    gap = statistics.mean(evidence.gaps)
+    gap = _gap(target, evidence)
     claimed = level if versus == target.threshold.task else None
     if claimed is None:
         reason += "; whether the mean clears the threshold is not tested, so no error rate is claimed"
@@ -236,8 +236,19 @@ def _undecided(shown: Verdict, reason: str, total: int | None) -> Verdict:
     return replace(shown, state=State.UNSURE, more_seeds=max(1, total - shown.n), reason=reason)
 
 
-def _worst(gaps: Floats, target: Target) -> int:
-    return int(np.argmax(np.abs(gaps))) if target.comparator is Comparator.EQ else int(np.argmin(gaps * _sign(target)))
+def _statistic(target: Target, evidence: Evidence) -> Callable[[Floats], float]:
+    """What stands for all seeds on display: the rule's own statistic; under `every seed` the seed that comes off worst."""
+    if target.rule.kind is not RuleKind.EVERY_SEED:
+        return PLAIN.get(target.rule.kind, statistics.mean)
+    gaps = evidence.gaps
+    worst = np.argmax(np.abs(gaps)) if target.comparator is Comparator.EQ else np.argmin(gaps * _sign(target))
+    return lambda values: float(values[worst])
+
+
+def _gap(target: Target, evidence: Evidence) -> float:
+    """The statistic of the differences, seed by seed, which is what a plain rule judges."""
+    scale = max(np.abs(evidence.own).max(), np.abs(evidence.bars).max())
+    return float(statistics.unrounded(_statistic(target, evidence)(evidence.gaps), scale))
 
 
 def _sign(target: Target) -> int:

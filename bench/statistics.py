@@ -25,6 +25,9 @@ from scipy import special
 BOOTSTRAP_FROM = 8
 """Seeds from which percentile-t is trusted to widen the t bound."""
 RESAMPLES = 1999
+ROUNDING = 4 * float(np.finfo(float).eps)
+"""Numbers nearer than this, relative to the larger, are equal. The product of a decimal factor and a decimal value, each rounded to
+binary, is off by at most half of it; noise of a measurement is a million times larger."""
 SEARCH_LIMIT = 1000
 """Seeds beyond which a difference is called not decidable."""
 
@@ -45,6 +48,17 @@ class Compared(NamedTuple):
     above: float
     below: float
     test: str
+
+
+def differences(ours: ArrayLike, theirs: ArrayLike) -> Floats:
+    """`ours - theirs`, element by element; exactly zero where rounding alone parts them, so that 0.3 is 3 x 0.1."""
+    a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    return unrounded(a - b, np.maximum(np.abs(a), np.abs(b)))
+
+
+def unrounded(gaps: ArrayLike, scale: ArrayLike) -> Floats:
+    """`gaps`, exactly zero where they are no larger than the rounding of numbers of size `scale`."""
+    return np.where(np.abs(gaps) <= ROUNDING * np.asarray(scale), 0.0, gaps)
 
 
 def is_point(values: ArrayLike) -> bool:

@@ -279,9 +279,9 @@ class Verdict:
     low: float | None = None
     high: float | None = None
     threshold: float | None = None
-    """The threshold as a number (for a relative one: factor x the other task's mean)."""
+    """The threshold as a number; a relative one: factor x the statistic (mean, median, worst seed) that `value` is, of the other task."""
     margin: float | None = None
-    """(value - threshold) / |threshold|, signed so that positive is on the good side."""
+    """What was judged, value - threshold seed by seed, over |threshold|; signed so that positive is on the good side."""
     error: float | None = None
     """The declared probability that this pass or fail is wrong; none where no rate is claimed."""
     p_value: float | None = None

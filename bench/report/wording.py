@@ -120,11 +120,10 @@ def relative(board: Scoreboard) -> tuple[str, ...]:
 
 def _relation(verdict: Verdict) -> str:
     threshold = verdict.target.threshold
-    return (
-        f"{threshold.value:g} × {threshold.task}.{threshold.metric or verdict.target.metric}, paired by seed"
-        if threshold.task
-        else ""
-    )
+    if not threshold.task:
+        return ""
+    shown = "; shown is the seed that comes off worst" if verdict.target.rule.kind is RuleKind.EVERY_SEED else ""
+    return f"{threshold.value:g} × {threshold.task}.{threshold.metric or verdict.target.metric}, paired by seed{shown}"
 
 
 def unit_of(task: Task, target: Target) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -177,6 +178,51 @@ def test_a_relative_threshold_is_judged_on_differences_of_the_same_seed() -> Non
     assert (verdict.low, verdict.high) == pytest.approx(stats.t.interval(0.95, 2, np.mean(ours), stats.sem(ours)))
     shuffled = two(target, runs(*ours), [run(seed, value) for seed, value in zip((2, 0, 1), theirs, strict=True)])
     assert shuffled.state is State.UNSURE
+
+
+def test_every_seed_of_a_relative_threshold_shows_the_two_numbers_that_were_compared() -> None:
+    theirs, ours = (1.0, 2.0, 3.0), (1.3, 2.3, 3.75)
+    missed = two(wish(">=", 1.2, RuleKind.EVERY_SEED, task="b"), runs(*ours), runs(*theirs))
+    assert (missed.state, missed.value, missed.threshold) == (State.FAIL, 2.3, pytest.approx(2.4))
+    assert missed.margin == pytest.approx((2.3 - 2.4) / 2.4)
+    held = two(wish(">=", 1.1, RuleKind.EVERY_SEED, task="b"), runs(*ours), runs(*theirs))
+    assert (held.state, held.value, held.threshold) == (State.PASS, 2.3, pytest.approx(2.2))
+
+
+@pytest.mark.parametrize("kind", [RuleKind.EVERY_SEED, RuleKind.MEAN, RuleKind.MEDIAN, RuleKind.IQM])
+@pytest.mark.parametrize("sign", ["<=", ">="])
+def test_the_margin_of_a_plain_rule_has_the_sign_of_its_verdict(kind: RuleKind, sign: str) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(50):
+        theirs = rng.lognormal(0, 1, 5)
+        verdict = two(wish(sign, 1.1, kind, task="b"), runs(*theirs * rng.lognormal(0.1, 0.1, 5)), runs(*theirs), most=5)
+        assert verdict.margin is not None
+        assert (verdict.margin > 0) == (verdict.state is State.PASS)
+
+
+@pytest.mark.parametrize("kind", [RuleKind.EVERY_SEED, RuleKind.MEAN, RuleKind.MEDIAN, RuleKind.IQM, LOWER, UPPER])
+@pytest.mark.parametrize("factor", ["3", "0.98", "1.1", "0.7"])
+def test_a_value_that_is_the_threshold_in_decimal_is_equal_to_it(kind: Rule | RuleKind, factor: str) -> None:
+    theirs = ["0.1", "1.7", "2.3", "0.29", "1.13"]
+    ours = [float(Decimal(factor) * Decimal(value)) for value in theirs]
+    assert any(value != float(factor) * float(other) for value, other in zip(ours, theirs, strict=True)), (
+        "nothing is rounded here"
+    )
+    equal = {Comparator.LE, Comparator.GE} | ({Comparator.EQ} if not isinstance(kind, Rule) else set())
+    for sign in equal | {Comparator.LT, Comparator.GT}:
+        verdict = two(wish(sign, float(factor), kind, task="b"), runs(*ours), runs(*map(float, theirs)), most=5)
+        assert verdict.state is (State.PASS if sign in equal else State.FAIL), sign
+
+
+def test_a_mean_that_is_the_threshold_in_decimal_is_equal_to_it() -> None:
+    assert one(wish(">=", 0.5, RuleKind.MEAN), runs(0.6, 0.7, 0.2)).state is State.PASS
+    assert one(wish("<=", 0.3, RuleKind.MEAN), runs(0.2, 0.3, 0.4)).state is State.PASS
+
+
+def test_a_difference_of_a_billionth_is_one() -> None:
+    for gap, state in ((-1e-9, State.FAIL), (1e-9, State.PASS)):
+        ours = [3 * value * (1 + gap) for value in (0.1, 1.7, 2.3)]
+        assert two(wish(">=", 3, RuleKind.EVERY_SEED, task="b"), runs(*ours), runs(0.1, 1.7, 2.3)).state is state
 
 
 def test_a_relative_threshold_waits_for_the_other_task_and_says_why() -> None:
