@@ -57,6 +57,7 @@ def benchmark(
     options: Mapping[str, Any] = {},
     data: str = "",
     steps: int | None = None,
+    modules: tuple[str, ...] = (),
     alone: bool = False,
 ) -> Callable[[T], T]:
     """Register `measure(bench) -> dict[str, float]`. `metrics`: name -> unit; `source`: who defined it.
@@ -64,6 +65,7 @@ def benchmark(
     `options` are the numbers the versioned name stands for; `data` names the corpus whose digest
     belongs to a run's identity (empty: synthetic, made from the seed); `steps` the default budget, None when nothing is
     trained. The option `"corpus": ""` says that each task names its text by the setting `data`.
+    `modules`: those it says something of; empty: any. A kernel's speed is news of the module that runs on it, and of no other.
     `alone`: it times things, so no other measurement may run beside it.
     """
     return _register(
@@ -75,6 +77,7 @@ def benchmark(
             "options": options,
             "data": data,
             "steps": steps,
+            "modules": modules,
             "alone": alone,
         },
     )
@@ -125,6 +128,11 @@ class Entry:
     def reads_data(self) -> bool:
         """Of a benchmark: whether it measures on the text that a task names as its `data`."""
         return (self.arguments.get("options") or {}).get("corpus") == ""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Of a benchmark: the modules it says something of; empty when that is any."""
+        return tuple(self.arguments.get("modules") or ())
 
     @property
     def trains(self) -> bool:

@@ -258,6 +258,7 @@ class _Reader:
             targets=meaning.targets(section), needs=_unique(need.text for need in section.value("needs") or ()),
             seeds=section.seeds, budget=section.value("budget") or Budget(), config=config, prose=_joined(section.prose),
             line=self.page.line_of(section.place), **given,
+            data_line=self.page.line_of(section.settings["data"][0]) if "data" in section.settings else 0,
         )  # fmt: skip
 
 

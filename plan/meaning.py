@@ -107,10 +107,16 @@ class Meaning:
                          help="add " + " and ".join(mends[name] for name in lacking))  # fmt: skip
 
     def _usable(self, section: Section) -> None:
-        """Report a `data` that the benchmark would not read and a limit of steps that it does not take."""
+        """Report a module, a `data` and a limit of steps that the benchmark has no use for."""
         benchmark = self.shelves.benchmarks.get(section.name("benchmark") or "")
         if benchmark is None:
             return
+        module = section.name("module")
+        if benchmark.modules and module in self.shelves.modules and module not in benchmark.modules:
+            written = max(("module", "benchmark"), key=lambda key: section.settings[key][0].at)
+            spoken = " or ".join(f"`{name}`" for name in benchmark.modules)
+            self._once(section, written, f"`{benchmark.name}` says nothing of the module `{module}`", f"it measures what {spoken} runs on",
+                       f"make {spoken} the module of task `{section.id}`, or choose a benchmark that measures any module")  # fmt: skip
         if section.value("data") is not None and not benchmark.reads_data:
             others = ", ".join(f"`{name}`" for name, one in self.shelves.benchmarks.items() if one.reads_data)
             self._once(section, "data", f"`{benchmark.name}` does not read a text that a task names", "would not be read",

@@ -152,6 +152,8 @@ class Task:
     """Typed overrides: keys of the module's Config, and the tables `decoder` and `recipe`."""
     data: str | None = None
     """A text file or folder to measure on instead of the benchmark's own corpus; passed into `Request.data`."""
+    data_line: int = 0
+    """1-based line of the setting `data` in the plan, which may stand above the first task; 0 when there is none."""
     prose: str = ""
     line: int = 0
 

@@ -1,7 +1,7 @@
 """Speed of a fast kernel as a ratio to its plain reference, forward and backward, once both are seen to agree.
 
 The two are timed in turn on the same random inputs. A kernel that disagrees with its reference, in an output or a gradient, has no
-speed: the measurement fails and names the tensors. The number belongs to the kernel, whichever module a task names beside it.
+speed: the measurement fails and names the tensors. The number belongs to the kernel, so a task names the module that runs on it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ Kernel = Callable[..., Any]
     metrics={"kernel_ratio": "x"},
     source="interleaved pairs: kernels.attention against its plain form, one head of 64",
     options={"kernel": "attention", "length": 8192, "batch": 1, "heads": 1, "width": 64, "pairs": 5},
+    modules=("attention",),
     alone=True,
 )
 @benchmark(
@@ -35,6 +36,7 @@ Kernel = Callable[..., Any]
     metrics={"kernel_ratio": "x"},
     source="interleaved pairs: chunkwise retention against its parallel form, four heads of 32 by 64",
     options={"kernel": "retention", "length": 2048, "batch": 1, "heads": 4, "width": 32, "pairs": 9},
+    modules=("retnet",),
     alone=True,
 )
 @benchmark(
@@ -42,6 +44,7 @@ Kernel = Callable[..., Any]
     metrics={"kernel_ratio": "x"},
     source="interleaved pairs: the selective scan against a loop over time, 256 channels of 16 states",
     options={"kernel": "scan", "length": 1024, "batch": 1, "heads": 256, "width": 16, "pairs": 9},
+    modules=("mamba",),
     alone=True,
 )
 def measure(bench: Bench) -> dict[str, float]:

@@ -46,6 +46,7 @@ SHELVES = Shelves(
             steps=400,
         ),
         "count-v1": entry("benchmark", "count-v1", metrics={"accuracy": "", "parameters": ""}),
+        "kernel-v1": entry("benchmark", "kernel-v1", metrics={"accuracy": ""}, modules=("attention", "moe")),
         "text-v1": entry("benchmark", "text-v1", metrics={"val_bpb": "bpb"}, options={"corpus": ""}, steps=300),
         "bytes-v1": entry("benchmark", "bytes-v1", metrics={"val_bpb": "bpb", "tokens_rate": "tokens/s"}),
     },

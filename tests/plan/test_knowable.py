@@ -40,6 +40,20 @@ def test_a_benchmark_that_measures_on_the_tasks_text_wants_one() -> None:
     assert task(source("data: books/", benchmark="text-v1", row=TEXT)).data == "books/"
 
 
+def test_a_task_knows_the_line_that_names_its_text() -> None:
+    text = source("data: books/", benchmark="text-v1", row=TEXT)
+    assert task(text).data_line == 7
+    above = text.replace("- **data**: books/\n", "").replace("# P\n", "# P\n\n- **data**: books/\n")
+    assert (task(above).data, task(above).data_line) == ("books/", 3)
+    assert task(source()).data_line == 0
+
+
+def test_of_this_house_the_benchmarks_that_read_a_tasks_text_are_those_that_declare_it() -> None:
+    """A suite file whose code mentions `request.data` declares `"corpus": ""` for a benchmark of its own, and no other file does."""
+    here = shelves().benchmarks.values()
+    assert {one.path for one in here if "request.data" in one.path.read_text()} == {one.path for one in here if one.reads_data}
+
+
 @pytest.mark.parametrize("benchmark", ["copy-64-v1", "count-v1"])
 def test_a_text_that_the_benchmark_would_not_read_is_told_with_one_that_would(benchmark: str) -> None:
     wrong = fault(source("data: books/", benchmark=benchmark))
@@ -49,6 +63,29 @@ def test_a_text_that_the_benchmark_would_not_read_is_told_with_one_that_would(be
 
 def test_of_this_house_only_the_benchmark_on_a_path_reads_data() -> None:
     assert [name for name, one in shelves().benchmarks.items() if one.reads_data] == ["bytes-path-v1"]
+
+
+def test_a_module_that_the_benchmark_says_nothing_of_is_told_with_those_it_measures() -> None:
+    wrong = fault(source(benchmark="kernel-v1"))
+    assert (wrong.code, wrong.line) == ("P014", 6)
+    assert wrong.message == "`kernel-v1` says nothing of the module `retnet`"
+    assert "make `attention` or `moe` the module of task `a`" in wrong.help
+    assert task(source(benchmark="kernel-v1").replace("retnet", "moe")).module == "moe"
+
+
+def test_a_module_above_all_tasks_is_told_where_a_task_chose_the_benchmark() -> None:
+    whole = source(benchmark="kernel-v1").replace("- **module**: retnet\n", "").replace("# P\n", "# P\n\n- **module**: retnet\n")
+    assert (fault(whole).line, fault(whole).column) == (7, 18)
+
+
+def test_the_speed_of_a_kernel_is_told_of_the_module_that_runs_on_it_and_of_no_other() -> None:
+    here = shelves()
+    spoken = {name: one.modules for name, one in here.benchmarks.items() if one.modules}
+    assert {name.split("-")[1]: modules for name, modules in spoken.items()} == {
+        "attention": ("attention",), "retention": ("retnet",), "scan": ("mamba",),
+    }  # fmt: skip
+    assert all(name.startswith("kernel-") for name in spoken)
+    assert {module for modules in spoken.values() for module in modules} <= set(here.modules)
 
 
 def test_steps_cannot_be_limited_where_nothing_is_trained() -> None:
