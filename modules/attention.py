@@ -121,7 +121,7 @@ class Attention(nn.Module):
         y_BHTE = attention(q_BHTE, k_BGSE, v_BGSE, window=self.window or None)
         self.path = last_path()
         keep = max(k_BGSE.shape[2] - (self.window - 1), 0) if self.window else 0
-        if keep:  # a view would keep what it hides alive
+        if keep or (state is None and not torch.is_grad_enabled()):  # a view would keep what it hides alive
             k_BGSE, v_BGSE = k_BGSE[:, :, keep:].clone(), v_BGSE[:, :, keep:].clone()
         y_BTD: Tensor = self.project_out(y_BHTE.transpose(1, 2).reshape(B, T, D))
         after = Cache(k_BGSE, v_BGSE, torch.tensor(past + T))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.agreement import rmse_ratio
+from modules.decoder import compact
 from modules.settings import build_config
 from plan import catalogue
 
@@ -107,11 +108,13 @@ def check_block(block: Callable[[Any], nn.Module], config: Any, *, metrics: Mapp
     subject = Subject(block=block, config=config, metrics=metrics)
     failures = []
     for claim, look in CHECKS.items():
-        try:
-            failures += [Failure(claim=claim, detail=detail) for detail in look(subject)]
-        except Exception as error:
-            failures.append(Failure(claim=claim, detail=f"raised {type(error).__name__}: {error}"))
-    return failures
+        for recorded in (True, False) if look in DECODING else (True,):
+            try:
+                with torch.set_grad_enabled(recorded):
+                    failures += [Failure(claim=claim, detail=detail) for detail in look(subject)]
+            except Exception as error:
+                failures.append(Failure(claim=claim, detail=f"raised {type(error).__name__}: {error}"))
+    return list(dict.fromkeys(failures))
 
 
 def shapes(subject: Subject) -> Iterator[str]:
@@ -175,7 +178,7 @@ def gradients(subject: Subject) -> Iterator[str]:
 
 
 def state_size(subject: Subject) -> Iterator[str]:
-    """`state_bytes` is what the state measures."""
+    """`state_bytes` is what the state measures and keeps alive; single steps may have made room for as much again."""
     block = subject.build()
     for batch, length in ((1, 1), (BATCH, LENGTHS[0]), (1, LENGTHS[1])):
         _, state = _run(block, subject.document(length, batch=batch))
@@ -183,6 +186,12 @@ def state_size(subject: Subject) -> Iterator[str]:
         claimed = block.state_bytes(batch, length)
         if claimed != measured:
             yield f"batch {batch}, length {length}: claims {claimed} B, measures {measured} B"
+    with torch.no_grad():
+        document, claimed = subject.document(LENGTHS[1]), block.state_bytes(BATCH, LENGTHS[1])
+        for told, state, most in (("", _run(block, document)[1], 1), (" and steps", _decoded(block, document), 2)):
+            held = sum({part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in state}.values())
+            if held > most * claimed:
+                yield f"after a document{told} the state keeps {held} B alive for {claimed} B of its own; `.clone()` views"
 
 
 def same_bits(subject: Subject) -> Iterator[str]:
@@ -208,19 +217,21 @@ def independence(subject: Subject) -> Iterator[str]:
     ratio = rmse_ratio(_run(block, document.rows(slice(1, 2)))[0], alone[1:2])
     if not ratio <= TOLERANCE:
         yield f"other rows of the batch change a document's outputs by {ratio:.2g}"
-    _, state = _run(block, document.part(0, 40))
+    state = _decoded(block, document.part(0, 42))
     before = [part.clone() for part in state]
-    _run(block, document.part(40, length), state)
-    if not all(torch.equal(old, part) for old, part in zip(before, state, strict=True)):
-        yield "`forward` writes into the state it is given, so that nobody can go on from it twice"
+    _, after = _run(block, document.part(42, length), state)
+    kept = [part.clone() for part in after]
+    _run(block, subject.document(length, seed=3).part(42, length), state)
+    if not _same(before, state) or not _same(kept, after):
+        yield "`forward` writes into a state that others hold, so that nobody can go on from it twice"
 
 
 def resumption(subject: Subject) -> Iterator[str]:
     """A state written to a file in mid-document goes on in a fresh instance to the same bits."""
     block, document, length = subject.build(), subject.document(LENGTHS[1]), LENGTHS[1]
-    _, state = _run(block, document.part(0, 41))
+    state = _decoded(block, document.part(0, 41))
     file = io.BytesIO()
-    torch.save({"block": block.state_dict(), "state": tuple(state)}, file)
+    torch.save({"block": block.state_dict(), "state": tuple(compact(state))}, file)
     file.seek(0)
     there, left = _run(block, document.part(41, length), state)
     saved = torch.load(file, weights_only=True)
@@ -228,7 +239,7 @@ def resumption(subject: Subject) -> Iterator[str]:
     fresh.load_state_dict(saved["block"])
     revived = type(state)(*saved["state"]) if hasattr(state, "_fields") else saved["state"]
     here, kept = _run(fresh, document.part(41, length), revived)
-    if not torch.equal(here, there) or not all(torch.equal(a, b) for a, b in zip(kept, left, strict=True)):
+    if not torch.equal(here, there) or not _same(kept, left):
         yield f"after saving and loading at token 41 the outputs differ by {rmse_ratio(here, there):.2g}"
 
 
@@ -250,11 +261,27 @@ CHECKS: Mapping[str, Callable[[Subject], Iterator[str]]] = {
     for look in (shapes, causality, chunks, gradients, state_size, same_bits, independence, resumption, reports)
 }
 
+DECODING = (independence, resumption)
+"""Looked at once more without gradients, where a cache may be written in place."""
+
 
 def _run(block: Any, document: Document, state: State | None = None) -> tuple[Tensor, State]:
     extra = {"tokens_BT": document.tokens_BT} if getattr(block, "wants_tokens", False) else {}
     y_BTD, state = block(document.x_BTD, state, **extra)
     return y_BTD, state
+
+
+def _decoded(block: Any, document: Document) -> State:
+    """The state after the last two tokens came one by one, when a growing cache has made itself room and used it."""
+    end = document.x_BTD.shape[1]
+    state = _run(block, document.part(0, end - 2))[1]
+    for t in (end - 2, end - 1):
+        state = _run(block, document.part(t, t + 1), state)[1]
+    return state
+
+
+def _same(one: Iterable[Tensor], other: Iterable[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _direction(like: Tensor) -> Tensor:

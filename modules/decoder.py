@@ -46,6 +46,10 @@ class DecoderState(NamedTuple):
     seen: int
     """Tokens consumed so far."""
 
+    def compact(self) -> DecoderState:
+        """The same state in storage of its own size, to be written to a file: room that a cache has for more is left behind."""
+        return DecoderState(tuple(compact(state) for state in self.blocks), self.seen)
+
 
 class Decoder(nn.Module):
     """`layers` blocks between an embedding and a head; any split of a document into calls gives the same logits."""
@@ -173,6 +177,12 @@ class Decoder(nn.Module):
     def parameters_count(self) -> int:
         """Number of trained numbers; a tied matrix counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def compact(state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The state of one block, of the same kind, in storage of its own size."""
+    parts = [part.clone(memory_format=torch.contiguous_format) for part in state]
+    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
 
 def _chosen(x_BTD: Tensor, positions: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class SelectiveSSM(nn.Module):
             x_BTE.new_zeros(x_BTE.shape[0], self.conv.kernel_size[0] - 1, x_BTE.shape[2]) if state is None else state.tail_BWE
         )
         seen_BSE = torch.cat((before_BWE, x_BTE), dim=1)
-        tail_BWE = seen_BSE[:, x_BTE.shape[1] :]
+        tail_BWE = seen_BSE[:, x_BTE.shape[1] :].clone()  # a view would keep the whole document alive
         x_BTE = F.silu(short_convolution(seen_BSE, self.conv.weight[:, 0], self.conv.bias))
         dt_BTR, B_BTN, C_BTN = torch.split(self.project_x(x_BTE), self.sizes, dim=-1)
         dt_BTE = F.softplus(self.project_dt(dt_BTR))

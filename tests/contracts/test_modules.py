@@ -126,6 +126,46 @@ class OverwritesTheState(Decay):
         return y_BTD, (sum_BD,)
 
 
+class Grown(tuple[Tensor, ...]):
+    """The sums so far, as a view of storage with room for more."""
+
+    room: Tensor | None = None
+
+
+class OverwritesABranch(Decay):
+    """Keeps all sums; without gradients in one storage that it goes on in, whoever went on from the same state before."""
+
+    def forward(self, x_BTD: Tensor, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        past = 0 if state is None else state[0].shape[1]
+        sums: list[Tensor] = []
+        for t in range(x_BTD.shape[1]):
+            y_BTD, (sum_BD,) = super().forward(x_BTD[:, t : t + 1], (sums[-1],) if sums else state and (state[0][:, -1],))
+            sums.append(sum_BD)
+        total, whole_BTD = past + len(sums), torch.stack(sums, dim=1)
+        y_BTD = x_BTD + self.mix(whole_BTD)
+        if state is None:
+            return y_BTD, Grown((whole_BTD,))
+        if torch.is_grad_enabled():
+            return y_BTD, Grown((torch.cat([state[0], whole_BTD], dim=1),))
+        room = getattr(state, "room", None)
+        if room is None or room.shape[1] < total:
+            room = x_BTD.new_zeros(x_BTD.shape[0], 2 * total, x_BTD.shape[2])
+            room[:, :past] = state[0]
+        room[:, past:total] = whole_BTD
+        after = Grown((room[:, :total],))
+        after.room = room
+        return y_BTD, after
+
+    def state_bytes(self, batch: int, length: int) -> int:
+        return super().state_bytes(batch, length) * length
+
+
+class KeepsItsDocumentAlive(Decay):
+    def forward(self, x_BTD: Tensor, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        y_BTD, (sum_BD,) = super().forward(x_BTD, state)
+        return y_BTD, (torch.cat([x_BTD, sum_BD.unsqueeze(1)], dim=1)[:, -1],)
+
+
 class MixesTheBatch(Decay):
     def forward(self, x_BTD: Tensor, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         y_BTD, state = super().forward(x_BTD, state)
@@ -194,7 +234,9 @@ def test_a_sound_block_breaks_no_promise() -> None:
         (StopsGradientsAtChunks, "chunks"),
         (HidesItsState, "independence"),
         (OverwritesTheState, "independence"),
+        (OverwritesABranch, "independence"),
         (MixesTheBatch, "independence"),
+        (KeepsItsDocumentAlive, "state_size"),
         (UnderstatesItsState, "state_size"),
         (HasNaNGradients, "gradients"),
         (LeavesAParameterOut, "gradients"),
@@ -212,7 +254,9 @@ def test_a_broken_promise_is_caught_by_its_check(block: type[nn.Module], claim: 
     ("block", "claim"),
     [
         (StopsGradientsAtChunks, "chunks"),
+        (OverwritesABranch, "independence"),
         (UnderstatesItsState, "state_size"),
+        (KeepsItsDocumentAlive, "state_size"),
         (LeavesAParameterOut, "gradients"),
         (KeepsParametersOutOfSight, "resumption"),
         (ReportsUndeclared, "reports"),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from modules.attention import AttentionBlock, Cache, Config
+from modules.decoder import compact
 
 
 def block(*, window: int = 0) -> AttentionBlock:
@@ -80,6 +81,31 @@ def test_a_state_saved_beyond_a_fork_revives_without_touching_the_branch_that_ov
             torch.testing.assert_close(y_BTD, expected_BTD[:, 10:], rtol=1e-4, atol=1e-5)
             assert not storages(state) & storages(ahead)
         torch.testing.assert_close(ahead.k_BGSE, model(x_BTD[:, :20])[1].k_BGSE, rtol=1e-4, atol=1e-5)
+
+
+def test_a_compact_state_is_written_in_the_bytes_it_claims_and_goes_on_to_the_same_bits() -> None:
+    model, x_BTD = block(), document(600)
+    with torch.no_grad():
+        state = model(x_BTD[:, 500:501], model(x_BTD[:, :500])[1])[1]
+        claimed, written = model.state_bytes(2, 501), {}
+        for name, kept in (("roomy", state), ("compact", compact(state))):
+            file = io.BytesIO()
+            torch.save(tuple(kept), file)
+            written[name] = file.tell()
+            file.seek(0)
+            y_BTD, _ = model(x_BTD[:, 501:], Cache(*torch.load(file, weights_only=True)))
+            assert torch.equal(y_BTD, model(x_BTD[:, 501:], state)[0])
+    assert claimed <= written["compact"] <= claimed + 4096 < written["roomy"]
+
+
+@pytest.mark.parametrize("rope", [True, False])
+def test_a_cache_keeps_nothing_of_its_document_alive_but_keys_and_values(rope: bool) -> None:
+    torch.manual_seed(0)
+    model = AttentionBlock(Config(d_model=16, heads=2, rope=rope)).eval()
+    with torch.no_grad():
+        _, state = model(document(100))
+    held = sum(part.untyped_storage().nbytes() for part in state)
+    assert held == model.state_bytes(2, 100)
 
 
 def test_gradients_flow_through_a_carried_cache_and_a_room_leaves_them_alone() -> None:

@@ -33,6 +33,16 @@ def test_steps_and_chunks_give_the_logits_of_the_whole_document(module: str, pos
     torch.testing.assert_close(torch.cat([first, middle, torch.stack(ends, 1)], dim=1), whole, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("module", ["transformer", "mamba"])
+def test_a_compact_state_holds_the_bytes_it_claims_and_goes_on_to_the_same_logits(module: str) -> None:
+    model, text_BT = Decoder.build(module, config={"d_model": 32}, seed=1).eval(), tokens()
+    with torch.no_grad():
+        state = model.step(text_BT[:, 15], model(text_BT[:, :15])[1])[1]
+        small = state.compact()
+        assert sum(part.untyped_storage().nbytes() for block in small.blocks for part in block) == model.state_bytes(2, 16)
+        assert torch.equal(model(text_BT[:, 16:], small)[0], model(text_BT[:, 16:], state)[0])
+
+
 def test_blocks_that_want_token_values_are_given_them() -> None:
     model = Decoder.build("moe", config={"d_model": 32, "router": "hash"}).eval()
     shown: list[Tensor] = []
