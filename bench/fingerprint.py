@@ -4,7 +4,8 @@ Comments, formatting, docstrings, `pass` and type-only imports leave no trace; a
 in a helper three imports away. The order of statements, imports included, counts: importing may have
 effects. Imports inside functions are followed, and so are `import_module("...")` and the catalogue's
 `load("module", "...")` with literal names; a name made at run time is not, its file has to be a root.
-A file named by a string and lying beside the code (a kernel's source, a table) counts by its bytes.
+A file of the house that is not Python (a kernel's source, a table) counts when the strings of the code
+that is reached name it, in one piece or in parts: see `bench.beside`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
+from bench.beside import HOLE, Words, data_files, meaning, name_parts
 from plan.catalogue import HOUSE, shelf
 
 PACKAGES = frozenset({"agents", "alignment", "bench", "envs", "kernels", "modules", "plan"})
@@ -48,7 +50,7 @@ class _File:
     loads: tuple[tuple[str, str], ...]
     """Literal (kind, name) of things taken from the catalogue."""
     strings: frozenset[str]
-    """Constants that may name a file."""
+    """Parts of constants that may name a file."""
 
 
 def on_shelf(kind: str, name: str) -> Path | None:
@@ -67,37 +69,40 @@ class Reader:
         self._find = find
         self._read: dict[Path, tuple[str, _File, tuple[Path, ...], frozenset[str]]] = {}
         self._there: dict[Path, bool] = {}
+        self._data: dict[Path, list[Path]] = {}
 
-    def fingerprint(self, roots: Iterable[Path], *, benchmark: str | None = None) -> Code:
+    def fingerprint(self, roots: Iterable[Path], *, benchmark: str | None = None, words: Iterable[str] = ()) -> Code:
         """The code reached from the files `roots`; OSError when one cannot be read.
 
         With `benchmark`, the decorators of other benchmarks stacked on the same function are left
-        out: a new size of a family does not change the old ones.
+        out: a new size of a family does not change the old ones. `words` are strings that the code
+        is handed and may make the name of a file from.
         """
         files: dict[str, dict[str, str]] = {}
         packages: set[str] = set()
+        strings = {part for word in words for part in name_parts(word)}
+        folders = {self._house / package for package in PACKAGES}
         waiting, seen = [Path(root).resolve() for root in roots], set[Path]()
         while waiting:
             path = waiting.pop()
-            if path in seen:
-                continue
-            seen.add(path)
-            name, file, reached, strangers = self._file(path)
-            files[name] = {
-                symbol: digest
-                for symbol, digest in file.symbols.items()
-                if benchmark is None or "@" not in symbol or symbol.endswith("@" + benchmark)
-            }
-            packages |= strangers
-            waiting += reached
+            if path not in seen:
+                seen.add(path)
+                name, file, reached, strangers = self._file(path)
+                files[name] = symbols_of(file.symbols, benchmark)
+                packages |= strangers
+                waiting += reached
+                strings |= file.strings | {path.stem}
+                folders |= {folder for folder in (self._foreign(path),) if folder}
+            if not waiting:
+                named = Words(strings).name
+                waiting = [path for folder in folders for path in self._beside(folder) if path not in seen and named(path.name)]
         return Code(
             digest=_hash(json.dumps(files, sort_keys=True)), files=dict(sorted(files.items())), packages=tuple(sorted(packages))
         )
 
     def _file(self, path: Path) -> tuple[str, _File, tuple[Path, ...], frozenset[str]]:
         if path not in self._read:
-            content = path.read_bytes()
-            file = _parse(content) if path.suffix == ".py" else _opaque(content)
+            file = _read(path, path.read_bytes())
             base, dotted = self._place(path)
             self._read[path] = (path.relative_to(base).as_posix(), file, *self._reach(file, path, base, dotted))
         return self._read[path]
@@ -110,6 +115,16 @@ class Reader:
             while (base / "__init__.py").exists():
                 base = base.parent
         return base, path.parent.relative_to(base).parts
+
+    def _foreign(self, path: Path) -> Path | None:
+        """The package, or else the folder, that a file outside the house belongs to."""
+        base, package = self._place(path)
+        return base.joinpath(*package[:1]) if base != self._house else None
+
+    def _beside(self, folder: Path) -> list[Path]:
+        if folder not in self._data:
+            self._data[folder] = data_files(folder)
+        return self._data[folder]
 
     def _reach(self, file: _File, path: Path, base: Path, package: tuple[str, ...]) -> tuple[tuple[Path, ...], frozenset[str]]:
         own = PACKAGES if base == self._house else PACKAGES | set(package[:1])
@@ -127,10 +142,6 @@ class Reader:
             for name in names:
                 found += sorted(root.joinpath(*parts).glob("*.py")) if name == "*" else self._module(root.joinpath(*parts, name))
         found += [target.resolve() for kind, name in file.loads if (target := self._find(kind, name))]
-        for name in sorted(file.strings):
-            beside = path.parent / name
-            if self._is_file(beside) and beside.resolve().is_relative_to(base):
-                found.append(beside.resolve())
         return tuple(dict.fromkeys(found)), frozenset(strangers)
 
     def _module(self, place: Path) -> Iterator[Path]:
@@ -171,8 +182,27 @@ def _hash(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _opaque(content: bytes) -> _File:
-    return _File(symbols={BYTES: sha256(content).hexdigest()[:16]}, imports=(), loads=(), strings=frozenset())
+def symbols(path: Path, content: bytes, *, benchmark: str | None = None) -> dict[str, str]:
+    """What `Code.files` would say of the file `path` if this were its content."""
+    return symbols_of(_read(path, content).symbols, benchmark)
+
+
+def symbols_of(found: Mapping[str, str], benchmark: str | None) -> dict[str, str]:
+    """`found` without the decorators of benchmarks other than `benchmark`."""
+    return {
+        symbol: digest
+        for symbol, digest in found.items()
+        if benchmark is None or "@" not in symbol or symbol.endswith("@" + benchmark)
+    }
+
+
+def _read(path: Path, content: bytes) -> _File:
+    return _parse(content) if path.suffix == ".py" else _opaque(path, content)
+
+
+def _opaque(path: Path, content: bytes) -> _File:
+    digest, included = meaning(path, content)
+    return _File(symbols={BYTES: digest[:16]}, imports=(), loads=(), strings=included)
 
 
 @lru_cache(maxsize=4096)
@@ -180,19 +210,22 @@ def _parse(content: bytes) -> _File:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
-        return _opaque(content)  # measuring it will tell what is wrong with it
+        return _opaque(Path("broken.py"), content)  # measuring it will tell what is wrong with it
     _normalise(tree, content)
     imports: list[tuple[int, str, tuple[str, ...]]] = []
     loads: list[tuple[str, str]] = []
-    strings = set()
+    strings: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports += [(0, alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if "." in node.value[1:] and len(node.value) < 100 and node.value.isprintable() and "\0" not in node.value:
-                strings.add(node.value)
+            strings.update(name_parts(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            strings.update(
+                name_parts("".join(str(part.value) if isinstance(part, ast.Constant) else HOLE for part in node.values))
+            )
         elif isinstance(node, ast.Call):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             literal = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
@@ -207,9 +240,9 @@ def _parse(content: bytes) -> _File:
         parts.setdefault(symbol, []).append(dump)
         if "@" not in symbol:
             order.append(symbol)
-    symbols = {symbol: _hash("\n".join(dumps))[:16] for symbol, dumps in parts.items()}
-    symbols[ORDER] = _hash("\n".join(order))[:16]
-    return _File(symbols=symbols, imports=tuple(imports), loads=tuple(loads), strings=frozenset(strings))
+    hashes = {symbol: _hash("\n".join(dumps))[:16] for symbol, dumps in parts.items()}
+    hashes[ORDER] = _hash("\n".join(order))[:16]
+    return _File(symbols=hashes, imports=tuple(imports), loads=tuple(loads), strings=frozenset(strings))
 
 
 def _normalise(tree: ast.Module, content: bytes) -> None:

@@ -6,6 +6,7 @@ environment that matter. Its parts are kept with the run, so that a rerun can be
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +35,7 @@ class Identity:
 
     key: str
     parts: Mapping[str, Any]
-    """`request`, `code` (digest), `data` (name, digest) and `environment`, as plain values."""
+    """`request`, `code` (digest), `data` (name, digest, and `files` that the config names) and `environment`, as plain values."""
     code: Code
     """To be appended to the ledger once: kind `code`, key `code.digest`."""
 
@@ -51,22 +52,24 @@ class Identifier:
         """The identity of `request`; KeyError for a module or benchmark that is not on its shelf."""
         entry = _entry("benchmark", request.benchmark)
         defaults = [default for _, default in _entry("module", request.module).fields.values()]
-        words = _words([request.config, entry.arguments.get("options"), defaults])
+        words = sorted({*_words([request.config, entry.arguments.get("options"), defaults])})
         names = {request.module, *(name for name in words if on_shelf("module", name))}
         roots = [entry.path, MEASURE, *(_entry("module", name).path for name in sorted(names))]
-        code = self._fingerprint(request.benchmark, roots)
+        code = self._fingerprint(request.benchmark, roots, words)
         corpus = request.data or entry.arguments.get("data") or ""
-        data = {"name": corpus, "digest": self._digest(corpus)}
+        data: dict[str, Any] = {"name": corpus, "digest": self._digest(corpus)}
+        if files := {word: file_digest(Path(word)) for word in words if word != corpus and os.path.isfile(word)}:
+            data["files"] = files
         environment = environment_facts(code.packages, device=request.device)
         request = replace(request, steps=request.steps or entry.arguments.get("steps"))
-        key = run_key(request, code=code.digest, data_digest=data["digest"], environment=environment)
+        key = run_key(request, code=code.digest, data_digest=data_digest(data), environment=environment)
         parts = {"request": asked(request), "code": code.digest, "data": data, "environment": environment}
         return Identity(key=key, parts=parts, code=code)
 
-    def _fingerprint(self, benchmark: str, roots: list[Path]) -> Code:
-        wanted = (benchmark, *map(str, roots))
+    def _fingerprint(self, benchmark: str, roots: list[Path], words: list[str]) -> Code:
+        wanted = (benchmark, *map(str, roots), *words)
         if wanted not in self._code:
-            self._code[wanted] = self._reader.fingerprint(roots, benchmark=benchmark)
+            self._code[wanted] = self._reader.fingerprint(roots, benchmark=benchmark, words=words)
             _codes[self._code[wanted].digest] = self._code[wanted]
         return self._code[wanted]
 
@@ -83,6 +86,17 @@ class Identifier:
 def identify(request: Request) -> Identity:
     """The identity of one request as the world stands now; for many, keep one `Identifier`."""
     return Identifier().identify(request)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def data_digest(data: Mapping[str, Any]) -> str:
+    """Of the corpus, and of the files that the config calls by their paths."""
+    digest: str = data["digest"]
+    return " ".join([digest, *data.get("files", {}).values()])
 
 
 def asked(request: Request) -> dict[str, Any]:
@@ -125,6 +139,9 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any], codes: Mapping[str, 
         told.append(
             f"data `{new['data']['name']}`: {old['data']['digest'][:8] or 'none'} -> {new['data']['digest'][:8] or 'none'}"
         )
+    told += [
+        f"file {name}: {a[:9]} -> {b[:9]}" for name, a, b in _differing(*(part["data"].get("files", {}) for part in (old, new)))
+    ]
     return told + [f"environment `{name}`: {a} -> {b}" for name, a, b in _differing(old["environment"], new["environment"])]
 
 

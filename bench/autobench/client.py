@@ -65,7 +65,7 @@ class AutoBench:
                 "request": wire.plain(request),
                 "folder": str(Path(folder).resolve()),
                 "key": key,
-                "identify": "bench.identity:identify",
+                "witness": "bench.autobench.witness:Witness",
             },
             limits=limits,
             folder=folder,

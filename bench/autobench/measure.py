@@ -9,6 +9,7 @@ import numbers
 import random
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +20,34 @@ from plan import catalogue, wire
 from plan.nouns import Request, Status
 
 
-def measure(tell: Tell, *, request: Mapping[str, Any], folder: str, key: str = "", identify: str = "") -> dict[str, Any]:
+def measure(tell: Tell, *, request: Mapping[str, Any], folder: str, key: str = "", witness: str = "") -> dict[str, Any]:
     """The result of the request's benchmark as `{"metrics", "series", "facts"}`; Rejected when it is not one.
 
     Global random generators are seeded with the request's seed first: workers are forked from one server, and would otherwise
-    draw numbers that differ from one server to the next. With a `key`, `identify` names the function that makes it: nothing is
-    measured when the code that was just imported is no longer the code the key stands for. (By name, because what judges
-    identity is not part of it.)
+    draw numbers that differ from one server to the next. With a `key`, `witness` names the class that lets only the code and
+    the files run and be read that the key stands for. (By name, because what judges identity is not part of it.)
     """
     asked: Request = wire.rebuild(Request, request)
-    seed_everything(asked.seed)
-    function = catalogue.load("benchmark", asked.benchmark)
-    required = catalogue.shelf("benchmark")[asked.benchmark].arguments["metrics"]
-    module = catalogue.shelf("module").get(asked.module)
-    optional = (module.arguments.get("metrics") or {}) if module else {}
-    if module:
-        catalogue.load("module", asked.module)
-    if key:
-        place, _, name = identify.partition(":")
-        if getattr(importlib.import_module(place), name)(asked).key != key:
-            raise Rejected(Status.KILLED, "its code or data changed before it began; nothing was measured")
     bench = Bench(request=asked, folder=Path(folder), progress=tell)
-    returned = function(bench)
+    with _named(witness)(bench, key=key) if key else nullcontext():
+        seed_everything(asked.seed)
+        function = catalogue.load("benchmark", asked.benchmark)
+        required = catalogue.shelf("benchmark")[asked.benchmark].arguments["metrics"]
+        module = catalogue.shelf("module").get(asked.module)
+        optional = (module.arguments.get("metrics") or {}) if module else {}
+        if module:
+            catalogue.load("module", asked.module)
+        returned = function(bench)
     return {
         "metrics": checked_metrics(returned, required=required, optional=optional),
         "series": checked_series(bench.series),
         "facts": checked_facts(bench.facts),
     }
+
+
+def _named(witness: str) -> Any:
+    place, _, name = witness.partition(":")
+    return getattr(importlib.import_module(place), name)
 
 
 def seed_everything(seed: int) -> None:

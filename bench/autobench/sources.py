@@ -1,4 +1,4 @@
-"""The house's modules are compiled from their sources in every worker.
+"""The house's modules are compiled from their sources in every worker, and each can be shown to somebody before it runs.
 
 Bytecode files are matched with their source by whole seconds and size: an edit within a second would be measured under the key
 of the new code and with the numbers of the old, and whoever can write a file could forge one for somebody else's module.
@@ -7,12 +7,18 @@ of the new code and with the numbers of the old, and whoever can write a file co
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
 from types import CodeType, ModuleType
 
 from plan.catalogue import HOUSE
 from plan.house import PACKAGES
+
+compiled: dict[Path, bytes] = {}
+"""What was compiled in this process or those it was forked from."""
+show: list[Callable[[Path, bytes], None]] = []
+"""Who is shown a source that is about to be compiled; what they raise, the import raises."""
 
 
 class _Compiled(SourceFileLoader):
@@ -20,7 +26,11 @@ class _Compiled(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        code: CodeType = self.source_to_code(self.get_data(path), path)
+        content = self.get_data(path)
+        for witness in show:
+            witness(Path(path).resolve(), content)
+        compiled[Path(path).resolve()] = content
+        code: CodeType = self.source_to_code(content, path)
         return code
 
 
@@ -38,5 +48,9 @@ class _House(PathFinder):
 
 
 def always_compile() -> None:
-    """From now on, in this process and those forked from it."""
+    """From now on, in this process and those forked from it; what it has loaded before counts as the sources are now."""
     sys.meta_path.insert(0, _House)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and (name.partition(".")[0] in PACKAGES or name == "__main__") and Path(file).resolve().is_relative_to(HOUSE):
+            compiled[Path(file).resolve()] = Path(file).read_bytes()

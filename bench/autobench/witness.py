@@ -1,0 +1,122 @@
+"""The witness: sees to it, inside the worker, that what is measured is what the run's key stands for.
+
+The key is made first. After that each source of the house is compared with it before it runs, and each other file of the
+house when it is opened. So an edit is noticed even if it is taken back, and a file that the key does not count is
+not read in silence: what names and strings cannot tell beforehand, this refuses.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from bench.autobench import sources
+from bench.autobench.outcome import Rejected
+from bench.fingerprint import symbols
+from bench.identity import Identifier, file_digest
+from bench.request import Bench
+from plan import catalogue, house
+from plan.nouns import Status
+
+CHANGED = "its code or data changed before it began; nothing was measured"
+OPENING = frozenset({"open", "ctypes.dlopen", "sqlite3.connect"})
+
+
+class Witness:
+    """From entry to exit, code and files that are not those of `key` raise Rejected where they are imported or opened."""
+
+    def __init__(self, bench: Bench, *, key: str) -> None:
+        self._bench = bench
+        identity = Identifier().identify(bench.request)
+        if identity.key != key:
+            raise Rejected(Status.KILLED, CHANGED)
+        self._counted, self._data = identity.code.files, identity.parts["data"]
+        self._named = {Path(file).resolve(): digest for file, digest in self._data.get("files", {}).items()}
+        self._house = tuple(f"{catalogue.HOUSE / package}{os.sep}" for package in house.PACKAGES)
+        self._free = [bench.folder.resolve(), *([Path(bench.request.data).resolve()] if bench.request.data else [])]
+        self._judging = frozenset(sources.compiled)
+        """What measures and judges was compiled before any candidate, and need not be part of its identity."""
+        self._fault: Rejected | None = None
+        self._busy = threading.local()
+        self._watching = False
+
+    def __enter__(self) -> Witness:
+        for path, content in sources.compiled.items():
+            self._compare(path, content)
+        sources.show.append(self._compare)
+        self._watching = True
+        sys.addaudithook(self._hear)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._watching = False
+        sources.show.remove(self._compare)
+        read = self._bench.facts.get("data_digest")
+        if self._fault is None and error is None and read and self._data["digest"] not in ("", read):
+            self._refuse(
+                Status.KILLED, f"its data `{self._data['name']}` changed before it was read; nothing it measured is taken"
+            )
+        if self._fault is not None:  # whatever the candidate made of it
+            raise self._fault from None
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """An audit hook: cannot be taken off, so it has to be quick where it does not matter."""
+        if event not in OPENING or not self._watching or getattr(self._busy, "now", False):
+            return
+        self._busy.now = True
+        try:
+            if _is_read(*arguments):
+                self._opened(Path(os.path.realpath(os.fsdecode(arguments[0]))))
+        finally:
+            self._busy.now = False
+
+    def _opened(self, path: Path) -> None:
+        if not str(path).startswith(self._house) and path not in self._named:
+            return
+        if any(path.is_relative_to(folder) for folder in self._free) or _catalogue_asks() or not path.is_file():
+            return
+        if path in self._named:
+            if file_digest(path) != self._named[path]:
+                self._changed(str(path))
+        else:
+            self._compare(path, path.read_bytes())
+
+    def _compare(self, path: Path, content: bytes) -> None:
+        name = path.relative_to(catalogue.HOUSE).as_posix()
+        if name in self._counted:
+            if symbols(path, content, benchmark=self._bench.request.benchmark) != self._counted[name]:
+                self._changed(name)
+        elif path not in self._judging:
+            self._refuse(
+                Status.CRASHED,
+                f"it reads `{name}`, which does not count into its identity: no code it reaches names it; "
+                "write its name as a literal string there, or name it in the config; nothing it measured is taken",
+            )
+
+    def _changed(self, name: str) -> None:
+        self._refuse(Status.KILLED, f"`{name}` was changed while it ran; nothing it measured is taken")
+
+    def _refuse(self, status: Status, message: str) -> None:
+        self._fault = self._fault or Rejected(status, message)
+        raise self._fault
+
+
+def _is_read(path: Any, mode: Any = None, flags: Any = 0, *_: Any) -> bool:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return False
+    if isinstance(mode, str):
+        return not set(mode) & set("wxa") or ("a" in mode and "+" in mode)
+    return not isinstance(flags, int) or flags & os.O_ACCMODE != os.O_WRONLY
+
+
+def _catalogue_asks() -> bool:
+    """Whether the catalogue lists a shelf: it reads names, and what is then loaded is compared like all else."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame := frame and frame.f_back:
+        if frame.f_code.co_filename == catalogue.__file__:
+            return frame.f_code.co_name != "load"
+    return False
