@@ -1,0 +1,239 @@
+"""Linear attention whose memory fades by one factor per head and token: retention, Mamba-2's SSD and simple gated linear attention.
+
+    state_t = exp(g_t) state_{t-1} + k_t' v_t        out_t = scale q_t state_t
+
+A constant g is retention (Sun et al. 2023, arXiv:2307.08621, eq. 6), g = dt A with v = dt x is SSD (Dao & Gu 2024, arXiv:2405.21060,
+section 6), a learned gate is GLA's scalar case (Yang et al. 2023, arXiv:2312.06635), and g = 0 is linear attention (Katharopoulos
+et al. 2020, arXiv:2006.16236). `simple_gla_loop` is the formula. `simple_gla` is the same map chunk by chunk, linear in T: matrix products
+inside a chunk, and only the states between chunks one after the other. Its backward pass keeps the inputs alone and
+computes the states again.
+
+Shapes: B batch, T time, H heads, G groups of heads that share q and k (G divides H), K key size, V value size; N chunks of C steps.
+`g` <= 0, finite. A decay over several steps is one exponential of a difference of sums, so nothing is divided by a vanishing product,
+and the gradient of g is a sum over the paths through a step, so none is lost beside a large one. The state is (B, H, K, V), in
+float32 at least; the sums are too, whatever q, k and v are, and the output has the dtype of v. No steps at all (T = 0) are a ValueError.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels import native
+from kernels.paths import Path, choose
+
+CHUNK = 64
+
+
+def simple_gla_loop(
+    q_BTGK: Tensor, k_BTGK: Tensor, v_BTHV: Tensor, g_BTH: Tensor, *, state: Tensor | None = None, scale: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Out (B, T, H, V) and final state (B, H, K, V), one step after the other; memory O(B T H K V) under autograd."""
+    dtype = v_BTHV.dtype
+    q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV = _alike(q_BTGK, k_BTGK, v_BTHV, g_BTH, state)
+    heads = v_BTHV.shape[2] // q_BTGK.shape[2]
+    q_BTHK, k_BTHK = (x.repeat_interleave(heads, dim=2) for x in (scale * q_BTGK, k_BTGK))
+    outs = []
+    with torch.autocast(q_BTGK.device.type, enabled=False):
+        for q_BHK, k_BHK, v_BHV, g_BH in zip(*(x.unbind(1) for x in (q_BTHK, k_BTHK, v_BTHV, g_BTH)), strict=True):
+            state_BHKV = g_BH.exp()[..., None, None] * state_BHKV + k_BHK[..., :, None] * v_BHV[..., None, :]
+            outs.append((q_BHK[..., None, :] @ state_BHKV).squeeze(-2))
+    return torch.stack(outs, dim=1).to(dtype), state_BHKV
+
+
+def simple_gla(
+    q_BTGK: Tensor,
+    k_BTGK: Tensor,
+    v_BTHV: Tensor,
+    g_BTH: Tensor,
+    *,
+    state: Tensor | None = None,
+    scale: float = 1.0,
+    path: Path = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Out (B, T, H, V) and final state (B, H, K, V), differentiable once in every tensor; to other code it is one operator.
+
+    Raises PathUnavailable when a `path` is asked for that cannot run here.
+    """
+    dtype = v_BTHV.dtype
+    out_BTHV, last_BHKV = _forward(*_alike(q_BTGK, k_BTGK, v_BTHV, g_BTH, state), scale, path)
+    return out_BTHV.to(dtype), last_BHKV
+
+
+def _alike(
+    q_BTGK: Tensor, k_BTGK: Tensor, v_BTHV: Tensor, g_BTH: Tensor, state: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """All in the widest of their dtypes, float32 at least, and a state of zeros for none."""
+    (B, T, G, K), (H, V) = q_BTGK.shape, v_BTHV.shape[2:]
+    if not T:
+        raise ValueError("no steps (T = 0); hand over at least one")
+    if H % G or k_BTGK.shape != q_BTGK.shape or v_BTHV.shape[:2] != (B, T) or g_BTH.shape != (B, T, H):
+        given = ", ".join(str(tuple(x.shape)) for x in (q_BTGK, k_BTGK, v_BTHV, g_BTH))
+        raise ValueError(f"q, k, v, g of shapes {given} do not fit (B, T, G, K) twice, (B, T, H, V), (B, T, H) with G dividing H")
+    given = [q_BTGK, k_BTGK, v_BTHV, g_BTH] + ([] if state is None else [state])
+    dtype = functools.reduce(torch.promote_types, (x.dtype for x in given), torch.float32)
+    if state is None:
+        state = q_BTGK.new_zeros(B, H, K, V)
+    elif state.shape != (B, H, K, V):
+        raise ValueError(f"a state of shape {tuple(state.shape)} does not fit ({B}, {H}, {K}, {V})")
+    q, k, v, g, state = (x.to(dtype).contiguous() for x in (q_BTGK, k_BTGK, v_BTHV, g_BTH, state))
+    return q, k, v, g, state
+
+
+@torch.library.custom_op("touchstone::simple_gla", mutates_args=())
+def _forward(
+    q_BTGK: Tensor, k_BTGK: Tensor, v_BTHV: Tensor, g_BTH: Tensor, state_BHKV: Tensor, scale: float, path: str
+) -> tuple[Tensor, Tensor]:
+    inputs = (q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV)
+    if choose(path, v_BTHV, library="simple_gla") == "torch":  # type: ignore[arg-type]
+        return _forward_torch(*inputs, scale)
+    out_BTHV, last_BHKV = torch.empty_like(v_BTHV), torch.empty_like(state_BHKV)
+    _call("simple_gla_forward", inputs, (out_BTHV, last_BHKV), scale)
+    return out_BTHV, last_BHKV
+
+
+@torch.library.custom_op("touchstone::simple_gla_backward", mutates_args=())
+def _backward(
+    out_grad_BTHV: Tensor,
+    last_grad_BHKV: Tensor,
+    q_BTGK: Tensor,
+    k_BTGK: Tensor,
+    v_BTHV: Tensor,
+    g_BTH: Tensor,
+    state_BHKV: Tensor,
+    scale: float,
+    path: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    inputs = (q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV)
+    given = (out_grad_BTHV.contiguous(), last_grad_BHKV.contiguous())
+    (B, T, G, K), H = q_BTGK.shape, v_BTHV.shape[2]
+    if choose(path, v_BTHV, library="simple_gla") == "torch":  # type: ignore[arg-type]
+        dq_BTHK, dk_BTHK, *others = _backward_torch(*given, *inputs, scale)
+    else:
+        dq_BTHK, dk_BTHK = q_BTGK.new_empty(B, T, H, K), q_BTGK.new_empty(B, T, H, K)
+        others = [torch.empty_like(x) for x in (v_BTHV, g_BTH, state_BHKV)]
+        _call("simple_gla_backward", (*inputs, *given), (dq_BTHK, dk_BTHK, *others), scale)
+    if G < H:
+        dq_BTHK, dk_BTHK = (x.view(B, T, G, H // G, K).sum(3) for x in (dq_BTHK, dk_BTHK))
+    return dq_BTHK, dk_BTHK, others[0], others[1], others[2]
+
+
+@_forward.register_fake
+def _forward_fake(q: Tensor, k: Tensor, v: Tensor, g: Tensor, state: Tensor, scale: float, path: str) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(v), torch.empty_like(state)
+
+
+@_backward.register_fake
+def _backward_fake(
+    dout: Tensor, dlast: Tensor, q: Tensor, k: Tensor, v: Tensor, g: Tensor, state: Tensor, scale: float, path: str
+) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(x) for x in (q, k, v, g, state))
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.settings = inputs[5:]
+
+
+def _pull_back(ctx: Any, dout: Tensor, dlast: Tensor) -> tuple[Tensor | None, ...]:
+    return *_backward(dout, dlast, *ctx.saved_tensors, *ctx.settings), None, None
+
+
+_forward.register_autograd(_pull_back, setup_context=_setup)
+
+
+def _call(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], scale: float) -> None:
+    """Run a function of kernels/cpp/simple_gla.cpp."""
+    (B, T, G, K), (H, V) = inputs[0].shape, inputs[2].shape[2:]
+    library = native.library("simple_gla")
+    assert library is not None
+    addresses = (ctypes.c_void_p(x.data_ptr()) for x in (*inputs, *outputs))
+    getattr(library, name)(*addresses, *map(ctypes.c_long, (B, T, H, G, K, V)), ctypes.c_float(scale), torch.get_num_threads())
+
+
+@functools.cache
+def _lower(steps: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Ones on and below the diagonal."""
+    return torch.ones(steps, steps, dtype=dtype, device=device).tril()
+
+
+class _Chunks:
+    """The inputs as (B, N, H, C, ...) with steps that change nothing at the end, their decays, and the state before each chunk."""
+
+    def __init__(self, q_BTGK: Tensor, k_BTGK: Tensor, v_BTHV: Tensor, g_BTH: Tensor, state_BHKV: Tensor, scale: float) -> None:
+        self.steps, self.heads = g_BTH.shape[1:]
+        self.size = min(CHUNK, self.steps)
+        self.q, self.k, self.v = self.split(q_BTGK) * scale, self.split(k_BTGK), self.split(v_BTHV)
+        sums_BNHC = self.split(g_BTH[..., None])[..., 0].double().cumsum(-1)  # a difference of two sums is exact where it matters
+        between_BNHCC = (sums_BNHC[..., :, None] - sums_BNHC[..., None, :]).to(g_BTH.dtype)
+        self.between = between_BNHCC.exp_().tril_()  # from the step of the column to that of the row
+        self.since_start = sums_BNHC[..., None].exp().to(g_BTH.dtype)
+        self.until_end = (sums_BNHC[..., -1:] - sums_BNHC)[..., None].exp().to(g_BTH.dtype)
+        self.whole = self.since_start[..., -1:, :]
+        self.k_left = self.k * self.until_end
+        added_BNHKV = self.k_left.mT @ self.v
+        before = [state_BHKV]
+        for whole_BH11, added_BHKV in zip(self.whole.unbind(1), added_BNHKV.unbind(1), strict=True):
+            before.append(torch.addcmul(added_BHKV, whole_BH11, before[-1]))
+        self.last = before.pop()
+        self.states = torch.stack(before, dim=1)
+        self.scores = self.q @ self.k.mT
+
+    def split(self, x_BTGX: Tensor) -> Tensor:
+        rest = -self.steps % self.size
+        x_BTGX = torch.nn.functional.pad(x_BTGX, (0, 0, 0, 0, 0, rest)) if rest else x_BTGX
+        x_BNGCX = x_BTGX.unflatten(1, (-1, self.size)).transpose(2, 3)
+        return x_BNGCX.repeat_interleave(self.heads // x_BNGCX.shape[2], dim=2).contiguous()
+
+    def join(self, x_BNHCX: Tensor) -> Tensor:
+        return x_BNHCX.transpose(2, 3).flatten(1, 2)[:, : self.steps].contiguous()
+
+
+def _forward_torch(
+    q_BTGK: Tensor, k_BTGK: Tensor, v_BTHV: Tensor, g_BTH: Tensor, state_BHKV: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    with torch.autocast(q_BTGK.device.type, enabled=False):
+        c = _Chunks(q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV, scale)
+        out_BNHCV = torch.addcmul(c.scores.mul_(c.between) @ c.v, c.q @ c.states, c.since_start)
+        return c.join(out_BNHCV), c.last
+
+
+def _backward_torch(
+    out_grad_BTHV: Tensor,
+    last_grad_BHKV: Tensor,
+    q_BTGK: Tensor,
+    k_BTGK: Tensor,
+    v_BTHV: Tensor,
+    g_BTH: Tensor,
+    state_BHKV: Tensor,
+    scale: float,
+) -> tuple[Tensor, ...]:
+    with torch.autocast(q_BTGK.device.type, enabled=False):
+        c = _Chunks(q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV, scale)
+        do_BNHCV = c.split(out_grad_BTHV)
+        added_BNHKV = (c.q * c.since_start).mT @ do_BNHCV
+        after = [last_grad_BHKV]
+        for whole_BH11, added_BHKV in zip(c.whole.flip(1).unbind(1), added_BNHKV.flip(1).unbind(1), strict=True):
+            after.append(torch.addcmul(added_BHKV, whole_BH11, after[-1]))
+        first_grad_BHKV = after.pop()
+        grads_BNHKV = torch.stack(after[::-1], dim=1)
+
+        flows_BNHCC = (do_BNHCV @ c.v.mT).mul_(c.between)
+        from_state_BNHCK = (do_BNHCV @ c.states.mT).mul_(c.since_start)
+        to_state_BNHCK = (c.v @ grads_BNHKV.mT).mul_(c.until_end)
+        dq_BNHCK = torch.add(flows_BNHCC @ c.k, from_state_BNHCK).mul_(scale)
+        dk_BNHCK = torch.add(flows_BNHCC.mT @ c.q, to_state_BNHCK)
+        dv_BNHCV = (c.scores * c.between).mT @ do_BNHCV + c.k_left @ grads_BNHKV
+
+        # Each path from an earlier step to a later one brings its worth to every g between: paths inside the chunk, into it, out of it, through.
+        lower_CC = _lower(c.size, g_BTH.dtype, g_BTH.device)
+        inside_BNHC = (lower_CC.mT @ flows_BNHCC.mul_(c.scores)).mul_(lower_CC.tril(-1)).sum(-1)
+        entering_BNHC = (from_state_BNHCK.mul_(c.q)).sum(-1) @ lower_CC
+        leaving_BNHC = (to_state_BNHCK.mul_(c.k)).sum(-1) @ lower_CC.tril(-1).mT
+        through_BNH1 = (c.states * grads_BNHKV).sum((-2, -1)).mul_(c.whole[..., 0, 0])[..., None]
+        dg_BNHC = inside_BNHC + entering_BNHC + leaving_BNHC + through_BNH1
+        return c.join(dq_BNHCK), c.join(dk_BNHCK), c.join(dv_BNHCV), c.join(dg_BNHC[..., None])[..., 0], first_grad_BHKV
