@@ -35,7 +35,9 @@ def _figure(task: Task, runs: Sequence[Run], name: str) -> Markup:
     unit = wording.metric_unit(task.module, task.benchmark, name)
     end = f"; ends at {kind} {wording.figure(middle[-1][1], unit)}" if middle else ""
     described = f"{len(good)} finished and {len(lost)} failed runs{end}"
-    legend = f" {wording.many(len(good), 'seed')} thin, {kind} thick" + (f", {len(lost)} failed dashed" if lost else "")
+    legend = f" over steps; {wording.many(len(good), 'seed')} thin, {kind} thick" + (
+        f", {len(lost)} failed dashed" if lost else ""
+    )
     stride = max(1, (len(middle) - 1) / (SHOWN - 1))
     picked = [middle[round(k * stride)] for k in range(SHOWN) if round(k * stride) < len(middle)]
     rows = [
@@ -49,7 +51,7 @@ def _figure(task: Task, runs: Sequence[Run], name: str) -> Markup:
         )
         for x, y in picked
     ]
-    head = tag("thead", tag("tr", [tag("th", words, scope="col", class_="num") for words in ("at", kind, "lowest", "highest")]))
+    head = tag("thead", tag("tr", [tag("th", words, scope="col", class_="num") for words in ("step", kind, "lowest", "highest")]))
     return tag(
         "figure",
         tag("figcaption", tag("b", name), legend),

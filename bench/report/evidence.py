@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from bench.report import wording
-from bench.report.markup import Child, tag
+from bench.report.markup import Child, coded, tag
 from bench.report.story import Section, table
 from bench.scoreboard import Scoreboard
 from plan.nouns import RuleKind, State, Verdict
@@ -56,7 +56,9 @@ def certainty(board: Scoreboard) -> Section:
             row.word,
             verdict.target.rule.text,
             row.n,
-            f"{sum(verdict.n >= look for look in looks)} of {len(looks)} ({', '.join(map(str, looks))})",
+            "after every seed"
+            if verdict.target.rule.kind is RuleKind.ANYTIME
+            else f"{sum(verdict.n >= look for look in looks)} of {len(looks)} ({', '.join(map(str, looks))})",
             row.interval,
             _strength(verdict),
             wording.rate(claimed) if claimed is not None else "none claimed",
@@ -87,6 +89,7 @@ def certainty(board: Scoreboard) -> Section:
         (
             tag("p", " ".join(filter(None, sentences))) if board.verdicts else None,
             table("How sure are we", headings, body, numeric=(3, 5)),
+            tag("p", coded(f"{wording.spread(board)}."), class_="meta") if wording.spread(board) else None,
         ),
     )
 
@@ -110,8 +113,10 @@ def provenance(board: Scoreboard) -> Section:
     named: list[tuple[str, Child]] = [("plan", board.plan.path), ("plan's sha256", tag("span", board.plan.digest, class_="id"))]
     if latest:
         named.append(("command", tag("code", latest.command)) if latest.command else ("command", "not recorded"))
-        named += [(f"machine: {name}", _plain(value)) for name, value in sorted(latest.machine.items())]
-        named += [(f"option: {name}", _plain(value)) for name, value in sorted(latest.options.items())]
+        named += [
+            (name if name == "machine" else f"machine: {name}", _plain(value)) for name, value in sorted(latest.machine.items())
+        ]
+        named += [(f"option: {name}", _plain(value) if value else "none") for name, value in sorted(latest.options.items())]
         named.append(("sessions", str(len(board.sessions))))
     named += list(_facts(board).items())
     return Section(
@@ -124,11 +129,11 @@ def provenance(board: Scoreboard) -> Section:
 
 
 def _facts(board: Scoreboard) -> Mapping[str, str]:
-    """Every fact that runs recorded: its value where all agree, else the distinct values."""
+    """Every fact that runs recorded, tables leaf by leaf: its value where all agree, else the distinct values."""
     seen: dict[str, set[str]] = {}
     for runs in board.runs.values():
         for run in runs:
-            for name, value in run.facts.items():
+            for name, value in _leaves(run.facts):
                 seen.setdefault(name, set()).add(_plain(value))
     told = {}
     for name, values in sorted(seen.items()):
@@ -136,6 +141,14 @@ def _facts(board: Scoreboard) -> Mapping[str, str]:
         rest = f" and {len(values) - 6} more" if len(values) > 6 else ""
         told[name] = (f"{len(values)} values: " if len(values) > 1 else "") + " · ".join(shown) + rest
     return told
+
+
+def _leaves(facts: Mapping[str, object], within: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{within}{name}.")
+        else:
+            yield f"{within}{name}", value
 
 
 def _plain(value: object) -> str:

@@ -6,7 +6,7 @@ import json
 
 from bench.report import evidence, story, wording
 from bench.report.json import document
-from bench.report.markup import Markup, tag
+from bench.report.markup import Markup, prose, tag
 from bench.report.style import STYLE
 from bench.scoreboard import Scoreboard
 from bench.scoreboard import timeless as without_time
@@ -68,6 +68,7 @@ def _header(board: Scoreboard, title: str) -> Markup:
         "header",
         tag("h1", title),
         tag("p", wording.held(board), class_="lead"),
+        tag("div", prose(board.plan.prose), class_="prose") if board.plan.prose.strip() else None,
         tag("ul", badges, class_="tally"),
         tag("p", [tag("span", fact) for fact in facts if fact], class_="meta"),
     )

@@ -14,6 +14,8 @@ INLINE = re.compile(
     r"|(?<![\w*])\*(?P<em>[^\s*](?:[^*]*[^\s*])?)\*(?![\w*])"
     r"|\[(?P<words>[^\[\]\n]+)\]\((?P<link>(?:https?://|#)[^()\s]*)\)"
 )
+STANDS = re.compile(r"^(?:\s|[-*+]\s|[>|#]|\d+[.)]\s)|(?: {2}|\\)$", re.MULTILINE)
+"""A line of a list, quote, table, heading or indented code, or one that asks for a break: its block keeps its lines."""
 VOID = frozenset({"meta", "link", "br", "hr", "wbr"})
 
 
@@ -51,7 +53,20 @@ def join(children: Child) -> Markup:
 
 
 def prose(text: str) -> list[Child]:
-    """A plan's prose with its inline code, strong and emphasised words and links as elements; all else stays as it is written.
+    """A plan's prose: the lines of a paragraph flow into one another, marked words are elements, all else stays as it is written."""
+    if "```" in text or "~~~" in text:
+        return inline(text)
+    blocks = re.split(r"\n{2,}", text.strip("\n"))
+    return inline("\n\n".join(block if STANDS.search(block) else block.replace("\n", " ") for block in blocks))
+
+
+def coded(sentence: str) -> list[Child]:
+    """A sentence of the house's own, with what stands in backticks as code."""
+    return [tag("code", part) if i % 2 else part for i, part in enumerate(re.split(r"`([^`\n]+)`", sentence))]
+
+
+def inline(text: str) -> list[Child]:
+    """Text with its inline code, strong and emphasised words and links as elements.
 
     Links become elements only where they lead to the web or into the page; a report never runs what a plan says.
     """
@@ -63,11 +78,11 @@ def prose(text: str) -> list[Child]:
         if found["code"]:
             children.append(tag("code", found["code"]))
         elif found["strong"]:
-            children.append(tag("strong", prose(found["strong"])))
+            children.append(tag("strong", inline(found["strong"])))
         elif found["em"]:
-            children.append(tag("em", prose(found["em"])))
+            children.append(tag("em", inline(found["em"])))
         else:
-            children.append(tag("a", prose(found["words"]), href=found["link"]))
+            children.append(tag("a", inline(found["words"]), href=found["link"]))
     return [*children, text[at:]]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.report import svg, wording
 from bench.report.curves import figures
-from bench.report.markup import Child, Markup, prose, tag
+from bench.report.markup import Child, Markup, coded, prose, tag
 from bench.scoreboard import Scoreboard, Told
 from plan.decision import Stance
 from plan.nouns import Run, State, Status, Task
@@ -78,7 +78,7 @@ def scoreboard(board: Scoreboard) -> Section:
             tag("b", row.word),
             " ",
             tag("a", row.verdict.id, href=f"#{row.verdict.id}", class_="id"),
-            tag("span", f" at {wording.place(board, row.verdict)}: {wording.reason(row)}. "),
+            tag("span", coded(f" at {wording.place(board, row.verdict)}: {wording.reason(row)}. ")),
             tag("code", wording.command(row.verdict)),
             class_=row.verdict.state,
         )
@@ -98,7 +98,9 @@ def scoreboard(board: Scoreboard) -> Section:
             ),
             tag(
                 "p",
-                " ".join([*(f"{note}." for note in [*notes, wording.spread(board), wording.rules(board)] if note)]),
+                coded(
+                    " ".join(f"{note}." for note in [*notes, wording.spread(board), wording.rules(board).capitalize()] if note)
+                ),
                 class_="meta",
             )
             if rows
@@ -182,7 +184,7 @@ def _decision(told: Told) -> Markup:
         f"{name} {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in sorted(action.details.items())
     )
     opinions = [
-        tag("li", tag("b", STANCE[one.stance][0], class_=STANCE[one.stance][1]), f" {one.guard}, {one.clause}: {one.why}")
+        tag("li", tag("b", STANCE[one.stance][0], class_=STANCE[one.stance][1]), coded(f" {one.guard}, {one.clause}: {one.why}"))
         for one in told.opinions
     ]
     return tag(
@@ -193,7 +195,7 @@ def _decision(told: Told) -> Markup:
             tag("span", decision.id, class_="id soft"),
             class_="heading",
         ),
-        tag("p", decision.why),
+        tag("p", coded(decision.why)),
         tag(
             "dl",
             [
@@ -202,7 +204,7 @@ def _decision(told: Told) -> Markup:
                     ("who", decision.decider),
                     ("what", f"{action.kind}{': ' + details if details else ''}"),
                     ("evidence", " ".join(decision.evidence) or "none"),
-                    ("expected", f"{decision.expected:.4g} {decision.expects}"),
+                    ("expected", coded(f"{decision.expected:.4g}: {decision.expects}")),
                     ("guards", tag("ul", opinions, class_="opinions") if opinions else "none were asked"),
                     ("outcome", told.outcome or "open"),
                 )

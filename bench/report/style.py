@@ -55,7 +55,7 @@ tbody th { font-weight: 600; }
 .board .word { font-weight: 600; white-space: nowrap; }
 .board .group a { color: inherit; text-decoration: none; } .board .group a:hover { text-decoration: underline; }
 .next { list-style: none; padding: 0; margin: 1.8rem 0 0; } .next li { border-left: 3px solid; padding: .15rem 0 .15rem .9rem; margin: .8rem 0; }
-.next li > * { color: var(--ink); } .next li > b { color: inherit; } .next code { display: block; margin-top: .2rem; color: var(--soft); overflow-wrap: anywhere; }
+.next li > * { color: var(--ink); } .next li > b { color: inherit; } .next li > code { display: block; margin-top: .2rem; color: var(--soft); overflow-wrap: anywhere; }
 sup { font-size: .7em; line-height: 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.4rem; margin: .9rem 0 0; font-size: .92rem; }
 dt { color: var(--soft); } dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }

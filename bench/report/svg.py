@@ -168,13 +168,15 @@ class Clock:
 
 
 def nice(low: float, high: float, about: int) -> list[float]:
-    """About so many round numbers within [low, high]."""
+    """About so many round numbers within [low, high]; more, where those would be a single one."""
     rough = (high - low) / max(1, about)
     if rough <= 0 or not math.isfinite(rough):
         return [low]
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    if last - first < 1 and about < 16:
+        return nice(low, high, 2 * about)
     return [round(k * step, 12) for k in range(first, last + 1)] or [low]
 
 

@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -193,6 +194,27 @@ def test_axis_ticks_are_round_and_inside() -> None:
     assert nice(0.0, 1.0, 5) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert nice(318.0, 512.0, 4) == [350.0, 400.0, 450.0, 500.0]
     assert Scale(1.0, 1.0, 0.0, 10.0)(1.0) == 5.0
+
+
+def test_an_axis_has_two_ticks_at_least_unless_it_has_no_length() -> None:
+    assert len(nice(3.3, 4.6, 4)) >= 2
+    assert all(len(nice(low / 7, low / 7 + width, 4)) >= 2 for low in range(20) for width in (0.013, 0.3, 1.2, 9.0, 700.0))
+    assert nice(2.0, 2.0, 4) == [2.0]
+
+
+def test_no_backtick_of_a_reason_reaches_the_page_and_tables_among_facts_are_told_leaf_by_leaf() -> None:
+    board = report_boards.mixers()
+    told = {name: runs[:0] for name, runs in board.runs.items()}
+    task, run = next((task, runs[0]) for task, runs in board.runs.items() if runs)
+    facts = {"identity": {"code": "c0ffee", "request": {"seed": 3, "module": "retnet"}}}
+    board = replace(board, runs={**told, task: (replace(run, facts=facts),)})
+    page = html.render(board)
+    assert "<dt>identity.code</dt><dd>c0ffee</dd>" in page
+    assert "<dt>identity.request.seed</dt><dd>3</dd>" in page
+    body = re.sub(r"<(script|pre)\b.*?</\1>", "", page, flags=re.DOTALL)
+    assert "`every seed` rests on no interval" in wording.spread(board)
+    assert "<code>every seed</code> rests on no interval" in body
+    assert "`" not in body
 
 
 def test_a_long_pause_is_cut_short_on_the_time_axis_and_marked() -> None:
