@@ -152,4 +152,6 @@ def _leaves(facts: Mapping[str, object], within: str = "") -> Iterator[tuple[str
 
 
 def _plain(value: object) -> str:
+    if value is None or value == "":
+        return "none"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

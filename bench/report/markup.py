@@ -12,7 +12,7 @@ INLINE = re.compile(
     r"(?<!`)`(?P<code>[^`\n]+)`(?!`)"
     r"|\*\*(?P<strong>[^\s*](?:[^*]*[^\s*])?)\*\*"
     r"|(?<![\w*])\*(?P<em>[^\s*](?:[^*]*[^\s*])?)\*(?![\w*])"
-    r"|\[(?P<words>[^\[\]\n]+)\]\((?P<link>(?:https?://|#)[^()\s]*)\)"
+    r"|\[(?P<words>[^\[\]\n]+)\]\((?P<link>(?:https?://|#)[^()\s]*|[^():\s]+)\)"
 )
 STANDS = re.compile(r"^(?:\s|[-*+]\s|[>|#]|\d+[.)]\s)|(?: {2}|\\)$", re.MULTILINE)
 """A line of a list, quote, table, heading or indented code, or one that asks for a break: its block keeps its lines."""
@@ -68,7 +68,8 @@ def coded(sentence: str) -> list[Child]:
 def inline(text: str) -> list[Child]:
     """Text with its inline code, strong and emphasised words and links as elements.
 
-    Links become elements only where they lead to the web or into the page; a report never runs what a plan says.
+    Links become elements only where they lead to the web or into the page; of one to a file its words are left, for a report travels
+    alone. It never runs what a plan says.
     """
     children: list[Child] = []
     at = 0
@@ -81,8 +82,10 @@ def inline(text: str) -> list[Child]:
             children.append(tag("strong", inline(found["strong"])))
         elif found["em"]:
             children.append(tag("em", inline(found["em"])))
-        else:
+        elif found["link"].startswith(("http:", "https:", "#")):
             children.append(tag("a", inline(found["words"]), href=found["link"]))
+        else:
+            children.append(inline(found["words"]))
     return [*children, text[at:]]
 
 

@@ -15,6 +15,7 @@ def test_emphasis_code_and_links_are_elements() -> None:
         'a <strong>bold</strong> and <em>soft</em> <code>co*de*</code> <a href="https://e.org/a">here</a>'
     )
     assert shown("[down](#task)") == '<a href="#task">down</a>'
+    assert shown("[the `other` plan](../plan/Plan.md) does") == "the <code>other</code> plan does"
 
 
 def test_lines_of_a_paragraph_flow_and_lists_tables_quotes_and_code_keep_theirs() -> None:
