@@ -3,11 +3,29 @@
 #include <atomic>
 #include <thread>
 #include <vector>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+// While one lives, numbers below 1e-38 are zero in its thread: a memory that fades away would else take a hundred times longer.
+class Flush {
+#if defined(__SSE__)
+    unsigned before = _mm_getcsr();
+
+  public:
+    Flush() { _mm_setcsr(before | 0x8040); }
+    ~Flush() { _mm_setcsr(before); }
+#else
+  public:
+    Flush() {}
+#endif
+};
 
 template <class Work>
 void parallel(long count, int threads, const Work& work) {
     std::atomic<long> next{0};
     auto run = [&] {
+        const Flush flush;
         for (long i; (i = next.fetch_add(1)) < count;) work(i);
     };
     std::vector<std::thread> others;
