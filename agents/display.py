@@ -15,7 +15,9 @@ from rich.live import Live
 from rich.text import Text
 
 from agents.events import Decided, Event, Finished, Judged, Noted, Opened, Progressed, Started, Stopped
-from plan.nouns import State, Status, Verdict
+from bench.report.wording import duration, tally
+from bench.scoreboard import Scoreboard
+from plan.nouns import Plan, State, Status
 from plan.wire import SCHEMA, plain
 
 MARKS = {State.PASS: "✓", State.FAIL: "✗", State.UNSURE: "~", State.WAITING: "…"}
@@ -72,7 +74,7 @@ class PlainDisplay(Display):
 
     def _say(self, line: str) -> None:
         self.told = self.clock()
-        text = f"{clock_text(self.told - self.began):>8}  {line}"
+        text = f"{duration(self.told - self.began):>8}  {line}"
         if not speaks_unicode(self.stream):
             text = text.encode("ascii", "replace").decode("ascii")
         print(text, file=self.stream, flush=True)
@@ -89,6 +91,7 @@ class LiveDisplay(Display):
         self.began: dict[str, float] = {}
         self.start = time.monotonic()
         self.budget: float | None = None
+        self.plan: Plan | None = None
         self.judged: Judged | None = None
         self.live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self._draw)  # draws at once
 
@@ -102,7 +105,7 @@ class LiveDisplay(Display):
     def __call__(self, event: Event) -> None:
         match event:
             case Opened():
-                self.budget = event.budget
+                self.budget, self.plan = event.budget, event.plan
             case Started():
                 self.running[event.run] = event
                 self.began[event.run] = time.monotonic()
@@ -123,13 +126,14 @@ class LiveDisplay(Display):
 
     def _draw(self) -> Group:
         lines = [self._line(run, started) for run, started in self.running.items()]
-        total = f"{clock_text(time.monotonic() - self.start)}"
+        total = f"{duration(time.monotonic() - self.start)}"
         if self.budget is not None:
-            total += f" of {clock_text(self.budget)}"
-        if self.judged is not None:
-            total += f"   {self.judged.done}/{self.judged.jobs} measurements   {tally_text(self.judged.verdicts)}"
+            total += f" of {duration(self.budget)}"
+        if self.judged is not None and self.plan is not None:
+            held = tally(Scoreboard(plan=self.plan, verdicts=self.judged.verdicts))
+            total += f"   {self.judged.done}/{self.judged.jobs} measurements   {held}"
             if self.judged.seconds_left is not None:
-                total += f"   ≈ {clock_text(self.judged.seconds_left)} left"
+                total += f"   ≈ {duration(self.judged.seconds_left)} left"
         return Group(*lines, Text(total, style="bold"))
 
     def _line(self, run: str, started: Started) -> Text:
@@ -141,7 +145,7 @@ class LiveDisplay(Display):
         share = progress.step / progress.total
         bar = "━" * round(16 * share) + "╌" * (16 - round(16 * share))
         spent = time.monotonic() - self.began[run]
-        left = f"≈ {clock_text(spent / share - spent)} left" if share > 0.02 else ""
+        left = f"≈ {duration(spent / share - spent)} left" if share > 0.02 else ""
         number = "  ".join(f"{key} {value:.4g}" for key, value in list(progress.numbers.items())[:1])
         return Text(
             f"{name:<44} {progress.step:>5}/{progress.total} {bar} {left:<14} {number} {sparkline(self.curves.get(run, []))}",
@@ -155,7 +159,7 @@ def narrate(event: Event, marks: dict[State, str]) -> Iterable[str]:
     """The lines a person reads about one event."""
     match event:
         case Opened():
-            budget = f" · budget {clock_text(event.budget)}" if event.budget is not None else ""
+            budget = f" · budget {duration(event.budget)}" if event.budget is not None else ""
             yield (
                 f"{event.plan.path}: {len(event.plan.tasks)} tasks · {event.jobs} measurements, {event.cached} already in "
                 f"{event.ledger} · {event.workers} at a time{budget}"
@@ -167,7 +171,7 @@ def narrate(event: Event, marks: dict[State, str]) -> Iterable[str]:
             run = event.run
             name = _asked(event.tasks, run.request.module, run.request.benchmark, run.request.seed)
             if run.status is Status.OK:
-                yield f"measured  {run.id} {name} in {clock_text(run.cost.seconds)}"
+                yield f"measured  {run.id} {name} in {duration(run.cost.seconds)}"
                 if not event.tasks and run.metrics.get("failures"):
                     many = run.metrics["failures"]
                     yield (
@@ -191,16 +195,9 @@ def narrate(event: Event, marks: dict[State, str]) -> Iterable[str]:
         case Noted():
             yield event.text
         case Stopped():
-            yield f"{event.reason} after {clock_text(event.seconds)}"
+            yield f"{event.reason} after {duration(event.seconds)}"
         case Progressed():
             pass
-
-
-def tally_text(verdicts: Iterable[Verdict]) -> str:
-    """Counts by state, e.g. `2 hold · 1 fails · 2 open`."""
-    states = [verdict.state for verdict in verdicts]
-    still_open = states.count(State.UNSURE) + states.count(State.WAITING)
-    return f"{states.count(State.PASS)} hold · {states.count(State.FAIL)} fail · {still_open} open"
 
 
 def sparkline(values: list[float], *, width: int = 16) -> str:
@@ -210,16 +207,6 @@ def sparkline(values: list[float], *, width: int = 16) -> str:
     picked = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)] if len(values) > width else values
     low, high = min(picked), max(picked)
     return "".join(BARS[round((value - low) / ((high - low) or 1.0) * (len(BARS) - 1))] for value in picked)
-
-
-def clock_text(seconds: float) -> str:
-    """Seconds as people write them: `8 s`, `12 m 04 s`, `2 h 05 m`."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} m {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
 
 
 def _asked(tasks: tuple[str, ...], module: str, benchmark: str, seed: int) -> str:

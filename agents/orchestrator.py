@@ -22,8 +22,9 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from agents.actions import ACTS, refusal
+from agents.budget import CHECKPOINT_LEFT
 from agents.events import Decided, Finished, Judged, Noted, Opened, Progressed, Started, Stopped, Watch
-from agents.schedule import Job, limits, obstacle, reason
+from agents.schedule import Job, obstacle, reason
 from agents.standing import Standing
 from bench.autobench import AutoBench, Child, Outcome
 from bench.events import Abandoned, Session, Wanted, attempt_key
@@ -41,6 +42,8 @@ GRACE = 5.0
 """Seconds that killed measurements have to report their end."""
 PATIENCE = 15.0
 """Seconds past its limit after which a measurement whose guard says nothing is ended from here; the server may still be importing."""
+LOG = "log.txt"
+"""What a measurement's folder holds beside its checkpoint."""
 LAST_SIGN = 1.0
 """Seconds between the signs of life by which an interrupted attempt is charged."""
 
@@ -92,6 +95,7 @@ class Orchestrator:
         self.attempts_now: dict[str, int] = {}
         self.untold: dict[str, Verdict] = {}
         self.published: Wanted | None = None
+        self.missed: set[str] = set()
         self.stale = False
         self.bench: AutoBench | None = None
         self.stopping: str | None = None
@@ -137,6 +141,8 @@ class Orchestrator:
         finally:
             if self.bench is not None:
                 self.bench.close()
+        if self.stopping is None:
+            self._tell_starved()
         reason = self.stopping or "finished"
         seconds = time.monotonic() - began
         self.ledger.append("stopped", session, SessionStopped(reason=reason, seconds=seconds))
@@ -221,6 +227,7 @@ class Orchestrator:
     def _judge(self) -> None:
         """Fold, publish what the plan rests on, judge, and tell whoever watches or decided."""
         self.standing.refresh()
+        self._tell_lost()
         wanted = self.standing.wanted()
         if wanted != self.published:
             self.published = wanted
@@ -237,6 +244,18 @@ class Orchestrator:
         )
         self._tell()
 
+    def _tell_lost(self) -> None:
+        for task, why in self.standing.lost.items():
+            if task not in self.missed and task in {chosen.id for chosen in self.standing.tasks}:
+                self.missed.add(task)
+                text = f"`{task}` cannot be measured any more: {why}; put it back and start the same command again"
+                self.watch(Noted(text=f"{text}; the other tasks go on"))
+
+    def _tell_starved(self) -> None:
+        for task, many in self.standing.starved().items():
+            text = f"the budget of `{task}` has too little left for {many} measurement{'' if many == 1 else 's'}"
+            self.watch(Noted(text=f"{text}; raise it in the plan, and they go on"))
+
     # ------------------------------------------------------------------ measuring
 
     def _next(self) -> tuple[Job, Limits] | None:
@@ -245,17 +264,16 @@ class Orchestrator:
         if full or (self.stale and self.running):
             return None
         standing, alone = self.standing, None
-        reserved = {key: running.limits.seconds for key, running in self.running.items()}
+        granted = standing.grants()
         for job in standing.jobs:
-            if job.key in standing.done or job.key in self.running:
+            if job.key not in granted or job.key in self.running:
                 continue
             if obstacle(job, self.plan, standing.jobs, standing.done) is not None:
                 continue
-            allowed = limits(job, self.plan, standing.jobs, standing.done, standing.facts.spent_for, reserved)
-            if allowed is not None and not job.alone:
+            allowed = Limits(seconds=granted[job.key])
+            if not job.alone:
                 return job, allowed
-            if allowed is not None:
-                alone = alone or (job, allowed)
+            alone = alone or (job, allowed)
         return None if self.running else alone
 
     def _start(self, job: Job, allowed: Limits) -> _Running:
@@ -264,13 +282,14 @@ class Orchestrator:
             self.bench = None
         if self.bench is None:
             self.bench, self.stale = self.make_bench(), False
-        attempt, why = self.standing.facts.next_attempt(job.key), reason(job, self.standing.facts)
+        attempt, why = self.standing.facts.next_attempt(job.key), reason(job, self.standing.facts, done=False)
         asked = encode(job.request)
         self.attempts_now[asked] = self.attempts_now.get(asked, 0) + 1
         self.standing.begun(job)
         begun = Begun(tasks=job.tasks, request=job.request, limits=allowed, identity=job.identity.parts)
         self.ledger.append("code", job.identity.code.digest, job.identity.code)
         self._record("started", attempt_key(job.key, attempt), begun)
+        self.standing.take_in()
         folder = self.work / job.key[:16]
         folder.mkdir(parents=True, exist_ok=True)
         child = self.bench.start(job.request, limits=allowed, folder=folder, key=job.key)
@@ -284,13 +303,16 @@ class Orchestrator:
         del self.running[job.key]
         status, message = outcome.status, outcome.message
         tired = self.attempts_now[encode(job.request)] >= ATTEMPTS
-        if not self.standing.look_afresh(job):
-            status, message = Status.KILLED, "its code or data changed while it ran; measured again as changed"
+        facts = {**outcome.facts, "identity": job.identity.parts}
+        if changed := self.standing.look_afresh(job):
+            status, message = Status.KILLED, changed
             self.stale = True
             self.stop_now()
             shutil.rmtree(self.work / job.key[:16], ignore_errors=True)  # a checkpoint of code that nobody can name
         if status is Status.KILLED and not running.stopped and tired:
             status, message = Status.CRASHED, f"given up after {ATTEMPTS} attempts: {message}"
+        if status is Status.TIMED_OUT:
+            facts[CHECKPOINT_LEFT] = any(item.name != LOG for item in (self.work / job.key[:16]).glob("*"))
         run = Run(
             key=job.key,
             request=job.request,
@@ -300,7 +322,7 @@ class Orchestrator:
             cost=outcome.cost,
             metrics=outcome.metrics if status is Status.OK else {},
             series=outcome.series if status is Status.OK else {},
-            facts={**outcome.facts, "identity": job.identity.parts},
+            facts=facts,
             attempt=running.attempt,
         )
         self._record("run", attempt_key(job.key, running.attempt), run)
@@ -368,7 +390,7 @@ class Orchestrator:
 
 def _keep_log_only(folder: Path) -> None:
     for item in folder.iterdir() if folder.is_dir() else ():
-        if item.name != "log.txt":
+        if item.name != LOG:
             shutil.rmtree(item) if item.is_dir() else item.unlink()
 
 

@@ -11,17 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.fold import Facts, Spending
+from bench.fold import Facts
 from bench.identity import Identity, explain
 from plan import catalogue
-from plan.nouns import Limits, Plan, Request, Run, Status, Task
+from plan.nouns import Plan, Request, Run, Status, Task
 
-OVERSHOOT = 1.0
-"""Seconds that ending a process tree may take past its limit; kept back so that a budget really holds."""
 GATE = "contract-v1"
 """The benchmark whose `failures` must be 0 before any number of a module counts."""
-DEFAULT_SECONDS = 600.0
-"""Limit of one measurement whose task states no time budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +54,6 @@ class Job:
 Identify = Callable[[Request], Identity]
 Granted = Callable[[str, Collection[str]], int | None]
 """(task id, keys of its runs) -> seeds that decisions resting on those runs granted it."""
-
-
-Spent = Callable[[Iterable[str]], Spending]
-"""Run keys -> what all attempts at them have cost."""
 
 
 def request_of(task: Task, seed: int) -> Request:
@@ -118,11 +110,20 @@ def seeds_wanted(tasks: Sequence[Task], identify: Identify, granted: Granted) ->
                 break
             seeds = more
         wanted[task.id] = seeds
+    return _paired(tasks, wanted)
+
+
+def reach(tasks: Sequence[Task], seeds: Mapping[str, int]) -> dict[str, int]:
+    """Seeds that each task may come to want, as far as the plan says; at least those it wants by now."""
+    return _paired(tasks, {task.id: max(task.seeds.most, seeds[task.id]) for task in tasks})
+
+
+def _paired(tasks: Sequence[Task], seeds: dict[str, int]) -> dict[str, int]:
     for _ in tasks:  # a partner may have partners of its own
         for task in tasks:
             for partner in partners(task):
-                wanted[partner] = max(wanted.get(partner, 0), wanted[task.id])
-    return wanted
+                seeds[partner] = max(seeds.get(partner, 0), seeds[task.id])
+    return seeds
 
 
 def partners(task: Task) -> set[str]:
@@ -159,7 +160,7 @@ def gate_word(run: Run | None) -> str | None:
 
 
 def obstacle(job: Job, plan: Plan, all_jobs: Sequence[Job], runs: Mapping[str, Run]) -> str | None:
-    """Why `job` cannot start now, in words; None when it can. Budgets are `limits`' business."""
+    """Why `job` cannot start now, in words; None when it can. What it may cost is `agents.budget`'s business."""
     if job.gate:
         return None
     reasons = [_task_obstacle(plan.task(id), all_jobs, runs) for id in job.tasks]
@@ -172,6 +173,8 @@ def _task_obstacle(task: Task, all_jobs: Sequence[Job], runs: Mapping[str, Run])
         return f"gate of `{task.module}` at the config of `{task.id}`: {word}"
     for need in task.needs:
         wanted = [j for j in all_jobs if need in j.tasks]
+        if not wanted:
+            return f"needs `{need}`, which cannot be measured"
         broken = [j for j in wanted if j.key in runs and runs[j.key].status is not Status.OK]
         if broken:
             return f"needs `{need}`, whose run {broken[0].run_id} ended {runs[broken[0].key].status.value}"
@@ -180,44 +183,22 @@ def _task_obstacle(task: Task, all_jobs: Sequence[Job], runs: Mapping[str, Run])
     return None
 
 
-def limits(
-    job: Job, plan: Plan, all_jobs: Sequence[Job], runs: Mapping[str, Run], spent: Spent, reserved: Mapping[str, float]
-) -> Limits | None:
-    """What `job` may use, or None when every task that wants it has spent its budget.
-
-    A task's time budget is shared equally among its measurements still to start, so that their sum
-    can never exceed it. `spent`: what the attempts at some keys have cost so far, `reserved`: limits of running keys.
-    """
-    allowed = [_task_seconds(plan.task(id), all_jobs, runs, spent, reserved) for id in job.tasks]
-    seconds = max(allowed, default=DEFAULT_SECONDS)
-    return Limits(seconds=seconds - OVERSHOOT) if seconds >= 2 * OVERSHOOT else None
-
-
-def _task_seconds(
-    task: Task, all_jobs: Sequence[Job], runs: Mapping[str, Run], spent: Spent, reserved: Mapping[str, float]
-) -> float:
-    mine = [j.key for j in all_jobs if task.id in j.tasks]
-    used = spent(mine)
-    if task.budget.runs is not None and used.runs >= task.budget.runs:
-        return 0.0
-    if task.budget.seconds is None:
-        return DEFAULT_SECONDS
-    left = task.budget.seconds - used.seconds - sum(reserved.get(key, 0.0) for key in mine)
-    to_start = sum(1 for key in mine if key not in runs and key not in reserved)
-    return left / max(1, to_start)
-
-
-def reason(job: Job, facts: Facts) -> str:
-    """Why the job is cached, or what changed since the nearest earlier run of the same kind."""
-    run = facts.run(job.key)
-    if run is not None:
-        return f"cached: {run.status.value}" + (
-            "" if run.status is Status.OK else f" ({run.message}); --retry-failed measures it again"
-        )
-    if job.key in facts.attempts:
+def reason(job: Job, facts: Facts, *, done: bool) -> str:
+    """Why the job is cached (`done`), or why it is to be measured: what changed since the nearest earlier run of the same kind."""
+    attempts = facts.attempts.get(job.key)
+    if attempts is None:
+        earlier = _nearest(job, facts)
+        return "changed: " + "; ".join(explain(earlier, job.identity.parts, facts.code)) if earlier else "new"
+    if not attempts[-1].done:
         return "interrupted: goes on from its checkpoint"
-    earlier = _nearest(job, facts)
-    return "changed: " + "; ".join(explain(earlier, job.identity.parts, facts.code)) if earlier else "new"
+    run = attempts[-1].run
+    if not done and run.status is Status.TIMED_OUT:
+        return f"timed out after {attempts[-1].limits.seconds:g} s, and its budget has more for it"
+    if not done:
+        return f"ended {run.status.value}, to be measured again"
+    if run.status is Status.OK:
+        return "cached: ok"
+    return f"cached: {run.status.value} ({run.message}); --retry-failed measures it again"
 
 
 def _nearest(job: Job, facts: Facts) -> Mapping[str, Any] | None:

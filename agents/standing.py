@@ -5,43 +5,101 @@ Nothing here changes the world; all of it could be thrown away and folded again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from agents.schedule import Job, gate_of, jobs, seeds_wanted, select
+from agents.budget import Account, Entry, Phase, accounts, entry, grants
+from agents.schedule import Job, gate_of, jobs, obstacle, reach, seeds_wanted, select
 from bench.events import Wanted
 from bench.fold import Facts, settled
 from bench.identity import Identifier
 from bench.judge import judge
 from bench.ledger import Ledger
 from plan.decision import Situation
-from plan.nouns import Plan, Run, State, Status, Verdict
+from plan.nouns import Plan, Run, State, Status, Task, Verdict
 
 
 class Standing:
     """The fold of one ledger for the chosen tasks of one plan."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, *, only: Sequence[str] = (), retry_failed: bool = False) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger | None, *, only: Sequence[str] = (), retry_failed: bool = False) -> None:
         self.plan, self.ledger = plan, ledger
         self.tasks = select(plan, only)
         self.identifier = Identifier()
         self.facts = Facts()
+        self.lost: dict[str, str] = {}
+        """Tasks whose code or data cannot be read by now, and why; nothing of them is measured."""
         self.seeds: Mapping[str, int] = {}
         self.jobs: tuple[Job, ...] = ()
+        self.accounts: tuple[Account, ...] = ()
+        """Who pays for what in the whole plan, chosen or not, so that a budget means the same whatever is chosen."""
         self.done: Mapping[str, Run] = {}
         """Finished runs of this plan by key."""
         self.verdicts: tuple[Verdict, ...] = ()
+        self._again: tuple[str, ...] = ()
         self._retry = retry_failed
         self._retried: set[str] = set()
 
+    def take_in(self) -> None:
+        """Fold what the ledger holds by now."""
+        for event in self.ledger.events(after=self.facts.seq) if self.ledger else ():
+            self.facts.advance(event)
+
     def refresh(self) -> None:
         """Take in what the ledger holds by now and see what the plan wants."""
-        for event in self.ledger.events(after=self.facts.seq):
-            self.facts.advance(event)
-        self.seeds = seeds_wanted(self.tasks, self.identifier.identify, lambda id, keys: self.facts.granted(id, among=keys))
-        self.jobs = jobs(self.tasks, self.seeds, self.identifier.identify)
-        found = {job.key: self.facts.run(job.key) for job in self.jobs}
-        self.done = {key: run for key, run in found.items() if run is not None and not self._again(run)}
+        self.take_in()
+        self.lost = {}
+        found = {task.id for task in self.plan.tasks if self._found(task)}
+        whole = [task for task in self.plan.tasks if task.id in found]
+        seeds, everything = self._jobs(whole)
+        chosen = [task for task in self.tasks if task.id in found]
+        self.seeds, self.jobs = (seeds, everything) if chosen == whole else self._jobs(chosen)
+        self.accounts = accounts(whole, everything, reach(whole, seeds))
+        done: dict[str, Run] = {}
+        again: list[str] = []
+        for account in self.accounts:
+            entries = self._entries(account)
+            moves = bool(grants(account.budget, entries)) or any(one.phase is Phase.RUNNING for one in entries.values())
+            for key, one in entries.items():
+                run = self.facts.latest(key)
+                if run is not None and (one.phase is Phase.FINISHED or not moves):
+                    done[key] = run
+                elif run is not None and run.status is Status.TIMED_OUT:
+                    again.append(key)
+        self.done, self._again = {job.key: done[job.key] for job in self.jobs if job.key in done}, tuple(again)
+
+    def grants(self) -> dict[str, float]:
+        """Seconds that the next attempt may use, by run key, for all runs that their budgets let start now."""
+        found: dict[str, float] = {}
+        for account in self.accounts:
+            found |= grants(account.budget, self._entries(account))
+        return found
+
+    def starved(self) -> Mapping[str, int]:
+        """By the task whose budget should pay: how many measurements could start if it had more left."""
+        granted, payers = self.grants(), {key: account.task for account in self.accounts for key in account.keys}
+        missing = (job for job in self.jobs if job.key not in self.done and job.key not in granted)
+        return Counter(payers[job.key] for job in missing if obstacle(job, self.plan, self.jobs, self.done) is None)
+
+    def _entries(self, account: Account) -> dict[str, Entry]:
+        return {key: entry(self.facts.attempts.get(key, ()), again=self._wants_retry(key)) for key in account.keys}
+
+    def _wants_retry(self, key: str) -> bool:
+        run = self.facts.latest(key) if self._retry and key not in self._retried else None
+        return run is not None and run.status is not Status.OK
+
+    def _jobs(self, tasks: Sequence[Task]) -> tuple[Mapping[str, int], tuple[Job, ...]]:
+        identify = self.identifier.identify
+        seeds = seeds_wanted(tasks, identify, lambda id, keys: self.facts.granted(id, among=keys))
+        return seeds, jobs(tasks, seeds, identify)
+
+    def _found(self, task: Task) -> bool:
+        try:
+            jobs([task], {task.id: 1}, self.identifier.identify)
+        except Exception as error:  # a candidate may have done anything to its files
+            self.lost[task.id] = _short(error)
+        return task.id not in self.lost
 
     def judge(self) -> tuple[Verdict, ...]:
         """The verdicts by now; returns those worth telling: of another state than before, or unsure at another n."""
@@ -49,26 +107,28 @@ class Standing:
         self.verdicts = judge(self.plan, self.runs_by_task(), gates=self._gates())
         return tuple(v for v in self.verdicts if before.get((v.task, v.target)) != _news(v))
 
-    def look_afresh(self, job: Job) -> bool:
-        """Whether the code and data of `job` are still what its key says; if not, all keys are made anew."""
+    def look_afresh(self, job: Job) -> str | None:
+        """What keeps `job` from being what its key says; None when its code and data are the same. If not, all keys are made anew."""
         fresh = Identifier()
-        same = fresh.identify(job.request).key == job.key
-        if not same:
-            self.identifier = fresh
-        return same
+        try:
+            if fresh.identify(job.request).key == job.key:
+                return None
+            told = "its code or data changed while it ran; measured again as changed"
+        except Exception as error:  # a candidate may have done anything to its files
+            told = f"its code or data vanished while it ran ({_short(error)}); not counted"
+        self.identifier = fresh
+        return told
 
     def begun(self, job: Job) -> None:
         """A failed run that is measured again counts as done once it ends, however it ends."""
         self._retried.add(job.key)
-
-    def _again(self, run: Run) -> bool:
-        return run.status is Status.KILLED or (self._retry and run.status is not Status.OK and run.key not in self._retried)
 
     def wanted(self) -> Wanted:
         """Which runs the plan rests on, so that a reader of the ledger needs no code to find them."""
         return Wanted(
             tasks={task.id: tuple(job.key for job in self.jobs if task.id in job.tasks) for task in self.tasks},
             gates={task.id: gate.key for task in self.tasks if (gate := gate_of(task, self.jobs)) is not None},
+            again=self._again,
         )
 
     def runs_by_task(self) -> dict[str, tuple[Run, ...]]:
@@ -109,3 +169,7 @@ class Standing:
 
 def _news(verdict: Verdict) -> tuple[State, int]:
     return verdict.state, verdict.n if verdict.state is State.UNSURE else 0
+
+
+def _short(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

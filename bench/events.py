@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from bench.hold import LedgerFault
+from bench.misfit import misfit
 from plan.nouns import Limits, Request
 from plan.wire import rebuild
 
@@ -51,15 +53,34 @@ class Event:
     body: str
     """Canonical JSON of the noun."""
 
-    def plain(self) -> dict[str, Any]:
-        """The body as plain JSON values."""
-        body: dict[str, Any] = json.loads(self.body)
-        return body
+    def plain(self) -> Any:
+        """The body as plain JSON values; ValueError when it is no JSON."""
+        return json.loads(self.body, parse_constant=_no_number)
 
     def read(self, noun: type[T]) -> T:
-        """The body as the noun it was appended as."""
-        found: T = rebuild(noun, self.plain())
+        """The body as the noun it was appended as; LedgerFault when it is not one."""
+        try:
+            body = self.plain()
+            if fault := misfit(noun, body):
+                raise self.fault(fault)
+            found: T = rebuild(noun, body)
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            raise self.fault(str(error)) from None
         return found
+
+    def fault(self, why: str) -> LedgerFault:
+        """What to tell when this event cannot be what its kind says."""
+        return LedgerFault(
+            f"an event cannot be read ({why})",
+            where=f"event {self.seq}, kind `{self.kind}`, key `{self.key}`",
+            mend=f"no version of this program wrote it; look at it with `sqlite3 LEDGER 'select * from events where seq = {self.seq}'`, "
+            "then start anew with `orchestrate run --fresh`, which keeps the old ledger beside the new one",
+            untouched="nothing was written; all other events are in the ledger as they were",
+        )
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"`{name}` is no number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +105,8 @@ class Wanted:
     """Task id -> run keys in seed order."""
     gates: Mapping[str, str] = field(default_factory=dict)
     """Task id -> key of the contract run of its module at its config."""
+    again: tuple[str, ...] = ()
+    """Keys of runs that timed out and get more time when their turn comes: until then they have no result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

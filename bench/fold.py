@@ -12,11 +12,10 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
-from bench.events import Abandoned, Effect, Event, Session, Stopped, Wanted
+from bench.events import Abandoned, Effect, Event, Session, Started, Stopped, Wanted
 from bench.fingerprint import Code
 from plan.decision import Decision, Opinion
 from plan.nouns import Limits, Request, Run, Status
-from plan.wire import rebuild
 
 MEASURE_AGAIN = "measure-again"
 """Kind of the action that grants a task more seeds: its details are `{"seeds": total}`."""
@@ -40,8 +39,7 @@ class Attempt:
     """One attempt at a run, from `started` to whatever became of it. Bodies are parsed when asked for."""
 
     def __init__(self, started: Event, session: str | None) -> None:
-        self.key, _, number = started.key.rpartition("#")
-        self.number = int(number)
+        self.key, self.number = _named(started)
         self.seq = started.seq
         """Place in submission order."""
         self.at = started.at
@@ -57,31 +55,28 @@ class Attempt:
         self._ended = run
 
     @cached_property
-    def _asked(self) -> dict[str, Any]:
-        return self._started.plain()
+    def _asked(self) -> Started:
+        return self._started.read(Started)
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Ids of the tasks it was submitted for."""
-        return tuple(self._asked["tasks"])
+        return self._asked.tasks
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """What the run key was made of."""
-        parts: dict[str, Any] = self._asked["identity"]
-        return parts
+        return self._asked.identity
 
-    @cached_property
+    @property
     def request(self) -> Request:
         """What was to be measured."""
-        found: Request = rebuild(Request, self._asked["request"])
-        return found
+        return self._asked.request
 
-    @cached_property
+    @property
     def limits(self) -> Limits:
         """What it was allowed to use."""
-        found: Limits = rebuild(Limits, self._asked["limits"])
-        return found
+        return self._asked.limits
 
     @property
     def open(self) -> bool:
@@ -91,23 +86,21 @@ class Attempt:
     @property
     def done(self) -> bool:
         """It has a result that stands, of whatever status but `killed`."""
-        return self._ended is not None and self._result["status"] != Status.KILLED
+        return self._ended is not None and self.run.status is not Status.KILLED
 
     @property
     def seconds(self) -> float:
         """What it is charged; 0 while it is open."""
-        return (float(self._result["cost"]["seconds"]) if self._ended else 0.0) + (self.charged or 0.0)
-
-    @cached_property
-    def _result(self) -> dict[str, Any]:
-        if self._ended is None:
-            raise ValueError(f"attempt `{self.key}#{self.number}` has no result")
-        return self._ended.plain()
+        return (self.run.cost.seconds if self._ended else 0.0) + (self.charged or 0.0)
 
     @cached_property
     def run(self) -> Run:
-        """Its result; ValueError when there is none."""
-        found: Run = rebuild(Run, self._result)
+        """Its result; ValueError when there is none, LedgerFault when it cannot be read."""
+        if self._ended is None:
+            raise ValueError(f"attempt `{self.key}#{self.number}` has no result")
+        found = self._ended.read(Run)
+        if found.key != self.key:
+            raise self._ended.fault(f"it is of the run {found.key[:16]}")
         return found
 
 
@@ -125,6 +118,12 @@ class Case:
     def stands(self) -> bool:
         """Applied and not undone."""
         return self.applied is not None and self.undone is None
+
+    @property
+    def seeds(self) -> int:
+        """Seeds in all that it asks for; 0 when it says no number."""
+        seeds = self.decision.action.details.get("seeds")
+        return seeds if isinstance(seeds, int) else 0
 
 
 class Facts:
@@ -147,7 +146,10 @@ class Facts:
         self._session: str | None = None
 
     def advance(self, event: Event) -> None:
-        """Take in the next event; ValueError when it is not newer than the last."""
+        """Take in the next event; ValueError when it is not newer than the last, LedgerFault when it is none of ours.
+
+        Bodies of attempts are read when they are asked for, with the same fault.
+        """
         if event.seq <= self.seq:
             raise ValueError(f"event {event.seq} comes after event {self.seq}: events are folded in order, once")
         self.seq = event.seq
@@ -156,41 +158,48 @@ class Facts:
                 attempt = Attempt(event, self._session)
                 self.attempts.setdefault(attempt.key, []).append(attempt)
             case "run":
-                self._attempt(event.key).end(event)
+                self._attempt(event).end(event)
             case "abandoned":
-                self._attempt(event.key).charged = event.read(Abandoned).seconds
+                self._attempt(event).charged = event.read(Abandoned).seconds
             case "decision":
                 self.cases[event.key] = Case(decision=event.read(Decision), seq=event.seq)
             case "opinion":
                 opinion = event.read(Opinion)
-                self.cases[opinion.decision].opinions.append(opinion)
+                self._case(event, opinion.decision).opinions.append(opinion)
             case "applied":
-                self.cases[event.key].applied = event.read(Effect)
+                self._case(event, event.key).applied = event.read(Effect)
             case "undone":
-                self.cases[event.key].undone = event.read(Effect)
+                self._case(event, event.key).undone = event.read(Effect)
             case "session":
                 self.sessions[event.key] = event.read(Session)
                 self._session = event.key
             case "wanted":
                 latest = event.read(Wanted)
-                self.wanted = Wanted(tasks={**self.wanted.tasks, **latest.tasks}, gates={**self.wanted.gates, **latest.gates})
+                tasks, gates = {**self.wanted.tasks, **latest.tasks}, {**self.wanted.gates, **latest.gates}
+                self.wanted = Wanted(tasks=tasks, gates=gates, again=latest.again)
             case "stopped":
                 self.stops[event.key] = event.read(Stopped)
             case "code":
                 self.code[event.key] = event.read(Code)
 
     def done(self, key: str) -> bool:
-        """Whether the latest attempt at `key` has a result that stands."""
-        return key in self.attempts and self.attempts[key][-1].done
+        """Whether the latest attempt at `key` has a result that stands: not killed, nor timed out with more time to come."""
+        run = self.latest(key)
+        return run is not None and not (run.status is Status.TIMED_OUT and key in self.wanted.again)
 
     def run(self, key: str) -> Run | None:
         """The result of the latest attempt at `key`; none unless it is done."""
-        return self.attempts[key][-1].run if self.done(key) else None
+        return self.latest(key) if self.done(key) else None
+
+    def latest(self, key: str) -> Run | None:
+        """The result of the latest attempt at `key`, also one that will not stand; none when it has none, or was killed."""
+        attempts = self.attempts.get(key)
+        return attempts[-1].run if attempts and attempts[-1].done else None
 
     @property
     def runs(self) -> dict[str, Run]:
-        """All results that stand, by run key, in submission order."""
-        return {key: attempts[-1].run for key, attempts in self.attempts.items() if attempts[-1].done}
+        """The latest results of all runs, by run key, in submission order."""
+        return {key: run for key in self.attempts if (run := self.latest(key)) is not None}
 
     def next_attempt(self, key: str) -> int:
         """The number the next attempt at `key` has to carry, from 1."""
@@ -222,15 +231,6 @@ class Facts:
         """What everything in the ledger has cost."""
         return _spending(self._all())
 
-    @property
-    def spent_by_task(self) -> dict[str, Spending]:
-        """What the attempts submitted for each task id have cost; one that serves two counts for both."""
-        found: dict[str, list[Attempt]] = {}
-        for attempt in self._all():
-            for task in attempt.tasks:
-                found.setdefault(task, []).append(attempt)
-        return {task: _spending(attempts) for task, attempts in found.items()}
-
     def granted(self, task: str, *, among: Collection[str] | None = None) -> int | None:
         """Seeds in all that decisions have granted `task`; none when no grant stands.
 
@@ -239,7 +239,7 @@ class Facts:
         """
         known = None if among is None else {"r" + key[:8] for key in among}
         grants = [
-            int(case.decision.action.details["seeds"])
+            case.seeds
             for case in self.cases.values()
             if case.stands
             and case.decision.action.kind == MEASURE_AGAIN
@@ -258,12 +258,17 @@ class Facts:
         """The latest session: its plan text is what a report without a plan file reads."""
         return self.sessions[self._session] if self._session else None
 
-    def _attempt(self, key: str) -> Attempt:
-        run_key, _, number = key.rpartition("#")
-        for attempt in reversed(self.attempts.get(run_key, ())):
-            if attempt.number == int(number):
+    def _attempt(self, event: Event) -> Attempt:
+        key, number = _named(event)
+        for attempt in reversed(self.attempts.get(key, ())):
+            if attempt.number == number:
                 return attempt
-        raise ValueError(f"event of attempt `{key}`, which was never started")
+        raise event.fault("its attempt was never started")
+
+    def _case(self, event: Event, decision: str) -> Case:
+        if decision not in self.cases:
+            raise event.fault(f"there is no decision `{decision}` before it")
+        return self.cases[decision]
 
     def _all(self) -> Iterator[Attempt]:
         for attempts in self.attempts.values():
@@ -285,6 +290,14 @@ def settled(keys: Iterable[str], done: Mapping[str, Run]) -> tuple[Run, ...]:
     outcome, and reading it breaks the declared error. It waits its turn.
     """
     return tuple(done[key] for key in takewhile(done.__contains__, keys))
+
+
+def _named(event: Event) -> tuple[str, int]:
+    """Run key and number of the attempt that the event is of."""
+    key, _, number = event.key.rpartition("#")
+    if not (key and number.isdecimal()):
+        raise event.fault("its key is not `run key#attempt`")
+    return key, int(number)
 
 
 def _spending(attempts: Iterable[Attempt]) -> Spending:

@@ -7,11 +7,8 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-import pytest
-
-from agents.schedule import Job, gate_of, jobs, limits, obstacle, seeds_wanted, select
+from agents.schedule import Job, gate_of, jobs, obstacle, seeds_wanted, select
 from bench.fingerprint import Code
-from bench.fold import Spending
 from bench.identity import Identity
 from plan.nouns import Budget, Comparator, Plan, Request, Rule, RuleKind, Run, Seeds, Status, Target, Task, Threshold
 from plan.wire import encode
@@ -127,21 +124,7 @@ def test_a_task_waits_until_all_it_needs_is_measured_and_for_ever_when_that_cras
     assert "ended crashed" in str(obstacle(b1, plan(*tasks), found, {a0.key: run(a0), a1.key: run(a1, Status.CRASHED)}))
 
 
-@pytest.mark.parametrize("spent", [0.0, 31.0, 59.5])
-def test_the_limits_of_a_tasks_measurements_never_add_up_to_more_than_its_budget(spent: float) -> None:
-    mine = task("a", seeds=Seeds(first=4, most=4), budget=Budget(seconds=60))
-    found = wanted(mine)
-    reserved: dict[str, float] = {}
-    for job in found:
-        allowed = limits(job, plan(mine), found, {}, lambda keys: Spending(seconds=spent), reserved)
-        if allowed is not None:
-            reserved[job.key] = allowed.seconds
-    assert sum(reserved.values()) + spent <= 60 + 1e-9
-    assert bool(reserved) == (spent < 56)
-
-
-def test_a_budget_of_runs_is_not_exceeded() -> None:
-    mine = task("a", seeds=Seeds(first=4, most=4), budget=Budget(runs=3))
-    found = wanted(mine)
-    assert limits(found[0], plan(mine), found, {}, lambda keys: Spending(runs=2), {}) is not None
-    assert limits(found[0], plan(mine), found, {}, lambda keys: Spending(runs=3), {}) is None
+def test_a_task_whose_need_cannot_be_measured_does_not_start() -> None:
+    tasks = task("a"), task("b", needs=("a",))
+    without = wanted(tasks[1])
+    assert obstacle(without[0], plan(*tasks), without, {}) == "needs `a`, which cannot be measured"

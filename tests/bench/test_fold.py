@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from bench.events import Abandoned, Effect, Event, Session, Started, Stopped, Wanted, attempt_key
 from bench.fingerprint import Code
 from bench.fold import Facts, Spending, fold, settled
-from bench.ledger import Ledger
+from bench.ledger import Ledger, LedgerFault
 from plan.decision import Action, Decision, Opinion, Stance
 from plan.nouns import Cost, Request, Run, Status
 from plan.wire import encode
@@ -118,9 +120,8 @@ def test_however_often_a_measurement_is_killed_its_seconds_add_up_and_it_counts_
     assert story.facts.spent == Spending(seconds=10, runs=2)
 
 
-def test_a_run_that_serves_two_tasks_costs_both_and_the_whole_once() -> None:
+def test_a_run_that_serves_two_tasks_is_charged_once() -> None:
     facts = Story().start("a", tasks=("t", "u")).end("a", seconds=4).start("b", tasks=("u",)).end("b", seconds=1).facts
-    assert facts.spent_by_task == {"t": Spending(seconds=4, runs=1), "u": Spending(seconds=5, runs=2)}
     assert facts.spent == Spending(seconds=5, runs=2)
     assert facts.spent_for(["a", "a", "unknown"]) == Spending(seconds=4, runs=1)
 
@@ -176,8 +177,101 @@ def test_an_event_out_of_order_or_of_an_attempt_never_started_is_refused() -> No
     facts = story.facts
     with pytest.raises(ValueError, match="folded in order, once"):
         facts.advance(story.events[0])
-    with pytest.raises(ValueError, match="never started"):
+    with pytest.raises(LedgerFault, match="never started"):
         Story().end("a").facts  # noqa: B018
+
+
+def everything(facts: Facts) -> None:
+    """Ask for all that a reader may ask for."""
+    for attempts in facts.attempts.values():
+        for attempt in attempts:
+            list(attempt.tasks), dict(attempt.identity), attempt.request.seed + 1, attempt.limits.seconds + 1
+    assert facts.spent.seconds >= 0
+    for run in facts.runs.values():
+        assert sum(run.metrics.values()) == sum(run.metrics.values())
+    facts.granted("t")
+
+
+WHOLE = {
+    "session": ("s", Session(path="p", text="t", digest="d", machine={"python": "3.11"})),
+    "code": ("c", Code(digest="c", files={"f.py": {"s": "1"}}, packages=("torch",))),
+    "wanted": ("s/1", Wanted(tasks={"t": ("a", "b")}, gates={"t": "g"})),
+    "started": ("a#2", Started(tasks=("t",), request=REQUEST)),
+    "run": ("a#1", Run(key="a", request=REQUEST, status=Status.OK, metrics={"x": 1.0}, series={"y": ((0.0, 1.0),)})),
+    "abandoned": ("a#1", Abandoned(seconds=1.0)),
+    "decision": (
+        "e",
+        Decision(id="e", decider="d", action=Action(kind="k", task="t"), evidence=("r1",), expected=1.0, expects="x", why="w"),
+    ),
+    "opinion": ("d/g", Opinion(guard="g", decision="d", stance=Stance.ALLOW, clause="c", why="w")),
+    "applied": ("d", Effect(details={"seeds": 5})),
+    "undone": ("d", Effect()),
+    "stopped": ("s", Stopped(reason="finished")),
+}
+"""An event of every kind that fits on `before`."""
+
+
+def before() -> Story:
+    return Story().start("a").decide("d", 5)
+
+
+def broken(value: Any) -> list[Any]:
+    """`value` with one thing after another wrong or missing, at every depth."""
+    if isinstance(value, dict):
+        parts = [{k: v for k, v in value.items() if k != name} for name in value]
+        parts += [{**value, name: wrong} for name, old in value.items() for wrong in (*broken(old), None)]
+        return [*parts, [], "text", 7]
+    if isinstance(value, list):
+        return [{}, "text", 7, None, *([wrong, *value[1:]] for old in value[:1] for wrong in broken(old))]
+    return [{}, [], "text", 7, True, float("nan"), 10**400]
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_an_event_of_somebody_else_is_a_fault_that_names_it_or_does_no_harm(kind: str) -> None:
+    key, noun = WHOLE[kind]
+    sound = before().tell(kind, key, noun)
+    everything(sound.facts)
+    seq, body, faults = sound.events[-1].seq, json.loads(sound.events[-1].body), 0
+    for text in ["", "{", "null", *map(json.dumps, broken(body))]:
+        story = before()
+        story.events.append(Event(seq=seq, at=0.0, kind=kind, key=key, body=text))
+        with suppress(LedgerFault):
+            everything(story.facts)
+            continue
+        with pytest.raises(LedgerFault, match=rf"event {seq}, kind `{kind}`, key `{key}`(?s:.*)--fresh"):
+            everything(story.facts)
+        faults += 1
+    assert faults >= 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [(kind, key) for kind in ("started", "run", "abandoned") for key in ("", "a", "a#", "#1", "a#x")]
+)
+def test_an_event_under_a_key_that_is_none_is_a_fault(kind: str, key: str) -> None:
+    with pytest.raises(LedgerFault, match="its key is not"):
+        before().tell(kind, key, WHOLE[kind][1]).facts  # noqa: B018
+
+
+def test_an_event_about_a_decision_that_was_never_made_is_a_fault() -> None:
+    for kind, key in (("applied", "nobody"), ("undone", "nobody"), ("opinion", "nobody/g")):
+        noun = Opinion(guard="g", decision="nobody", stance=Stance.ALLOW, clause="c", why="w") if kind == "opinion" else Effect()
+        with pytest.raises(LedgerFault, match="no decision `nobody`"):
+            before().tell(kind, key, noun).facts  # noqa: B018
+
+
+def test_a_result_of_another_run_than_its_key_says_is_a_fault() -> None:
+    with pytest.raises(LedgerFault, match="it is of the run b"):
+        Story().start("a").tell("run", "a#1", Run(key="b", request=REQUEST, status=Status.OK)).facts.run("a")
+
+
+def test_a_timed_out_run_has_no_result_while_more_time_is_to_come() -> None:
+    story = Story().start("a").end("a", status=Status.TIMED_OUT)
+    assert story.facts.done("a")
+    story.tell("wanted", "s/1", Wanted(tasks={"t": ("a",)}, again=("a",)))
+    assert story.facts.run("a") is None
+    assert story.facts.runs_for("a") == ()
+    assert story.facts.runs["a"].status is Status.TIMED_OUT
+    assert story.start("a", 2).end("a", 2).facts.done("a")
 
 
 MOVES = st.lists(
