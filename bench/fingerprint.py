@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,9 +24,10 @@ from bench.beside import HOLE, Words, data_files, meaning, name_parts
 from plan.catalogue import HOUSE, shelf
 
 PACKAGES = frozenset({"agents", "alignment", "bench", "envs", "kernels", "modules", "plan"})
-IMPORTS, TOP_LEVEL, ORDER, BYTES = "(imports)", "(top level)", "(order)", "(bytes)"
+IMPORTS, TOP_LEVEL, ORDER, BYTES, DOCS = "(imports)", "(top level)", "(order)", "(bytes)", "(docstrings)"
 """Symbols of what has no name of its own."""
 
+_READS_DOCS = re.compile(rb"""\.__doc__|["']__doc__|getdoc""")
 Shelf = Callable[[str, str], Path | None]
 
 
@@ -51,6 +53,8 @@ class _File:
     """Literal (kind, name) of things taken from the catalogue."""
     strings: frozenset[str]
     """Parts of constants that may name a file."""
+    reads_docs: bool = False
+    """Whether it reads docstrings, of whatever file."""
 
 
 def on_shelf(kind: str, name: str) -> Path | None:
@@ -80,6 +84,7 @@ class Reader:
         """
         files: dict[str, dict[str, str]] = {}
         packages: set[str] = set()
+        reads_docs = False
         strings = {part for word in words for part in name_parts(word)}
         folders = {self._house / package for package in PACKAGES}
         waiting, seen = [Path(root).resolve() for root in roots], set[Path]()
@@ -88,7 +93,8 @@ class Reader:
             if path not in seen:
                 seen.add(path)
                 name, file, reached, strangers = self._file(path)
-                files[name] = symbols_of(file.symbols, benchmark)
+                files[name] = dict(file.symbols)
+                reads_docs |= file.reads_docs
                 packages |= strangers
                 waiting += reached
                 strings |= file.strings | {path.stem}
@@ -96,6 +102,7 @@ class Reader:
             if not waiting:
                 named = Words(strings).name
                 waiting = [path for folder in folders for path in self._beside(folder) if path not in seen and named(path.name)]
+        files = {name: symbols_of(found, benchmark=benchmark, reads_docs=reads_docs) for name, found in files.items()}
         return Code(
             digest=_hash(json.dumps(files, sort_keys=True)), files=dict(sorted(files.items())), packages=tuple(sorted(packages))
         )
@@ -182,17 +189,17 @@ def _hash(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def symbols(path: Path, content: bytes, *, benchmark: str | None = None) -> dict[str, str]:
-    """What `Code.files` would say of the file `path` if this were its content."""
-    return symbols_of(_read(path, content).symbols, benchmark)
+def symbols(path: Path, content: bytes, *, like: Mapping[str, str], benchmark: str | None = None) -> dict[str, str]:
+    """What `Code.files` would say of the file `path`, where it said `like`, if this were its content."""
+    return symbols_of(_read(path, content).symbols, benchmark=benchmark, reads_docs=DOCS in like)
 
 
-def symbols_of(found: Mapping[str, str], benchmark: str | None) -> dict[str, str]:
-    """`found` without the decorators of benchmarks other than `benchmark`."""
+def symbols_of(found: Mapping[str, str], *, benchmark: str | None, reads_docs: bool) -> dict[str, str]:
+    """`found` without the decorators of benchmarks other than `benchmark`, and without docstrings unless somebody reads them."""
     return {
         symbol: digest
         for symbol, digest in found.items()
-        if benchmark is None or "@" not in symbol or symbol.endswith("@" + benchmark)
+        if (benchmark is None or "@" not in symbol or symbol.endswith("@" + benchmark)) and (reads_docs or symbol != DOCS)
     }
 
 
@@ -211,6 +218,7 @@ def _parse(content: bytes) -> _File:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
         return _opaque(Path("broken.py"), content)  # measuring it will tell what is wrong with it
+    docs = [ast.dump(node) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
     _normalise(tree, content)
     imports: list[tuple[int, str, tuple[str, ...]]] = []
     loads: list[tuple[str, str]] = []
@@ -241,8 +249,15 @@ def _parse(content: bytes) -> _File:
         if "@" not in symbol:
             order.append(symbol)
     hashes = {symbol: _hash("\n".join(dumps))[:16] for symbol, dumps in parts.items()}
+    hashes[DOCS] = _hash("\n".join(docs))[:16]
     hashes[ORDER] = _hash("\n".join(order))[:16]
-    return _File(symbols=hashes, imports=tuple(imports), loads=tuple(loads), strings=frozenset(strings))
+    return _File(
+        symbols=hashes,
+        imports=tuple(imports),
+        loads=tuple(loads),
+        strings=frozenset(strings),
+        reads_docs=bool(_READS_DOCS.search(content)),
+    )
 
 
 def _normalise(tree: ast.Module, content: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from plan.wire import encode, plain
 BASE_PACKAGES = ("torch", "numpy")
 MEASURE = catalogue.HOUSE / "bench" / "autobench" / "measure.py"
 """What calls the benchmark: it seeds the generators, so its meaning is part of every run's."""
+COMPILES = "kernels/native.py"
+"""Whoever reaches it runs what the machine's compiler makes of C++, or without one something else."""
 _codes: dict[str, Code] = {}
 """Every code this process has identified, by digest."""
 
@@ -60,7 +63,7 @@ class Identifier:
         data: dict[str, Any] = {"name": corpus, "digest": self._digest(corpus)}
         if files := {word: file_digest(Path(word)) for word in words if word != corpus and os.path.isfile(word)}:
             data["files"] = files
-        environment = environment_facts(code.packages, device=request.device)
+        environment = environment_facts(code.packages, device=request.device, compiles=COMPILES in code.files)
         request = replace(request, steps=request.steps or entry.arguments.get("steps"))
         key = run_key(request, code=code.digest, data_digest=data_digest(data), environment=environment)
         parts = {"request": asked(request), "code": code.digest, "data": data, "environment": environment}
@@ -110,8 +113,8 @@ def run_key(request: Request, *, code: str, data_digest: str, environment: Mappi
     return sha256(encode(parts).encode()).hexdigest()
 
 
-def environment_facts(packages: Iterable[str] = (), *, device: str = "cpu") -> dict[str, Any]:
-    """What of this machine can change a number: Python, package versions, processor; on `cuda`, the GPU.
+def environment_facts(packages: Iterable[str] = (), *, device: str = "cpu", compiles: bool = False) -> dict[str, Any]:
+    """What of this machine can change a number: Python, package versions, processor; on `cuda`, the GPU; the C++ compiler of code that `compiles`.
 
     A package that is not installed counts as None: installing it may open another path.
     """
@@ -123,6 +126,8 @@ def environment_facts(packages: Iterable[str] = (), *, device: str = "cpu") -> d
     }
     if device.startswith("cuda"):
         facts["gpu"] = _gpu()
+    if compiles:
+        facts["compiler"] = _compiler()
     return facts
 
 
@@ -198,6 +203,15 @@ def _processor() -> str:
         first.setdefault(name.strip(), value.strip())
     flags = " ".join(sorted((first.get("flags") or first.get("Features") or "").split()))
     return f"{first.get('model name', platform.machine())} ({sha256(flags.encode()).hexdigest()[:8]})"
+
+
+@cache
+def _compiler() -> str | None:
+    """The one a worker finds, which `$CXX` never reaches."""
+    from kernels.native import COMPILERS
+
+    found = next(filter(None, map(shutil.which, COMPILERS)), None)
+    return f"{os.path.realpath(found)} ({os.stat(found).st_size} B)" if found else None
 
 
 @cache

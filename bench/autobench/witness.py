@@ -87,14 +87,15 @@ class Witness:
 
     def _compare(self, path: Path, content: bytes) -> None:
         name = path.relative_to(catalogue.HOUSE).as_posix()
-        if name in self._counted:
-            if symbols(path, content, benchmark=self._bench.request.benchmark) != self._counted[name]:
+        if (counted := self._counted.get(name)) is not None:
+            if symbols(path, content, like=counted, benchmark=self._bench.request.benchmark) != counted:
                 self._changed(name)
         elif path not in self._judging:
+            mend = "import it by a literal name" if path.suffix == ".py" else "let a string there or in the config name it"
             self._refuse(
                 Status.CRASHED,
-                f"it reads `{name}`, which does not count into its identity: no code it reaches names it; "
-                "write its name as a literal string there, or name it in the config; nothing it measured is taken",
+                f"it reads `{name}`, which does not count into its identity, as no code that it reaches names it; "
+                f"{mend}; nothing it measured is taken",
             )
 
     def _changed(self, name: str) -> None:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.autobench import Outcome
 from plan.catalogue import HOUSE
 from plan.nouns import Request
-from plan.wire import encode
+from plan.wire import encode, rebuild
 
 SMALL_HOUSE = {
     "modules/__init__.py": "",
@@ -121,6 +122,87 @@ def measure(bench):
     thing = catalogue.load("module", bench.request.module)(Config(**bench.request.config))
     return {"score": gain * thing.value(bench.request.seed) + words}
 """,
+    "kernels/late.py": "VALUE = 3\n",
+    "kernels/apart.py": "VALUE = 4\n",
+    "kernels/lists/even.txt": "2 4 6\n",
+    "kernels/lists/odd.txt": "1 3 5\n",
+    "bench/suites/late.py": '''\
+"""What a measurement may do once it runs: it waits for the file `go` first."""
+import importlib
+import os
+import runpy
+import time
+from pathlib import Path
+
+import kernels
+from bench import data
+from plan import catalogue
+from plan.catalogue import benchmark
+
+KERNELS = Path(kernels.__file__).parent
+
+
+def imports_late(bench):
+    import kernels.late
+    return kernels.late.VALUE
+
+
+def swallows(bench):
+    try:
+        return imports_late(bench)
+    except Exception:
+        return -1
+
+
+def opens_late(bench):
+    return float((KERNELS / "table.txt").read_text())
+
+
+def opens_by_descriptor(bench):
+    return float(os.read(os.open(KERNELS / "table.txt", os.O_RDONLY), 10))
+
+
+def imports_by_a_made_up_name(bench):
+    return importlib.import_module("kernels." + "trapa"[::-1]).VALUE
+
+
+def runs_by_a_made_up_name(bench):
+    return runpy.run_path(str(KERNELS / ("trapa"[::-1] + ".py")))["VALUE"]
+
+
+def opens_what_it_finds(bench):
+    return sum(len(path.read_text()) for path in sorted((KERNELS / "lists").iterdir()))
+
+
+def reads_the_config(bench):
+    return len(Path(bench.request.config["path"]).read_text())
+
+
+def reads_the_data(bench):
+    bench.facts["data_digest"] = data.digest(bench.request.data)
+    return len(Path(bench.request.data).read_text())
+
+
+def writes_and_reads_in_its_folder(bench):
+    (bench.folder / "own.txt").write_text("12")
+    return float((bench.folder / "own.txt").read_text())
+
+
+def lists_the_shelves(bench):
+    return sum(len(catalogue.shelf(kind)) for kind in catalogue.SHELVES)
+
+
+def fails(bench):
+    raise ZeroDivisionError("of its own")
+
+
+@benchmark("late-v1", metrics={"score": "x"}, source="here")
+def measure(bench):
+    bench.progress(1, 1, {})
+    while not (bench.folder / "go").exists():
+        time.sleep(0.002)
+    return {"score": globals()[bench.request.config["act"]](bench)}
+''',
     "corpus.txt": "to be measured upon\n",
 }
 
@@ -147,9 +229,38 @@ for line in sys.stdin:
 """
 """Every line is answered by a process of its own, in which nothing was read or imported before."""
 
+MEASURE = """
+import json, select, sys
+from pathlib import Path
+from bench.autobench import AutoBench
+from bench.identity import Identifier
+from plan import wire
+from plan.nouns import Request
+
+with AutoBench(preload=()) as bench:
+    for number, line in enumerate(sys.stdin):
+        text, file, changed = json.loads(line)
+        request, folder = wire.decode(Request, text), Path(f"runs/{number}").resolve()
+        folder.mkdir(parents=True)
+        key = Identifier().identify(request).key
+        child = bench.start(request, folder=folder, key=key)
+        while child.outcome() is None and not child.news():
+            select.select([child], [], [], 10)
+        before = Path(file).read_bytes() if file else b""
+        if file:
+            Path(file).write_text(changed)
+        (folder / "go").touch()
+        outcome = child.wait(60)
+        if file:
+            Path(file).write_bytes(before)
+        assert Identifier().identify(request).key == key
+        print(json.dumps(wire.plain(outcome)), flush=True)
+"""
+"""Measures as the orchestrator does. Once it runs, `file` says `changed`; when it has ended, what it said before."""
+
 
 class House:
-    """A copy of the real plan and bench around the small modules, kernels and suite, and what answers in it."""
+    """A copy of the real plan and bench around the small modules, kernels and suites, and what answers in it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -160,17 +271,35 @@ class House:
             (root / name).write_text(text)
         shutil.copy(root / "corpus.txt", root / "renamed.txt")
         env = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-c", IDENTIFY_AND_RUN]
-        self.server = subprocess.Popen(command, cwd=root, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.server, self.measurer = (
+            subprocess.Popen(
+                [sys.executable, "-c", script], cwd=root, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            for script in (IDENTIFY_AND_RUN, MEASURE)
+        )
 
     def observe(self, path: str = "", **asked: Any) -> dict[str, Any]:
         """Key, parts, code and result of a request, from a process that knows nothing of earlier ones."""
-        assert self.server.stdin
-        assert self.server.stdout
         request = Request(**{"module": "tiny", "benchmark": "small-8-v1", "seed": 3, **asked})
-        print(json.dumps([path, encode(request)]), file=self.server.stdin, flush=True)
-        seen: dict[str, Any] = json.loads(self.server.stdout.readline())
+        seen: dict[str, Any] = self._ask(self.server, [path, encode(request)])
         return seen
+
+    def measure(self, act: str, *, file: str = "", changed: str = "", data: str | None = None, **config: Any) -> Outcome:
+        """How `late-v1` ends when it does `act`, while `file` says `changed` from its beginning to its end."""
+        request = Request(module="tiny", benchmark="late-v1", seed=3, data=data, config={"act": act, **config})
+        outcome: Outcome = rebuild(Outcome, self._ask(self.measurer, [encode(request), file, changed]))
+        return outcome
+
+    def _ask(self, process: subprocess.Popen[str], question: Any) -> Any:
+        assert process.stdin
+        assert process.stdout
+        print(json.dumps(question), file=process.stdin, flush=True)
+        return json.loads(process.stdout.readline())
+
+    def close(self) -> None:
+        """End both processes."""
+        self.server.communicate()
+        self.measurer.communicate()
 
     @contextmanager
     def edited(self, file: str, old: str, new: str) -> Iterator[None]:

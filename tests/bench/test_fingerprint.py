@@ -6,6 +6,9 @@ import ast
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bench.beside import Words, meaning, name_parts
 from bench.fingerprint import Reader, _parse, code_changes
 from plan.catalogue import HOUSE
 
@@ -25,14 +28,82 @@ def test_literal_dynamic_imports_are_followed(tmp_path: Path) -> None:
     assert "plan/wire.py" in Reader(HOUSE).fingerprint([tmp_path / "root.py"]).files
 
 
-def test_docstrings_count_where_the_code_reads_them() -> None:
-    silent, reading = b'def f():\n    "%s"\n', b'def f():\n    "%s"\nprint(f.__doc__)\n'
-    assert _parse(silent % b"a") == _parse(silent % b"b")
-    assert _parse(reading % b"a") != _parse(reading % b"b")
+@pytest.mark.parametrize(
+    ("code", "read"),
+    [("", False), ("print(f.__doc__)", True), ("import inspect\ninspect.getdoc(f)", True), ("'__doc__' in vars(f)", True)],
+)
+def test_docstrings_count_where_any_of_the_code_reads_them(code: str, read: bool, tmp_path: Path) -> None:
+    (tmp_path / "root.py").write_text(f"from part import f\n{code}\n")
+    digests = set()
+    for text in "ab":
+        (tmp_path / "part.py").write_text(f'def f():\n    "{text}"\n')
+        digests.add(Reader(tmp_path).fingerprint([tmp_path / "root.py", tmp_path / "part.py"]).digest)
+    assert len(digests) == 1 + read
 
 
 def test_a_file_that_does_not_parse_counts_by_its_bytes() -> None:
     assert _parse(b"def broken(:\n").symbols != _parse(b"def broken(::\n").symbols
+
+
+@pytest.mark.parametrize(
+    ("strings", "name", "named"),
+    [
+        (["x.json"], "x.json", True),
+        (["tables/x.json"], "x.json", True),
+        (["C:\\tables\\x.json"], "x.json", True),
+        (["vocab"], "vocab", True),
+        (["x", ".json"], "x.json", True),
+        (["x", "json"], "x.json", True),
+        (["x"], "x.json", False),
+        ([".json"], "x.json", False),
+        (["*.json"], "x.json", True),
+        (["vocab-{}.json"], "vocab-32.json", True),
+        (["vocab-%04d.json"], "vocab-0032.json", True),
+        (["vocab-\0.json"], "vocab-32.json", True),
+        (["\0.json"], "x.json", False),
+        (["x\0"], "x.json", False),
+        (["**"], "x.json", False),
+        (["a sentence about x.json"], "x.json", False),
+    ],
+)
+def test_a_file_is_named_by_a_string_by_two_or_by_a_pattern(strings: list[str], name: str, named: bool) -> None:
+    assert Words(part for text in strings for part in name_parts(text)).name(name) is named
+
+
+CPP = """\
+#include "part.h"
+#define TWICE(x) \\
+    (2 * (x))
+// a comment
+int f(int n) {
+    /* another */ return TWICE(n) + 1'000;  // and "one" more
+}
+const char* s = "no // comment";
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("// a comment", "", True),
+        ("/* another */", "/* more\nlines */", True),
+        ('and "one" more', "don't", True),
+        ("    /*", "\t/*", True),
+        ("}\n", "}\n\n\n", True),
+        ("1'000", "2'000", False),
+        ("no // comment", "no // other comment", False),
+        ("no // comment", "no  // comment", False),
+        ("// a comment", "// a comment \\", False),
+        ("/* another */ return", "// another return", False),
+        ("part.h", "other.h", False),
+        ("(2 *", "\n(2 *", False),
+    ],
+)
+def test_comments_and_spacing_of_cpp_do_not_count_and_all_else_does(old: str, new: str, same: bool) -> None:
+    assert old in CPP
+    before, after = (meaning(Path("f.cpp"), text.encode()) for text in (CPP, CPP.replace(old, new, 1)))
+    assert (before == after) is same
+    assert before[1] == {"part.h"}
 
 
 def real_files() -> list[Path]:

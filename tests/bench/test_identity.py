@@ -93,7 +93,7 @@ MEANINGFUL = [
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house = House(tmp_path_factory.mktemp("house"))
     yield house
-    house.server.communicate()
+    house.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,105 @@
+"""What the worker refuses to run or to open: whatever the run's key does not stand for, also for a moment only.
+
+A small house is measured by AutoBench as the orchestrator does it; files are edited while the measurement runs and put back after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_house import House
+
+from bench.autobench.tree import LINUX
+from bench.identity import explain, identify
+from plan.nouns import Request, Status
+
+pytestmark = pytest.mark.skipif(not LINUX, reason="the guarantees are made on Linux")
+LATE, TABLE = "kernels/late.py", "kernels/table.txt"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("house"))
+    yield house
+    house.close()
+
+
+@pytest.mark.parametrize(
+    ("act", "file", "changed", "score"),
+    [
+        ("imports_late", "", "", 3),
+        ("imports_late", LATE, "# a comment\nVALUE = (3)\n", 3),
+        ("imports_late", "kernels/noisy.py", "raise SystemExit\n", 3),
+        ("opens_late", "", "", 5),
+        ("opens_by_descriptor", "", "", 5),
+        ("reads_the_data", "", "", 20),
+        ("writes_and_reads_in_its_folder", "", "", 12),
+        ("lists_the_shelves", "", "", 4),
+    ],
+)
+def test_what_the_key_stands_for_is_measured(act: str, file: str, changed: str, score: float, house: House) -> None:
+    outcome = house.measure(act, file=file, changed=changed, data="corpus.txt")
+    assert (outcome.status, outcome.metrics) == (Status.OK, {"score": score}), outcome
+
+
+@pytest.mark.parametrize(
+    ("act", "file"),
+    [
+        ("imports_late", LATE),
+        ("swallows", LATE),
+        ("opens_late", TABLE),
+        ("opens_by_descriptor", TABLE),
+        ("reads_the_data", "corpus.txt"),
+    ],
+)
+def test_an_edit_that_is_taken_back_while_it_runs_is_noticed(act: str, file: str, house: House) -> None:
+    outcome = house.measure(act, file=file, changed="VALUE = 7\n" if file.endswith(".py") else "7\n", data="corpus.txt")
+    assert outcome.status is Status.KILLED, outcome
+    assert f"`{file}`" in outcome.message
+    assert outcome.metrics == {}
+
+
+def test_a_file_that_the_config_names_belongs_to_the_key_and_is_watched(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text("four")
+    asked = Request(module="transformer", benchmark="contract-v1", seed=0, config={"path": str(file)})
+    before = identify(asked)
+    assert house.measure("reads_the_config", path=str(file)).metrics == {"score": 4}
+    outcome = house.measure("reads_the_config", file=str(file), changed="seven..", path=str(file))
+    assert outcome.status is Status.KILLED, outcome
+    assert str(file) in outcome.message
+    file.write_text("seven..")
+    after = identify(asked)
+    assert after.key != before.key
+    assert explain(before.parts, after.parts)[0].startswith(f"file {file}: ")
+
+
+@pytest.mark.parametrize(
+    ("act", "name"),
+    [
+        ("imports_by_a_made_up_name", "kernels/apart.py"),
+        ("runs_by_a_made_up_name", "kernels/apart.py"),
+        ("opens_what_it_finds", "kernels/lists/even.txt"),
+    ],
+)
+def test_what_no_string_names_is_refused_and_the_mend_is_told(act: str, name: str, house: House) -> None:
+    outcome = house.measure(act)
+    assert outcome.status is Status.CRASHED
+    assert outcome.message.startswith(f"it reads `{name}`, which does not count into its identity")
+
+
+@pytest.mark.parametrize(("act", "old", "new"), [
+    ("imports_by_a_made_up_name", '"kernels." + "trapa"[::-1]', '"kernels.apart"'),
+    ("opens_what_it_finds", ".iterdir()", '.glob("*.txt")'),
+])  # fmt: skip
+def test_the_mend_mends(act: str, old: str, new: str, house: House) -> None:
+    with house.edited("bench/suites/late.py", old, new):
+        assert house.measure(act).status is Status.OK
+
+
+def test_a_failure_of_its_own_is_told_as_before(house: House) -> None:
+    outcome = house.measure("fails")
+    assert (outcome.status, outcome.message) == (Status.CRASHED, "ZeroDivisionError: of its own")
+    assert "Traceback" in outcome.log_tail
