@@ -37,7 +37,8 @@ _ALMOST_TASK = re.compile(
 )
 _NAMED = re.compile(r"`?[a-z0-9][a-z0-9-]*`?\s*:\s*\S.*")
 _HEADING = re.compile(r" {0,3}#{1,2}[ \t]+\S")
-_TABLE = re.compile(r"\s*\|.*|\s*`?metric`?\s*\|.*", re.IGNORECASE)
+_TABLE = re.compile(r"\s*\|.*|\s*`?metric`?\s*\|.*|[^|]+\|\s*(?:[<>]=?|[=≤≥])\s*\|[^|]+\|.*", re.IGNORECASE)
+"""The beginning of a table, its header, or a target whose first `|` is missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ def test_any_text_is_a_plan_or_has_faults_that_can_be_shown(source: str) -> None
 @given(
     st.lists(st.integers(0, len(GOOD) - 1), max_size=3, unique=True), st.sampled_from(["", "x", "|", "`", "\n", "*", " ", "#"])
 )
+@example([GOOD.index("| `peak_bytes`")], "\n")
 def test_a_good_plan_with_a_few_wrong_characters_loses_no_task_without_a_word(places: list[int], instead: str) -> None:
     source = GOOD
     for place in sorted(places, reverse=True):

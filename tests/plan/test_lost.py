@@ -47,6 +47,19 @@ def test_a_heading_in_html_is_told(line: str) -> None:
     assert (fault.code, fault.message) == ("P015", "this line looks like a task heading but is prose")
 
 
+@pytest.mark.parametrize("sign", ["≤", "<", ">=", "="])
+def test_a_target_without_its_first_bar_below_an_empty_line_is_told(sign: str) -> None:
+    row = "| `peak_bytes` | ≤  |   512 MiB | every seed |"
+    fault = only_fault(GOOD.replace(row, "\n" + row[1:].replace("≤", sign)))
+    assert (fault.code, fault.line) == ("P021", GOOD[: GOOD.index(row)].count("\n") + 2)
+    assert "an empty line parts it from its table" in fault.help
+
+
+def test_bars_in_a_sentence_are_prose() -> None:
+    prose = "The conditional p(a | b) <= p(a | c), and |x| <= 3 | y."
+    assert parse(GOOD.replace("Why it matters.", prose), shelves=SHELVES).prose == prose
+
+
 def test_hashes_inside_fences_comments_and_headings_of_prose_are_left_alone() -> None:
     prose = "### a heading: of prose\n\n```sh\n##b: two\n```\n\n<!-- ##b: two -->\n\n> ##b: two\n\n#12 is a number"
     assert parse(GOOD.replace("Why it matters.", prose), shelves=SHELVES).prose.startswith("### a heading")
