@@ -36,13 +36,13 @@ def simple_gla_loop(
     dtype = v_BTHV.dtype
     q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV = _alike(q_BTGK, k_BTGK, v_BTHV, g_BTH, state)
     heads = v_BTHV.shape[2] // q_BTGK.shape[2]
-    q_BTHK, k_BTHK = (x.repeat_interleave(heads, dim=2) for x in (scale * q_BTGK, k_BTGK))
+    q_BTHK, k_BTHK = (x.repeat_interleave(heads, dim=2) for x in (q_BTGK, k_BTGK))
     outs = []
     with torch.autocast(q_BTGK.device.type, enabled=False):
         for q_BHK, k_BHK, v_BHV, g_BH in zip(*(x.unbind(1) for x in (q_BTHK, k_BTHK, v_BTHV, g_BTH)), strict=True):
             state_BHKV = g_BH.exp()[..., None, None] * state_BHKV + k_BHK[..., :, None] * v_BHV[..., None, :]
             outs.append((q_BHK[..., None, :] @ state_BHKV).squeeze(-2))
-    return torch.stack(outs, dim=1).to(dtype), state_BHKV
+    return (scale * torch.stack(outs, dim=1)).to(dtype), state_BHKV
 
 
 def simple_gla(
@@ -74,8 +74,8 @@ def _alike(
     if H % G or k_BTGK.shape != q_BTGK.shape or v_BTHV.shape[:2] != (B, T) or g_BTH.shape != (B, T, H):
         given = ", ".join(str(tuple(x.shape)) for x in (q_BTGK, k_BTGK, v_BTHV, g_BTH))
         raise ValueError(f"q, k, v, g of shapes {given} do not fit (B, T, G, K) twice, (B, T, H, V), (B, T, H) with G dividing H")
-    given = [q_BTGK, k_BTGK, v_BTHV, g_BTH] + ([] if state is None else [state])
-    dtype = functools.reduce(torch.promote_types, (x.dtype for x in given), torch.float32)
+    tensors = [q_BTGK, k_BTGK, v_BTHV, g_BTH] + ([] if state is None else [state])
+    dtype = functools.reduce(torch.promote_types, (x.dtype for x in tensors), torch.float32)
     if state is None:
         state = q_BTGK.new_zeros(B, H, K, V)
     elif state.shape != (B, H, K, V):
@@ -167,13 +167,13 @@ class _Chunks:
     def __init__(self, q_BTGK: Tensor, k_BTGK: Tensor, v_BTHV: Tensor, g_BTH: Tensor, state_BHKV: Tensor, scale: float) -> None:
         self.steps, self.heads = g_BTH.shape[1:]
         self.size = min(CHUNK, self.steps)
-        self.q, self.k, self.v = self.split(q_BTGK) * scale, self.split(k_BTGK), self.split(v_BTHV)
+        self.q, self.k, self.v = self.split(q_BTGK), self.split(k_BTGK), self.split(v_BTHV)
         sums_BNHC = self.split(g_BTH[..., None])[..., 0].double().cumsum(-1)  # a difference of two sums is exact where it matters
         between_BNHCC = (sums_BNHC[..., :, None] - sums_BNHC[..., None, :]).to(g_BTH.dtype)
-        self.between = between_BNHCC.exp_().tril_()  # from the step of the column to that of the row
-        self.since_start = sums_BNHC[..., None].exp().to(g_BTH.dtype)
+        self.between = between_BNHCC.exp_().tril_().mul_(scale)  # from the step of the column to that of the row
+        self.since_start = sums_BNHC[..., None].exp().mul_(scale).to(g_BTH.dtype)
         self.until_end = (sums_BNHC[..., -1:] - sums_BNHC)[..., None].exp().to(g_BTH.dtype)
-        self.whole = self.since_start[..., -1:, :]
+        self.whole = sums_BNHC[..., -1:, None].exp().to(g_BTH.dtype)
         self.k_left = self.k * self.until_end
         added_BNHKV = self.k_left.mT @ self.v
         before = [state_BHKV]
@@ -186,8 +186,9 @@ class _Chunks:
     def split(self, x_BTGX: Tensor) -> Tensor:
         rest = -self.steps % self.size
         x_BTGX = torch.nn.functional.pad(x_BTGX, (0, 0, 0, 0, 0, rest)) if rest else x_BTGX
-        x_BNGCX = x_BTGX.unflatten(1, (-1, self.size)).transpose(2, 3)
-        return x_BNGCX.repeat_interleave(self.heads // x_BNGCX.shape[2], dim=2).contiguous()
+        B, _, G, X = x_BTGX.shape
+        x_BNGCX = x_BTGX.reshape(B, -1, self.size, G, X).transpose(2, 3)
+        return x_BNGCX.repeat_interleave(self.heads // G, dim=2).contiguous()
 
     def join(self, x_BNHCX: Tensor) -> Tensor:
         return x_BNHCX.transpose(2, 3).flatten(1, 2)[:, : self.steps].contiguous()
@@ -225,7 +226,7 @@ def _backward_torch(
         flows_BNHCC = (do_BNHCV @ c.v.mT).mul_(c.between)
         from_state_BNHCK = (do_BNHCV @ c.states.mT).mul_(c.since_start)
         to_state_BNHCK = (c.v @ grads_BNHKV.mT).mul_(c.until_end)
-        dq_BNHCK = torch.add(flows_BNHCC @ c.k, from_state_BNHCK).mul_(scale)
+        dq_BNHCK = torch.add(flows_BNHCC @ c.k, from_state_BNHCK)
         dk_BNHCK = torch.add(flows_BNHCC.mT @ c.q, to_state_BNHCK)
         dv_BNHCV = (c.scores * c.between).mT @ do_BNHCV + c.k_left @ grads_BNHKV
 

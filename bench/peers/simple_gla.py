@@ -60,7 +60,7 @@ def _transformers(chunk: int) -> Callable[[], Form]:
 
 def chunk_by_chunk(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Tensor:
     """The loop over chunks of flash-linear-attention's reference."""
-    q_BHNCK, k_BHNCK, v_BHNCV, g_BHNC = (x.transpose(1, 2).unflatten(2, (-1, CHUNK)) for x in (q, k, v, g))
+    q_BHNCK, k_BHNCK, v_BHNCV, g_BHNC = (torch.unflatten(x.transpose(1, 2), 2, (-1, CHUNK)) for x in (q, k, v, g))
     sums_BHNC = g_BHNC.cumsum(-1)
     between_BHNCC = (sums_BHNC[..., :, None] - sums_BHNC[..., None, :]).tril().exp().tril()
     later_CC = torch.ones(CHUNK, CHUNK, dtype=torch.bool).triu(1)
@@ -79,7 +79,7 @@ def chunk_by_chunk(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Tensor:
 
 def all_chunks_at_once(q: Tensor, k: Tensor, v: Tensor, g: Tensor) -> Tensor:
     """The block decomposition of mamba_ssm's minimal SSD, a product over all pairs of chunks included."""
-    q_BNCHK, k_BNCHK, v_BNCHV, g_BNCH = (x.unflatten(1, (-1, CHUNK)) for x in (q, k, v, g))
+    q_BNCHK, k_BNCHK, v_BNCHV, g_BNCH = (torch.unflatten(x, 1, (-1, CHUNK)) for x in (q, k, v, g))
     g_BHNC = g_BNCH.permute(0, 3, 1, 2)
     sums_BHNC = g_BHNC.cumsum(-1)
     between_BHNCC = _segment_sums(g_BHNC).exp()

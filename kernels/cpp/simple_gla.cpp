@@ -106,12 +106,12 @@ INLINE void store(const vec (&tile)[ROWS][N], float* to, long ld, long rows, lon
         std::memcpy(to + i * ld, tile[i], sizeof(float) * std::min<long>(columns, N * WIDTH));
 }
 
-// Rows of a tensor into a buffer of rounded size, zeros around them, times `factor`.
-void pack(float* to, long ld, long rows, const float* from, long stride, long n, long width, float factor) {
+// Rows of a tensor into a buffer of rounded size, zeros around them.
+void pack(float* to, long ld, long rows, const float* from, long stride, long n, long width) {
     for (long t = 0; t < n; ++t, from += stride, to += ld) {
         long j = 0;
-        for (; j + WIDTH <= width; j += WIDTH) at(to + j) = at(from + j) * factor;
-        for (; j < width; ++j) to[j] = from[j] * factor;
+        for (; j + WIDTH <= width; j += WIDTH) at(to + j) = at(from + j);
+        for (; j < width; ++j) to[j] = from[j];
         std::fill(to + j, to + ld, 0.0f);
     }
     std::fill(to, to + (rows - n) * ld, 0.0f);
@@ -158,9 +158,13 @@ struct Carver {
     float* take(long floats) { return std::exchange(free, free + round_up(floats, WIDTH)); }
 };
 
-// The decays of a chunk. A sum of logs is split in two floats: a difference of two sums is then exact where it matters.
+// The decays of a chunk, those that lead to an output times `scale`. A sum of logs is split in two floats: a difference of two sums is
+// then exact where it matters.
 struct Decays {
     alignas(64) float high[CHUNK], low[CHUNK], since_start[CHUNK], until_end[CHUNK];
+    float scale, whole;
+
+    explicit Decays(float scale) : scale(scale) {}
 
     void set(const float* g, long stride, long n) {
         double sums[CHUNK], total = 0;
@@ -175,14 +179,15 @@ struct Decays {
             at(since_start + t) = exp_negative(at(high + t));
             at(until_end + t) = exp_negative(at(until_end + t));
         }
+        whole = since_start[CHUNK - 1];
+        for (long t = 0; t < CHUNK; t += WIDTH) at(since_start + t) *= scale;
     }
-    float whole() const { return since_start[CHUNK - 1]; }
     // from step r + lane to step s; zero where that is later
     INLINE vec between(long s, long r) const {
         ivec later;
         for (int lane = 0; lane < WIDTH; ++lane) later[lane] = lane;
         vec log = (high[s] - at(high + r)) + (low[s] - at(low + r));
-        return later > (int)(s - r) ? vec{} : exp_negative(log);
+        return later > (int)(s - r) ? vec{} : scale * exp_negative(log);
     }
 };
 
@@ -213,14 +218,14 @@ void forward(const Sizes& z, const Head& in, float* out, float* last) {
     Carver carve{scratch(CHUNK * (3 * KP + VP + CHUNK) + KP * VP)};
     float *q = carve.take(CHUNK * KP), *k = carve.take(CHUNK * KP), *kt = carve.take(KP * CHUNK), *v = carve.take(CHUNK * VP);
     float *scores = carve.take(CHUNK * CHUNK), *state = carve.take(KP * VP);
-    pack(state, VP, KP, in.state, z.V, z.K, z.V, 1);
-    Decays decays;
+    pack(state, VP, KP, in.state, z.V, z.K, z.V);
+    Decays decays(z.scale);
     for (long start = 0; start < z.T; start += CHUNK) {
         const long n = std::min<long>(CHUNK, z.T - start), rows = round_up(n, WIDTH), tiled = round_up(n, ROWS);
         decays.set(in.g + start * z.H, z.H, n);
-        pack(q, KP, rows, in.q + start * z.G * z.K, z.G * z.K, n, z.K, z.scale);
-        pack(k, KP, rows, in.k + start * z.G * z.K, z.G * z.K, n, z.K, 1);
-        pack(v, VP, rows, in.v + start * z.H * z.V, z.H * z.V, n, z.V, 1);
+        pack(q, KP, rows, in.q + start * z.G * z.K, z.G * z.K, n, z.K);
+        pack(k, KP, rows, in.k + start * z.G * z.K, z.G * z.K, n, z.K);
+        pack(v, VP, rows, in.v + start * z.H * z.V, z.H * z.V, n, z.V);
         transpose(kt, CHUNK, k, KP, rows, KP);
         for (long s = 0; s < tiled; s += ROWS) {
             over_columns(round_up(s + ROWS, WIDTH), [&](long j, auto& tile) {
@@ -238,7 +243,7 @@ void forward(const Sizes& z, const Head& in, float* out, float* last) {
             });
         }
         scale_rows(k, KP, n, decays.until_end);
-        advance(state, KP, VP, decays.whole(), k, KP, v, n);
+        advance(state, KP, VP, decays.whole, k, KP, v, n);
     }
     for (long i = 0; i < z.K; ++i) std::memcpy(last + i * z.V, state + i * VP, sizeof(float) * z.V);
 }
@@ -254,18 +259,18 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
     float *v = carve.take(CHUNK * VP), *vt = carve.take(VP * CHUNK), *o = carve.take(CHUNK * VP);
     float *scores = carve.take(CHUNK * CHUNK), *flows = carve.take(CHUNK * CHUNK), *paths = carve.take(ROWS * CHUNK);
     float *state_t = carve.take(size), *grad = carve.take(size), *grad_t = carve.take(size), *states = carve.take(z.chunks() * size);
-    Decays decays;
+    Decays decays(z.scale);
 
-    pack(states, VP, KP, in.state, z.V, z.K, z.V, 1);
+    pack(states, VP, KP, in.state, z.V, z.K, z.V);
     for (long start = 0; start + CHUNK < z.T; start += CHUNK, states += size) {
         decays.set(in.g + start * z.H, z.H, CHUNK);
-        pack(k, KP, CHUNK, in.k + start * z.G * z.K, z.G * z.K, CHUNK, z.K, 1);
-        pack(v, VP, CHUNK, in.v + start * z.H * z.V, z.H * z.V, CHUNK, z.V, 1);
+        pack(k, KP, CHUNK, in.k + start * z.G * z.K, z.G * z.K, CHUNK, z.K);
+        pack(v, VP, CHUNK, in.v + start * z.H * z.V, z.H * z.V, CHUNK, z.V);
         scale_rows(k, KP, CHUNK, decays.until_end);
         std::memcpy(states + size, states, sizeof(float) * size);
-        advance(states + size, KP, VP, decays.whole(), k, KP, v, CHUNK);
+        advance(states + size, KP, VP, decays.whole, k, KP, v, CHUNK);
     }
-    pack(grad, VP, KP, last_grad, z.V, z.K, z.V, 1);
+    pack(grad, VP, KP, last_grad, z.V, z.K, z.V);
     for (long start = (z.chunks() - 1) * CHUNK; start >= 0; start -= CHUNK, states -= size) {
         const long n = std::min<long>(CHUNK, z.T - start), rows = round_up(n, WIDTH), tiled = round_up(n, ROWS);
         // Every path from an earlier step to a later one through step t brings its worth to the gradient of g_t: paths inside the
@@ -273,10 +278,10 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
         float inside[CHUNK] = {}, entering[CHUNK] = {}, leaving[CHUNK] = {};
         alignas(64) float open[CHUNK] = {};
         decays.set(in.g + start * z.H, z.H, n);
-        pack(q, KP, rows, in.q + start * z.G * z.K, z.G * z.K, n, z.K, z.scale);
-        pack(k, KP, rows, in.k + start * z.G * z.K, z.G * z.K, n, z.K, 1);
-        pack(v, VP, rows, in.v + start * z.H * z.V, z.H * z.V, n, z.V, 1);
-        pack(o, VP, rows, out_grad + start * z.H * z.V, z.H * z.V, n, z.V, 1);
+        pack(q, KP, rows, in.q + start * z.G * z.K, z.G * z.K, n, z.K);
+        pack(k, KP, rows, in.k + start * z.G * z.K, z.G * z.K, n, z.K);
+        pack(v, VP, rows, in.v + start * z.H * z.V, z.H * z.V, n, z.V);
+        pack(o, VP, rows, out_grad + start * z.H * z.V, z.H * z.V, n, z.V);
         transpose(kt, CHUNK, k, KP, rows, KP);
         transpose(vt, CHUNK, v, VP, rows, VP);
         transpose(state_t, KP, states, VP, KP, VP);
@@ -316,8 +321,6 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
                 scale_rows(tile, decays.since_start + s);
                 add_dots(entering + s, tile, q + s * KP + j, KP);
                 multiply(tile, flows + s * CHUNK, CHUNK, 1, k + j, KP, s + ROWS);
-                for (auto& row : tile)
-                    for (auto& x : row) x *= z.scale;
                 store(tile, to.q + (start + s) * z.H * z.K + j, z.H * z.K, n - s, z.K - j);
             });
             over_columns(KP, [&](long j, auto& tile) {
@@ -336,12 +339,12 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
         }
         vec through = {};
         for (long i = 0; i < size; i += WIDTH) through += at(states + i) * at(grad + i);
-        double worth = decays.whole() * sum(through);
+        double worth = decays.whole * sum(through);
         for (long t = n - 1; t >= 0; --t) to.g[(start + t) * z.H] = (float)(inside[t] + (worth += entering[t]));
         worth = 0;
         for (long t = 0; t < n; worth += leaving[t++]) to.g[(start + t) * z.H] += (float)worth;
         scale_rows(q, KP, n, decays.since_start);
-        advance(grad, KP, VP, decays.whole(), q, KP, o, n);
+        advance(grad, KP, VP, decays.whole, q, KP, o, n);
     }
     for (long i = 0; i < z.K; ++i) std::memcpy(to.state + i * z.V, grad + i * VP, sizeof(float) * z.V);
 }
