@@ -15,9 +15,10 @@ import pytest
 
 from bench.fold import fold
 from bench.ledger import Ledger
-from tests.agents.loop import Loop, descendants_of, kill
+from plan.nouns import Status
+from tests.agents.loop import PLAN, Loop, descendants_of, kill
 
-MOMENTS, CHILD_MOMENTS = 30, 10
+MOMENTS, CHILD_MOMENTS, TIGHT_MOMENTS = 30, 10, 12
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,39 @@ def test_ten_kills_of_children_change_nothing(whole: tuple[str, float], tmp_path
         loop.run()
         assert loop.report("html") == whole[0], loop.said()
         print(f"folder {folders}: {kills} children killed so far, report equal")
+
+
+TIGHT = {"few": 30.0, "many": 9.0, "again": 12.0}
+"""Budgets in seconds. `few` grants each of its 5 seeds 6 s and so pays for the 3 that `again` (4 s each) wants too."""
+
+
+@pytest.mark.slow
+def test_kills_under_tight_budgets_exceed_none_of_them(tmp_path: Path) -> None:
+    sections = PLAN.format(steps=60).replace("- **budget**: 5 min, 60 steps\n", "").split("## ")
+    rest = [
+        part.replace("- **seeds**", f"- **budget**: {TIGHT[part.partition(':')[0]]:g} s, 60 steps\n- **seeds**")
+        for part in sections[1:]
+    ]
+    rng, kills, folders, late = random.Random(9), 0, 0, 0
+    while kills < TIGHT_MOMENTS:
+        folders += 1
+        loop = Loop(tmp_path / str(folders), plan="## ".join([sections[0], *rest]))
+        for _ in range(3):
+            process = loop.start()
+            try:
+                process.wait(timeout=rng.uniform(1.0, 15.0))
+            except Exception:
+                kill(process)
+                kills += 1
+        loop.run()
+        with Ledger.open(loop.folder / "runs/ledger.db") as ledger:
+            facts = fold(ledger.events())
+        spent = {task: facts.spent_for(keys).seconds for task, keys in facts.wanted.tasks.items()}
+        assert set(facts.wanted.tasks["again"]) <= set(facts.wanted.tasks["few"])
+        assert spent["few"] <= TIGHT["few"]
+        assert spent["many"] <= TIGHT["many"]
+        assert not facts.open_attempts
+        late += sum(run.status is Status.TIMED_OUT for run in facts.runs.values())
+        attempts = sum(map(len, facts.attempts.values()))
+        assert "measuring" not in loop.run().stderr
+        print(f"folder {folders}: {kills} kills, {attempts} attempts, {late} runs timed out so far; spent {spent} of {TIGHT}")
