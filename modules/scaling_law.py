@@ -17,7 +17,7 @@ Shapes: R starts or replicates, N points, P parameters, K breaks.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -65,7 +65,9 @@ class BreakpointScalingLaw:
                 f"got {len(self.exponents)} and {len(self.widths)}"
             )
         if self.scale <= 0 or self.reference <= 0 or min((*self.breaks, *self.widths, 1.0)) <= 0 or self.irreducible < 0:
-            raise ValueError("`scale`, `reference`, `breaks` and `widths` of a law are positive and `irreducible` is not negative")
+            raise ValueError(
+                "`scale`, `reference`, `breaks` and `widths` of a law are positive and `irreducible` is not negative"
+            )
 
     def predict(self, x: ArrayLike) -> Array:
         """y at every x > 0, in the shape of `x`."""
@@ -73,7 +75,8 @@ class BreakpointScalingLaw:
         if not (x > 0).all():
             raise FitError("`x` must be positive: a scaling law says nothing of scale 0 or less")
         log_y, _ = _log_law(self._vector(), np.log(x.ravel() / self.reference))
-        return np.exp(log_y[0]).reshape(x.shape)
+        y: Array = np.exp(log_y[0]).reshape(x.shape)
+        return y
 
     def to_dict(self) -> dict[str, Any]:
         """The parameters as plain numbers and lists, for JSON."""
@@ -82,7 +85,8 @@ class BreakpointScalingLaw:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BreakpointScalingLaw:
         """The law that `to_dict` wrote."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**plain)
 
     def _vector(self) -> Array:
         """Parameters as one row (1, P): e, log a, exponents, log break, log width."""
@@ -144,7 +148,7 @@ def fit_breakpoint(
 
 
 def _criterion(mean_square: float, N: int, k: int) -> float:
-    return N * math.log(mean_square) + 2 * k * N / (N - k - 1) if N > k + 1 else math.inf
+    return N * math.log(mean_square) + 2 * k * N / (N - k - 1) if k + 1 < N else math.inf
 
 
 def rmsle(law: BreakpointScalingLaw, x: ArrayLike, y: ArrayLike) -> float:
@@ -159,11 +163,17 @@ def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     for name, values in (("x", x), ("y", y)):
         wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
         if len(wrong):
-            raise FitError(f"`{name}[{wrong[0]}]` is {values[wrong[0]]:g}; every {name} must be finite and positive ({len(wrong)} are not)")
+            raise FitError(
+                f"`{name}[{wrong[0]}]` is {values[wrong[0]]:g}; every {name} must be finite and positive ({len(wrong)} are not)"
+            )
     falls = np.flatnonzero(np.diff(x) <= 0)
     if len(falls):
         at = falls[0] + 1
-        what = "repeats the scale before it; average its points" if x[at] == x[at - 1] else "is less than the scale before it; sort by x"
+        what = (
+            "repeats the scale before it; average its points"
+            if x[at] == x[at - 1]
+            else "is less than the scale before it; sort by x"
+        )
         raise FitError(f"`x[{at}]` = {x[at]:g} {what}")
     if len(y) and np.ptp(np.log(y)) < 1e-12:
         raise FitError(f"every y is {y[0]:g}: a curve that does not move has no exponent and no break")
@@ -227,8 +237,8 @@ def _starts(u_N: Array, log_y_N: Array, K: int, *, keep: int = 24) -> Array:
     columns = np.concatenate([np.ones_like(u), np.diff(np.concatenate([u, bend, np.zeros_like(u)], axis=2), axis=2)], axis=2)
     weight = 1 - e / y[None, :, None]
     design, wanted = weight * columns, (weight[:, :, 0] * np.log(y - e[:, :, 0]))[:, :, None]
-    normal = design.mT @ design + 1e-9 * np.eye(K + 2)
-    linear = np.linalg.solve(normal, design.mT @ wanted)[:, :, 0]
+    turned = design.swapaxes(1, 2)
+    linear = np.linalg.solve(turned @ design + 1e-9 * np.eye(K + 2), turned @ wanted)[:, :, 0]
     linear[:, 1:] = linear[:, 1:].clip(0.0, STEEPEST)
     theta = np.concatenate([grid[:, :1], linear, grid[:, 1:]], axis=1)
     cost = np.square(_log_law(theta, u_N)[0] - log_y_N).sum(axis=1)
@@ -237,7 +247,6 @@ def _starts(u_N: Array, log_y_N: Array, K: int, *, keep: int = 24) -> Array:
 
 def _refined(theta_RP: Array, u_N: Array, log_y_RN: Array, K: int, *, rounds: int = 100) -> tuple[Array, Array]:
     """Levenberg-Marquardt within bounds on every row at once: parameters (R, P) and sums of squares (R,)."""
-    P = 3 + 3 * K
     inner = np.sort(u_N)[[1, -2]] if len(u_N) > 3 else u_N[[0, -1]]
     low = np.array([0.0, -300.0, *[0.0] * (K + 1), *[inner[0]] * K, *[math.log(WIDTHS[0])] * K])
     high = np.array([math.exp(log_y_RN.max()), 300.0, *[STEEPEST] * (K + 1), *[inner[1]] * K, *[math.log(WIDTHS[1])] * K])
@@ -253,9 +262,10 @@ def _refined(theta_RP: Array, u_N: Array, log_y_RN: Array, K: int, *, rounds: in
     residual, slopes, cost = evaluated(theta)
     damping = np.full(len(theta), 1e-2)
     for _ in range(rounds):
-        gradient = (slopes.mT @ residual[:, :, None])[:, :, 0]
+        turned = slopes.swapaxes(1, 2)
+        gradient = (turned @ residual[:, :, None])[:, :, 0]
         free = ~(((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0)))
-        curvature = slopes.mT @ slopes * (free[:, :, None] & free[:, None, :])
+        curvature = turned @ slopes * (free[:, :, None] & free[:, None, :])
         diagonal = np.einsum("rpp->rp", curvature)
         diagonal += damping[:, None] * diagonal + 1e-12 + ~free
         step = np.linalg.solve(curvature, (gradient * free)[:, :, None])[:, :, 0]

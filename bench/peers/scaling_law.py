@@ -47,7 +47,8 @@ class PowerLaw:
 
     def predict(self, x: ArrayLike) -> Array:
         """y at every x > 0."""
-        return self.irreducible + self.scale * np.asarray(x, dtype=np.float64) ** -self.exponent
+        y: Array = self.irreducible + self.scale * np.asarray(x, dtype=np.float64) ** -self.exponent
+        return y
 
     def to_dict(self) -> dict[str, Any]:
         """The parameters as plain numbers."""
@@ -79,7 +80,9 @@ class BrokenNeuralLaw:
     def predict(self, x: ArrayLike) -> Array:
         """y at every x > 0."""
         values = asdict(self)
-        return _broken(np.asarray(x, dtype=np.float64) / values.pop("unit"), *values.values())
+        unit = values.pop("unit")
+        with np.errstate(over="ignore"):
+            return _broken(np.asarray(x, dtype=np.float64) / unit, **values)
 
     def to_dict(self) -> dict[str, Any]:
         """The parameters as plain numbers."""
@@ -97,7 +100,8 @@ def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLaw:
     u, middle = np.log(x), float(np.log(x).mean())
 
     def residual(p: Array) -> Array:
-        return np.logaddexp(p[0], p[1] - p[2] * (u - middle)) - np.log(y)
+        off: Array = np.logaddexp(p[0], p[1] - p[2] * (u - middle)) - np.log(y)
+        return off
 
     fits = []
     for share in (0.01, 0.3, 0.6, 0.9, 0.99):
@@ -126,4 +130,45 @@ def fit_broken_neural_law(x: ArrayLike, y: ArrayLike, *, unit: float | None = No
 
 
 def _broken(x: Array, a: float, b: float, c0: float, c1: float, d1: float, f1: float) -> Array:
-    return a + b * x**-c0 * (1 + (x / d1) ** (1 / np.float64(f1))) ** (-c1 * f1)
+    y: Array = a + b * x**-c0 * (1 + (x / d1) ** (1 / np.float64(f1))) ** (-c1 * f1)
+    return y
+
+
+ADDITION = BrokenNeuralLaw(
+    a=0.41388453071629455, b=2.2772722897737556, c0=0.055077348404973955, c1=5.662903816010331, d1=612.5836172918001, f1=0.059193036393742314
+)  # fmt: skip
+"""Test loss of four-digit addition over the size of the training set, as fitted in arXiv:2210.14891, Figure 4."""
+ADDITION_SIZES = np.array([160, 192, 256, 320, 384, 448, 480, 512, 544, 576, 608, 640, 672, 736, 800, 864, 928], dtype=np.float64)
+"""The sizes measured there; the last three are what the fit has to predict."""
+
+
+def contests() -> Iterator[Contest]:
+    """One: the curve that the published script is run on, from the parameters its authors give, fitted up to 736 and predicted beyond.
+
+    A fit has no gradient in the losses; adding nothing of them lets the race treat it like any other operation.
+    """
+    import torch
+    from torch import Tensor
+
+    from bench.peer_speed import Contest, Peer
+    from modules.scaling_law import fit_breakpoint
+
+    x, beyond = ADDITION_SIZES[:14], ADDITION_SIZES[14:]
+
+    def house(losses_N: Tensor) -> Tensor:
+        return torch.from_numpy(fit_breakpoint(x, losses_N.detach().numpy()).law.predict(beyond)) + 0 * losses_N.sum()
+
+    def brute_force() -> Any:
+        def form(losses_N: Tensor) -> Tensor:
+            law = fit_broken_neural_law(x, losses_N.detach().numpy(), unit=1.0)
+            return torch.from_numpy(law.predict(beyond)) + 0 * losses_N.sum()
+
+        return form
+
+    yield Contest(
+        name="scaling-law-fit",
+        ours=house,
+        peers={"broken neural scaling law script": Peer(form=brute_force, at_least=50.0, within=1e-3)},
+        inputs=lambda: {"losses_N": torch.from_numpy(ADDITION.predict(x))},
+        directions=("training",),
+    )
