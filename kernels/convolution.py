@@ -1,12 +1,23 @@
 """Short causal convolution of each channel by itself, as in front of Mamba's state space.
 
+`short_convolution` is the plain form; `silu_convolution` is the same followed by silu, fused into one operator of
+`kernels/cpp/convolution.cpp` where there is a compiler: it needs no transposed copies and keeps nothing but its inputs.
+
 Shapes: B batch, T tokens, E channels, W width, S = W - 1 + T tokens seen.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from kernels import native
+from kernels.paths import Path, choose, rows
 
 
 def short_convolution(seen_BSE: Tensor, weight_EW: Tensor, bias_E: Tensor | None) -> Tensor:
@@ -22,3 +33,83 @@ def short_convolution(seen_BSE: Tensor, weight_EW: Tensor, bias_E: Tensor | None
         out_BTE = (seen_BSE * weight_EW.T).sum(1, keepdim=True)
         return out_BTE if bias_E is None else out_BTE + bias_E
     return F.conv1d(seen_BSE.mT, weight_EW.unsqueeze(1), bias_E, groups=seen_BSE.shape[2]).mT
+
+
+def silu_convolution(
+    x_BTE: Tensor, before_BWE: Tensor, weight_EW: Tensor, bias_E: Tensor | None, *, path: Path = "auto"
+) -> Tensor:
+    """out_BTE = silu(short_convolution of x after the W - 1 tokens `before`); differentiable once, in every input.
+
+    Raises ValueError where there is no token, PathUnavailable where `path` cannot run on these tensors.
+    """
+    if not x_BTE.shape[1]:
+        raise ValueError("a convolution of no tokens (T = 0); hand over at least one")
+    one_dtype = len({t.dtype for t in (x_BTE, before_BWE, weight_EW, bias_E) if t is not None}) == 1
+    if path == "auto" and (not one_dtype or x_BTE.shape[1] == 1 or torch.is_autocast_enabled(x_BTE.device.type)):
+        path = "torch"
+    if choose(path, x_BTE, library="convolution") == "compiled":
+        bias_E = weight_EW.new_zeros(weight_EW.shape[0]) if bias_E is None else bias_E
+        return _compiled(x_BTE, before_BWE, weight_EW.mT.contiguous(), bias_E)
+    return F.silu(short_convolution(torch.cat((before_BWE, x_BTE), dim=1), weight_EW, bias_E))
+
+
+class _Inputs(ctypes.Structure):
+    """`struct Convolution` of convolution.cpp."""
+
+    _fields_ = [(name, ctypes.c_long) for name in ("B", "T", "E", "W", "x_row")] + [
+        (name, ctypes.c_void_p) for name in ("x", "before", "weight", "bias")
+    ]
+
+
+@functools.cache
+def _function(name: str, pointers: int) -> Any:
+    library = native.library("convolution")
+    assert library is not None, "chosen only where it can be built"
+    function = getattr(library, name)
+    function.argtypes, function.restype = [ctypes.c_void_p] * (1 + pointers) + [ctypes.c_int], None
+    return function
+
+
+def _call(name: str, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor, *arrays: Tensor) -> None:
+    x, row = rows(x)
+    given = (x, before.contiguous(), weight_WE.contiguous(), bias_E.contiguous())
+    inputs = _Inputs(*x.shape, weight_WE.shape[0], row, *(t.data_ptr() for t in given))
+    _function(name, len(arrays))(ctypes.byref(inputs), *(t.data_ptr() for t in arrays), torch.get_num_threads())
+
+
+@torch.library.custom_op("touchstone::silu_convolution", mutates_args=(), device_types="cpu")
+def _compiled(x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor) -> Tensor:
+    out = x.new_empty(x.shape)
+    _call("convolution_forward", x, before, weight_WE, bias_E, out)
+    return out
+
+
+@_compiled.register_fake
+def _empty(x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@torch.library.custom_op("touchstone::silu_convolution_backward", mutates_args=(), device_types="cpu")
+def _compiled_backward(
+    dout: Tensor, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, before, weight and bias."""
+    dx, dbefore = x.new_empty(x.shape), x.new_empty(before.shape)
+    dweight, dbias = x.new_empty(x.shape[0], *weight_WE.shape), x.new_empty(x.shape[0], x.shape[2])
+    _call("convolution_backward", x, before, weight_WE, bias_E, dout.contiguous(), dx, dbefore, dweight, dbias)
+    return dx, dbefore, dweight.sum(0), dbias.sum(0)
+
+
+@_compiled_backward.register_fake
+def _empty_gradients(
+    dout: Tensor, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return x.new_empty(x.shape), x.new_empty(before.shape), x.new_empty(weight_WE.shape), x.new_empty(bias_E.shape)
+
+
+def _pull_back(ctx: Any, dout: Tensor) -> tuple[Tensor, ...]:
+    found: tuple[Tensor, ...] = _compiled_backward(dout, *ctx.saved_tensors)
+    return found
+
+
+_compiled.register_autograd(_pull_back, setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs))

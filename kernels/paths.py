@@ -52,3 +52,12 @@ def choose(path: Path, like: Tensor, *, library: str | None = None, triton: bool
     if reason:
         raise PathUnavailable(f"path `{path}` cannot run: {reason}; `auto` takes the fastest that can")
     return path
+
+
+def rows(t_BTE: Tensor) -> tuple[Tensor, int]:
+    """`t` as rows of adjacent channels that lie evenly apart, copied only where it has to be, and the distance of two rows."""
+    B, T, E = t_BTE.shape
+    row = t_BTE.stride(1) if T > 1 else t_BTE.stride(0)
+    if (t_BTE.stride(2) == 1 or E == 1) and row >= E and (B == 1 or t_BTE.stride(0) == T * row):
+        return t_BTE, row
+    return t_BTE.contiguous(), E

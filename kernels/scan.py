@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernels import native
-from kernels.paths import Path, choose
+from kernels.paths import Path, choose, rows
 
 CHUNK_FLOATS = 1 << 18
 """Size of one chunk buffer of the torch form (1 MiB in float32); its backward pass uses three."""
@@ -116,15 +116,6 @@ def _steps(N: int) -> int:
     return max(16, min(64, 1024 // max(1, N)))
 
 
-def _rows(t: Tensor) -> tuple[Tensor, int]:
-    """`t` (B, T, E) as rows of contiguous channels that lie evenly, and the distance of two rows."""
-    B, T, E = t.shape
-    row = t.stride(1) if T > 1 else t.stride(0)
-    if (t.stride(2) == 1 or E == 1) and row >= E and (B == 1 or t.stride(0) == T * row):
-        return t, row
-    return t.contiguous(), E
-
-
 def _pointer(t: Tensor | None) -> int | None:
     return None if t is None else t.data_ptr()
 
@@ -133,8 +124,8 @@ def _describe(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, gate: Tensor | None, state: Tensor | None, softplus: bool
 ) -> tuple[_Inputs, list[Tensor | None]]:
     """What scan.cpp is told, and the tensors that must live as long."""
-    (x, x_row), (dt, dt_row) = _rows(x), _rows(dt)
-    gate, gate_row = (None, 0) if gate is None else _rows(gate)
+    (x, x_row), (dt, dt_row) = rows(x), rows(dt)
+    gate, gate_row = (None, 0) if gate is None else rows(gate)
     rest = [None if t is None else t.contiguous() for t in (A, B, C, D, gate, state)]
     rest[4] = gate
     sizes = (*x.shape, A.shape[1], _steps(A.shape[1]), x_row, dt_row, gate_row, int(softplus))

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.convolution import short_convolution
+from kernels.convolution import silu_convolution
 from kernels.scan import selective_scan
 from modules.settings import check_ranges
 from modules.trainer import Recipe
@@ -37,11 +36,15 @@ class Config:
     """Smallest step size at the start; a channel's steps begin between `dt_min` and `dt_max`, log-uniformly."""
     dt_max: float = 0.1
     """Largest step size at the start."""
+    decay: float = 0.0
+    """Rate at which every state decays at the start; 0 means S4D-real, state n at rate n."""
+    norm: bool = False
+    """Whether B and C are brought to unit size (RMSNorm), as in Jamba (arXiv:2403.19887); the paper leaves them as they are."""
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), d_state=(1, 2**16), expand=(1, 256), conv_width=(1, 2**16), dt_rank=(0, 2**16))
         check_ranges(self, dt_max=(1e-9, 1e3))
-        check_ranges(self, dt_min=(1e-9, self.dt_max))
+        check_ranges(self, dt_min=(1e-9, self.dt_max), decay=(0, 1e6))
 
 
 RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
@@ -69,8 +72,12 @@ class SelectiveSSM(nn.Module):
         self.project_x = nn.Linear(E, sum(self.sizes), bias=False)
         self.project_dt = nn.Linear(R, E)
         self.project_out = nn.Linear(E, D, bias=False)
+        # Small products of B and C hide the memory behind the skip `D`, and large steps, which would write more, also forget more.
+        self.norm_B = nn.RMSNorm(N, eps=1e-6) if config.norm else nn.Identity()
+        self.norm_C = nn.RMSNorm(N, eps=1e-6) if config.norm else nn.Identity()
         # S4D-real: state n decays n times as fast (section 3.6); the logarithm keeps A negative
-        self.A_log_EN = nn.Parameter(torch.arange(1.0, N + 1).log().repeat(E, 1))
+        rate_N = torch.full((N,), config.decay) if config.decay else torch.arange(1.0, N + 1)
+        self.A_log_EN = nn.Parameter(rate_N.log().repeat(E, 1))
         self.D_E = nn.Parameter(torch.ones(E))
         for parameter in (self.A_log_EN, self.D_E):
             parameter._no_weight_decay = True  # type: ignore[attr-defined]
@@ -81,18 +88,24 @@ class SelectiveSSM(nn.Module):
 
     def forward(self, x_BTD: Tensor, state: State | None) -> tuple[Tensor, State]:
         x_BTE, gate_BTE = self.project_in(x_BTD).chunk(2, dim=-1)
-        before_BWE = (
-            x_BTE.new_zeros(x_BTE.shape[0], self.conv.kernel_size[0] - 1, x_BTE.shape[2]) if state is None else state.tail_BWE
-        )
-        seen_BSE = torch.cat((before_BWE, x_BTE), dim=1)
-        tail_BWE = seen_BSE[:, x_BTE.shape[1] :].clone()  # a view would keep the whole document alive
-        x_BTE = F.silu(short_convolution(seen_BSE, self.conv.weight[:, 0], self.conv.bias))
+        B, T, E = x_BTE.shape
+        W = self.conv.kernel_size[0]
+        before_BWE = x_BTE.new_zeros(B, W - 1, E) if state is None else state.tail_BWE
+        tail_BWE = torch.cat((before_BWE[:, T:], x_BTE[:, max(0, T - W + 1) :]), dim=1)
+        x_BTE = silu_convolution(x_BTE, before_BWE, self.conv.weight[:, 0], self.conv.bias)
         dt_BTR, B_BTN, C_BTN = torch.split(self.project_x(x_BTE), self.sizes, dim=-1)
-        dt_BTE = F.softplus(self.project_dt(dt_BTR))
         y_BTE, memory_BEN = selective_scan(
-            x_BTE, dt_BTE, -self.A_log_EN.exp(), B_BTN, C_BTN, self.D_E, state=None if state is None else state.memory_BEN
+            x_BTE,
+            self.project_dt(dt_BTR),
+            -self.A_log_EN.exp(),
+            B_BTN,
+            C_BTN,
+            self.D_E,
+            gate_BTE=gate_BTE,
+            state=None if state is None else state.memory_BEN,
+            softplus=True,
         )
-        return self.project_out(y_BTE * F.silu(gate_BTE)), State(tail_BWE, memory_BEN)
+        return self.project_out(y_BTE), State(tail_BWE, memory_BEN)
 
 
 @module("mamba", system="C-2", paper="arXiv:2312.00752")
@@ -115,5 +128,6 @@ class Mamba(nn.Module):
 
     def state_bytes(self, batch: int, length: int) -> int:
         """Bytes of the convolution's tail and the state space's state, the same after any number of tokens."""
-        c = self.config
-        return batch * c.expand * c.d_model * (c.conv_width - 1 + c.d_state) * self.mixer.A_log_EN.element_size()
+        c, dtype = self.config, self.mixer.A_log_EN.dtype
+        memory = c.d_state * torch.promote_types(dtype, torch.float32).itemsize  # at least float32, as it is a long sum
+        return batch * c.expand * c.d_model * ((c.conv_width - 1) * dtype.itemsize + memory)
