@@ -198,6 +198,8 @@ class Status(StrEnum):
     """The child exited, with whatever code, before it delivered a result."""
     KILLED = "killed"
     """The orchestrator was told to stop; the measurement is started again on resume."""
+    FORGED = "forged"
+    """What arrived as its result cannot be what the benchmark returned: a second one, somebody else's, or not what it declares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""The result channel: lines on an inherited descriptor, each signed with a key made for one measurement.
+"""The result channel: lines on an inherited socket, each signed with a key made for one measurement.
 
-A candidate that prints to stdout or writes to every descriptor it finds cannot make a line that verifies, and a line
-that does not verify is a fault that costs the measurement its result. Code in the worker's own memory could still dig the
-key out and send one result before it exits: a second result is a fault, a single forged one is not found yet (docs/LOG.md).
+The kernel says which process wrote each line, and the key tells a line of `Sender` from whatever else the worker writes to
+every descriptor it finds. Bytes that do not verify, and any byte of another process, are a fault that costs the measurement its result.
+Candidate code in the worker itself can find the key in its own memory and send one result that verifies: no code in the same process
+can prevent that. Such a result must still pass what the orchestrator asks of every result (`measure.vetted`), and must be the only one.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from __future__ import annotations
 import hmac
 import json
 import os
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 LONGEST = 64 << 20
 """Bytes of one message; more is a fault."""
+_CREDENTIALS = struct.Struct("3i")
+"""Process, user and group of who wrote, as the kernel tells them."""
 
 
 def _sign(key: bytes, body: bytes) -> bytes:
@@ -40,12 +45,20 @@ class Sender:
                 line = line[os.write(self._descriptor, line) :]
 
 
-class Receiver:
-    """The guard's end: verifies lines, and remembers the first fault."""
+def channel() -> tuple[socket.socket, socket.socket]:
+    """(receiver's end, sender's end); on the first the kernel notes who wrote what."""
+    ours, theirs = socket.socketpair()
+    if hasattr(socket, "SO_PASSCRED"):
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    ours.setblocking(False)
+    return ours, theirs
 
-    def __init__(self, descriptor: int, key: bytes) -> None:
-        os.set_blocking(descriptor, False)
-        self._descriptor, self._key, self._rest = descriptor, key, bytearray()
+
+class Receiver:
+    """The guard's end: verifies lines that process `speaker` wrote, and remembers the first fault."""
+
+    def __init__(self, link: socket.socket, key: bytes, speaker: int) -> None:
+        self.link, self._key, self._speaker, self._rest = link, key, speaker, bytearray()
         self.open = True
         self.fault = ""
 
@@ -53,10 +66,13 @@ class Receiver:
         """(kind, body) of each verified line that has arrived, without blocking."""
         while self.open:
             try:
-                chunk = os.read(self._descriptor, 1 << 16)
+                chunk, credentials, _, _ = self.link.recvmsg(1 << 16, socket.CMSG_SPACE(_CREDENTIALS.size))
             except BlockingIOError:
                 return
             self.open = bool(chunk)
+            if chunk and credentials and (writer := _CREDENTIALS.unpack(credentials[0][2])[0]) != self._speaker:
+                self.fault = self.fault or f"{len(chunk)} bytes on the result channel are of process {writer}, not of the worker"
+                continue
             *lines, tail = chunk.split(b"\n")
             for line in lines:
                 yield from self._verified(bytes(self._rest) + line)

@@ -1,6 +1,8 @@
 """The orchestrator's side: AutoBench starts measurements, Child is one of them.
 
 No thread, no blocking call in `start`, `news`, `outcome` or `kill`: `anyio.wait_readable(child)` is all that an event loop needs.
+While there is a fork server this process is a child subreaper: what a candidate starts comes here when it has killed its guard and
+the server, and is killed here. Only children that carry the server's lock (`confine.is_locked_in`) are touched or waited for.
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-from bench.autobench import confine, tree
+from bench.autobench import confine, sources, tree
+from bench.autobench.measure import vetted
 from bench.autobench.outcome import Order, Outcome, Progress
 from plan import wire
 from plan.catalogue import HOUSE
@@ -47,6 +50,8 @@ class AutoBench:
         self._environment = confine.scrubbed(os.environ) if environment is None else dict(environment)
         self._server: _Server | None = None
         self._running: set[Child] = set()
+        self._idle: list[tuple[socket.socket, int]] = []
+        _BENCHES.add(self)
 
     def __enter__(self) -> AutoBench:
         return self
@@ -59,7 +64,7 @@ class AutoBench:
 
         With `key`, the worker measures only if the code and data it finds are still those the key stands for.
         """
-        return self.start_call(
+        order = self._order(
             "bench.autobench.measure:measure",
             {
                 "request": wire.plain(request),
@@ -71,6 +76,7 @@ class AutoBench:
             folder=folder,
             threads=request.threads,
         )
+        return self._begun(order, lambda outcome: vetted(outcome, request))
 
     def start_call(
         self,
@@ -86,7 +92,19 @@ class AutoBench:
 
         Arguments and result are plain JSON values. `paths` go in front of the worker's `sys.path`.
         """
-        order = Order(
+        return self._begun(self._order(function, arguments, limits=limits, folder=folder, threads=threads, paths=paths))
+
+    def _order(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        *,
+        limits: Limits | None,
+        folder: Path,
+        threads: int,
+        paths: Sequence[str] = (),
+    ) -> Order:
+        return Order(
             function=function,
             arguments=arguments,
             limits=limits or Limits(),
@@ -96,16 +114,21 @@ class AutoBench:
             threads=threads,
             paths=tuple(paths),
         )
+
+    def _begun(self, order: Order, vet: Callable[[Outcome], Outcome] = lambda outcome: outcome) -> Child:
         self._running = {child for child in self._running if child.result is None}
-        child = Child(self, order)
+        child = Child(self, order, vet)
         self._running.add(child)
         return child
 
     def connect(self) -> tuple[socket.socket, _Server]:
-        """A socket whose other end a new guard holds, and the server that forks it; starts one when there is none."""
+        """A socket whose other end a guard holds, and the server that forked it; starts one when there is none."""
         for _ in range(2):
             if self._server is None:
                 self._server = _Server(self._preload, self._environment)
+                confine.inherit_orphans()
+            if self._idle:
+                return self._idle.pop()[0], self._server
             ours, theirs = socket.socketpair()
             with theirs:
                 try:
@@ -116,13 +139,34 @@ class AutoBench:
                     self.dismiss(self._server)
         raise RuntimeError("the fork server cannot be started")
 
-    def dismiss(self, server: _Server) -> str:
-        """Forget a server that has died, so that the next measurement starts another; returns the last line of its stderr."""
-        words = server.close(patience=2.0)
+    def give_back(self, link: socket.socket, guard: int, server: _Server) -> None:
+        """Keep the link to a guard that waits for another order."""
+        if self._server is server:
+            self._idle.append((link, guard))
+        else:
+            link.close()
+
+    def dismiss(self, server: _Server, *, patience: float = 2.0) -> str:
+        """End a server that has failed, and what nobody guards any more; the next measurement starts another.
+
+        Guards that are at work go on. Returns the last line of the server's stderr.
+        """
+        words = server.close(patience=patience)
         if self._server is server:
             self._server = None
+            self._drop_idle()
             log.warning("the fork server has ended (%s); the next measurement starts it again", words)
+        _end_strays()
         return words
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            self._idle.pop()[0].close()
+
+    def held(self) -> set[int]:
+        """Process ids of the server and of every guard that is at work or waits."""
+        pids = {guard for _, guard in self._idle} | {child.guard for child in self._running if child.result is None}
+        return {pid for pid in (self.server_pid, *pids) if pid}
 
     @property
     def server_pid(self) -> int | None:
@@ -138,16 +182,30 @@ class AutoBench:
             child.wait(timeout=max(0.0, until - time.monotonic()))
             child.end()
         self._running.clear()
+        self._drop_idle()
         if self._server is not None:
             self._server.close()
             self._server = None
+        _end_strays()
+        if not any(bench.server_pid for bench in _BENCHES):
+            confine.inherit_orphans(False)
+
+
+_BENCHES: weakref.WeakSet[AutoBench] = weakref.WeakSet()
+
+
+def _end_strays() -> None:
+    """Kill what came to this process because the guard and the server it descends from are dead."""
+    held = set[int]().union(*(bench.held() for bench in _BENCHES))
+    tree.purge(held, suspect=confine.is_locked_in)
 
 
 class Child:
     """One measurement under way. `wait_readable(child)` returns when there is news."""
 
-    def __init__(self, bench: AutoBench, order: Order) -> None:
+    def __init__(self, bench: AutoBench, order: Order, vet: Callable[[Outcome], Outcome]) -> None:
         self.order = order
+        self._vet = vet
         self.result: Outcome | None = None
         self.guard: int | None = None
         self.worker: int | None = None
@@ -159,7 +217,7 @@ class Child:
         self._attempts += 1
         self._rest = bytearray()
         self._link, self._server = self._bench.connect()
-        weakref.finalize(self, self._link.close)
+        self._unheard = weakref.finalize(self, self._link.close)
         self._link.sendall(wire.encode(self.order).encode() + b"\n")
         self._link.setblocking(False)
 
@@ -190,17 +248,18 @@ class Child:
 
     def kill(self) -> None:
         """Have the guard kill the whole tree at once; the outcome is then `killed`, unless it had ended before."""
-        self._called_off = True
-        with suppress(OSError):
-            self._link.send(b"k")
+        if self.result is None:
+            self._called_off = True
+            with suppress(OSError):
+                self._link.send(b"k")
 
     def end(self) -> Outcome:
         """When the guard does not answer: kill it and everything that carries the measurement's marker."""
         if self.result is None:
-            tree.sweep(self.order.marker)
             self.result = Outcome(
                 status=Status.KILLED, message="stopped by the orchestrator; its guard did not answer and was killed"
             )
+            self._sweep()
         return self.result
 
     def _read(self) -> None:
@@ -218,9 +277,9 @@ class Child:
                 try:
                     self._told(json.loads(bytes(self._rest) + line))
                 except (ValueError, TypeError, KeyError, AttributeError) as error:
-                    tree.sweep(self.order.marker)
-                    self.result = Outcome(status=Status.CRASHED, message=f"it told its guard what cannot be read: {error}")
-                    return
+                    self.result = Outcome(status=Status.FORGED, message=f"it told its guard what cannot be read: {error}")
+                    self._link.close()
+                    return self._sweep()
                 self._rest.clear()
             self._rest += tail
 
@@ -229,16 +288,19 @@ class Child:
             step, total, numbers = message["progress"]
             self._news.append(Progress(step=step, total=total, numbers=numbers))
         elif "outcome" in message:
-            self.result = wire.rebuild(Outcome, message["outcome"])
+            outcome, again = message["outcome"]
+            self.result = self._vet(wire.rebuild(Outcome, outcome))
+            if again and self.guard and not self._called_off:
+                self._unheard.detach()
+                self._bench.give_back(self._link, self.guard, self._server)
         elif "began" in message:
             self.guard, self.worker = message["began"]
 
     def _lost(self) -> None:
-        """The guard is gone without an outcome: sweep what it left, and start once more if it had not begun."""
-        tree.sweep(self.order.marker)
+        """The guard is gone without an outcome: end what it left, and start once more if it had not begun."""
         if self.guard is not None:
             self.result = Outcome(status=Status.KILLED, message="its guard was killed from outside; nothing it measured is taken")
-            return
+            return self._sweep()
         words = self._bench.dismiss(self._server)
         if self._called_off:
             self.result = Outcome(status=Status.KILLED, message="stopped by the orchestrator before it began")
@@ -254,6 +316,11 @@ class Child:
             log_tail=words,
         )
 
+    def _sweep(self) -> None:
+        """Leave nothing of a measurement whose guard failed: its marked processes, then the server, to which the others came."""
+        tree.sweep(self.order.marker)
+        self._bench.dismiss(self._server, patience=0.0)
+
 
 class _Server:
     """The server process and the socket it is told through. It dies with the thread that made it."""
@@ -267,10 +334,7 @@ class _Server:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-X",
-                    f"pycache_prefix={os.devnull}",
-                    "-m",
-                    "bench.autobench.server",
+                    sources.__file__,
                     str(theirs.fileno()),
                     str(os.getpid()),
                     *preload,

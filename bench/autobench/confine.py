@@ -23,7 +23,7 @@ BLANK = "0" * 32
 """Placeholder of the marker in the fork server's environment; as long as a real one."""
 
 _PDEATHSIG, _NO_NEW_PRIVS, _SUBREAPER = 1, 38, 36
-_PUNCH_HOLE_KEEP_SIZE, _COLLAPSE = 3, 25
+_PUNCH_HOLE_KEEP_SIZE = 3
 _libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
 
@@ -53,10 +53,27 @@ def mark(marker: str) -> None:
         ctypes.memmove(address, marker.encode(), len(marker))
 
 
-def inherit_orphans() -> None:
-    """Make this process the one that orphans of its tree are handed to."""
-    if _libc is not None and _libc.prctl(_SUBREAPER, 1, 0, 0, 0):
+def inherit_orphans(yes: bool = True) -> None:
+    """Make this process the one that orphans of its tree are handed to, or no longer."""
+    if _libc is not None and _libc.prctl(_SUBREAPER, int(yes), 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def forbid_privileges() -> None:
+    """Let this process and all that descend from it gain no privilege by exec. Nobody can take that back or hide it."""
+    if _libc is not None:
+        _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def is_locked_in(pid: int) -> bool:
+    """Whether `pid` descends from a process that called `forbid_privileges`, and this one does not."""
+    return _unprivileged(pid) and not _unprivileged(os.getpid())
+
+
+def _unprivileged(pid: int) -> bool:
+    with suppress(OSError):
+        return "\nNoNewPrivs:\t1\n" in Path(f"/proc/{pid}/status").read_text()
+    return False
 
 
 def die_with(parent: int) -> None:
@@ -85,7 +102,7 @@ def close_descriptors(*keep: int) -> None:
 
 
 def restrict(limits: Limits) -> None:
-    """Set the rlimits, forbid new privileges, and be the first the kernel takes when memory runs out.
+    """Set the rlimits, and be the first the kernel takes when memory runs out.
 
     Memory is RLIMIT_DATA (private writable pages), since address space is no measure of use: torch and CUDA reserve far more of it
     than they touch. What it does not count, shared memory and other processes of the tree, the guard counts. No file may
@@ -98,10 +115,8 @@ def restrict(limits: Limits) -> None:
     if limits.cpu_seconds is not None:
         whole = max(1, -int(-limits.cpu_seconds // 1))
         _limit(resource.RLIMIT_CPU, whole, whole + 1)
-    if _libc is not None:
-        _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("1000")
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def breathe() -> None:
@@ -113,22 +128,6 @@ def free_blocks(descriptor: int, length: int) -> None:
     """Give the disk space of a file's first `length` bytes back while others append to it; where that is not supported it waits."""
     if _libc is not None:
         _libc.fallocate(descriptor, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(length))
-
-
-def huge_pages() -> None:
-    """Move this process's memory into huge pages: a fork then copies hundreds of page table entries, not tens of thousands.
-
-    Costs about half a second once and makes each fork about three times cheaper. The kernel may refuse any part of it.
-    """
-    if _libc is None:
-        return
-    size = 2 << 20
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        span, access, _, _, _, *name = line.split()
-        if access == "rw-p" and name in ([], ["[heap]"]):
-            low, high = (int(end, 16) for end in span.split("-"))
-            for address in range(-(-low // size) * size, high // size * size, size):
-                _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _COLLAPSE)
 
 
 def pin_threads(threads: int) -> None:

@@ -1,7 +1,7 @@
-"""The guard: one small process per measurement that starts the worker, watches its tree, and leaves nothing of it behind.
+"""The guard: a small process that starts a worker, watches its tree, and leaves nothing of it behind; then it takes the next order.
 
-It runs no candidate code, has one thread and its own session. Orders come and news go over one socket to the
-orchestrator; when that socket closes, the orchestrator is gone and so is the measurement.
+It runs no candidate code, has one thread and its own session, and serves one measurement at a time. Orders come and news go over one
+socket to the orchestrator; when that socket closes, the orchestrator is gone and so is the measurement.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.autobench import confine, tree
-from bench.autobench.channel import Receiver
+from bench.autobench.channel import Receiver, channel
 from bench.autobench.outcome import Order, Outcome
 from bench.autobench.worker import work
 from plan import wire
@@ -36,35 +36,41 @@ STOPPED = "stopped by the orchestrator"
 
 
 def guard(link: socket.socket, imported: Sequence[int]) -> NoReturn:
-    """Read an Order from `link`, carry it out, write the Outcome to it, and exit.
+    """Read an Order from `link`, carry it out, write the Outcome to it, and go on as long as all goes well.
 
-    The worker keeps the descriptors `imported`, and has no other of the server's.
+    The worker keeps the descriptors `imported`, and has no other of the server's. A guard whose measurement did not end by itself,
+    as it should, ends with it.
     """
     os.setsid()
     confine.close_descriptors(link.fileno(), *imported)
     confine.inherit_orphans()
-    order, stop = _ordered(link)
-    if order is not None:
+    again = True
+    while again and (ordered := _ordered(link)):
+        order, called_off = ordered
         confine.mark(order.marker)
         try:
-            outcome = Outcome(status=Status.KILLED, message=STOPPED) if stop else _Watch(link, order, imported).outcome()
+            outcome = Outcome(status=Status.KILLED, message=STOPPED) if called_off else _Watch(link, order, imported).outcome()
         except Exception as error:
-            tree.end(os.getpid(), lambda pid, status: None)
+            tree.end(os.getpid(), lambda *_: None)
             outcome = Outcome(status=Status.CRASHED, message=f"the guard failed: {type(error).__name__}: {error}")
         confine.mark(confine.BLANK)
+        again = outcome.status is Status.OK
         link.setblocking(True)
         with suppress(OSError):
-            link.sendall(_line("outcome", wire.plain(outcome)))
+            link.sendall(_line("outcome", [wire.plain(outcome), again]))
     os._exit(0)
 
 
-def _ordered(link: socket.socket) -> tuple[Order | None, bool]:
-    """The Order on `link` (none when the other side went away before it was complete), and whether it was called off already."""
+def _ordered(link: socket.socket) -> tuple[Order, bool] | None:
+    """The Order on `link` and whether it was called off already; none when the other side went away before it was complete."""
     text = bytearray()
     while b"\n" not in text:
-        chunk = link.recv(1 << 16)
+        try:
+            chunk = link.recv(1 << 16)
+        except OSError:
+            return None
         if not chunk:
-            return None, True
+            return None
         text += chunk
     order, _, called_off = text.partition(b"\n")
     return wire.decode(Order, order.decode()), bool(called_off)
@@ -83,29 +89,30 @@ class _Watch:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.output = os.open(self.log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o644)
         self.results: list[Any] = []
-        self.failure: dict[str, Any] | None = None
+        self.failure: tuple[Status, str] | None = None
         self.stopped: tuple[Status, str] | None = None
         self.status: int | None = None
-        self.peak, self.left_behind = 0, 0
+        self.peak, self.cpu, self.left_behind = 0, 0.0, 0
         self.unsent = bytearray()
         self.oom_kills = _oom_kills()
         self.began = time.monotonic()
         self.worker, self.results_from = self._fork()
+        self.pidfd = os.pidfd_open(self.worker) if hasattr(os, "pidfd_open") else -1
         link.setblocking(False)
         self._tell("began", [os.getpid(), self.worker])
 
     def _fork(self) -> tuple[int, Receiver]:
         key = secrets.token_bytes(32)
-        reading, writing = os.pipe()
+        ours, theirs = channel()
         parent = os.getpid()
         worker = os.fork()
         if worker == 0:
             try:
-                work(self.order, writing, key, output=self.output, imported=self.imported, parent=parent)
+                work(self.order, theirs.detach(), key, output=self.output, imported=self.imported, parent=parent)
             finally:
                 os._exit(70)
-        os.close(writing)
-        return worker, Receiver(reading, key)
+        theirs.close()
+        return worker, Receiver(ours, key, worker)
 
     def outcome(self) -> Outcome:
         """Watch until the worker has ended or has to, end its tree, and say how it went."""
@@ -114,15 +121,13 @@ class _Watch:
         seconds = time.monotonic() - self.began
         self._listen()
         self._cut_log()
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.peak = max(self.peak, used.ru_maxrss << 10)
-        cost = Cost(seconds=seconds, cpu_seconds=used.ru_utime + used.ru_stime, peak_bytes=self.peak)
+        cost = Cost(seconds=seconds, cpu_seconds=self.cpu, peak_bytes=self.peak)
         status, message = self._verdict()
         result = self.results[0] if status is Status.OK else {}
         facts = dict(result.get("facts", {}))
         if self.left_behind and not self.stopped:
             facts["left_behind"] = self.left_behind
-        return Outcome(
+        ended = Outcome(
             status=status,
             metrics=result.get("metrics", {}),
             series=result.get("series", {}),
@@ -132,14 +137,22 @@ class _Watch:
             message=message,
             log_tail=self._tail(),
         )
+        self._close()
+        return ended
+
+    def _close(self) -> None:
+        self.results_from.link.close()
+        os.close(self.output)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
 
     def _watch(self) -> None:
         poll = select.poll()
         poll.register(self.link, select.POLLIN)
-        channel = self.results_from._descriptor
-        poll.register(channel, select.POLLIN)
-        if hasattr(os, "pidfd_open"):
-            poll.register(os.pidfd_open(self.worker), select.POLLIN)
+        results = self.results_from.link.fileno()
+        poll.register(results, select.POLLIN)
+        if self.pidfd >= 0:
+            poll.register(self.pidfd, select.POLLIN)
         deadline = self.began + self.order.limits.seconds
         look = self.began + LOOK
         while self.status is None and self.stopped is None:
@@ -147,18 +160,18 @@ class _Watch:
             ready = {fd for fd, _ in poll.poll(max(0.0, until - time.monotonic()) * 1000)}
             if self.link.fileno() in ready and self._told_to_stop():
                 self.stopped = Status.KILLED, STOPPED
-            if channel in ready:
+            if results in ready:
                 self._listen()
                 if not self.results_from.open:
-                    poll.unregister(channel)
+                    poll.unregister(results)
             self._reap()
             now = time.monotonic()
-            if self.status is None and now >= deadline:
+            if now >= deadline and self.stopped is None:
                 self.stopped = (
                     Status.TIMED_OUT,
                     f"still running after {self.order.limits.seconds:g} s; its process tree was killed",
                 )
-            elif now >= look:
+            elif self.status is None and now >= look:
                 self._look()
                 look = time.monotonic() + LOOK
 
@@ -178,7 +191,7 @@ class _Watch:
             elif kind == "result":
                 self.results.append(body)
             elif kind == "failed":
-                self.failure = body
+                self.failure = Status(body["status"]), str(body["message"])
 
     def _tell(self, kind: str, body: Any) -> None:
         """Send without ever waiting for the orchestrator: progress it has no room for is dropped."""
@@ -189,10 +202,12 @@ class _Watch:
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            while (ended := os.wait4(-1, os.WNOHANG))[0]:
                 self._reaped(*ended)
 
-    def _reaped(self, pid: int, status: int) -> None:
+    def _reaped(self, pid: int, status: int, used: resource.struct_rusage) -> None:
+        self.cpu += used.ru_utime + used.ru_stime
+        self.peak = max(self.peak, used.ru_maxrss << 10)
         if pid == self.worker:
             self.status = status
 
@@ -203,8 +218,7 @@ class _Watch:
         if resident > limits.memory_bytes and len(pids) > 1:
             resident = tree.shared_once(pids)
         self.peak = max(self.peak, resident)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds += used.ru_utime + used.ru_stime
+        seconds += self.cpu
         if resident > limits.memory_bytes:
             self.stopped = (
                 Status.OUT_OF_MEMORY,
@@ -237,11 +251,11 @@ class _Watch:
         if code < 0:
             return self._by_signal(-code)
         if self.results_from.fault:
-            return Status.CRASHED, f"{self.results_from.fault}; no number is taken from a channel that something else wrote to"
-        if len(self.results) > 1:
-            return Status.CRASHED, f"{len(self.results)} results arrived, one is allowed; none of them is taken"
+            return Status.FORGED, f"{self.results_from.fault}; no number is taken from a channel that something else wrote to"
+        if len(self.results) + bool(self.failure) > 1:
+            return Status.FORGED, f"{len(self.results)} results arrived, one is allowed; none of them is taken"
         if self.failure:
-            return Status(self.failure["status"]), self.failure["message"]
+            return self.failure
         if code == 0 and self.results:
             return Status.OK, ""
         return Status.EXITED_EARLY, f"the process exited with code {code} " + (

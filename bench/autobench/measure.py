@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from bench.autobench.outcome import Rejected
+from bench.autobench.outcome import Outcome, Rejected
 from bench.autobench.worker import Tell
 from bench.request import Bench
 from plan import catalogue, wire
@@ -32,10 +32,8 @@ def measure(tell: Tell, *, request: Mapping[str, Any], folder: str, key: str = "
     with _named(witness)(bench, key=key) if key else nullcontext():
         seed_everything(asked.seed)
         function = catalogue.load("benchmark", asked.benchmark)
-        required = catalogue.shelf("benchmark")[asked.benchmark].arguments["metrics"]
-        module = catalogue.shelf("module").get(asked.module)
-        optional = (module.arguments.get("metrics") or {}) if module else {}
-        if module:
+        required, optional = declared(asked)
+        if asked.module in catalogue.shelf("module"):
             catalogue.load("module", asked.module)
         returned = function(bench)
     return {
@@ -48,6 +46,37 @@ def measure(tell: Tell, *, request: Mapping[str, Any], folder: str, key: str = "
 def _named(witness: str) -> Any:
     place, _, name = witness.partition(":")
     return getattr(importlib.import_module(place), name)
+
+
+def vetted(outcome: Outcome, request: Request) -> Outcome:
+    """`outcome` as it came from the guard of a worker, or a forged one without a number when `measure` cannot have made it.
+
+    Every benchmark's result has passed these checks in the worker; one that does not pass them here was never there.
+    """
+    if outcome.status is not Status.OK:
+        return outcome
+    try:
+        required, optional = declared(request)
+        checked_metrics(outcome.metrics, required=required, optional=optional)
+        checked_series(outcome.series)
+        checked_facts(outcome.facts)
+        if outcome.value is not None:
+            raise Rejected(Status.FORGED, f"it holds {_shown(outcome.value)} beside its metrics")
+    except (Rejected, KeyError, TypeError, ValueError, AttributeError) as error:
+        return Outcome(
+            status=Status.FORGED,
+            cost=outcome.cost,
+            message=f"a result that the worker's own checks refuse was not made by them: {error}",
+            log_tail=outcome.log_tail,
+        )
+    return outcome
+
+
+def declared(request: Request) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Metrics that the benchmark has to return, and those that the module may report beside; KeyError for no such benchmark."""
+    module = catalogue.shelf("module").get(request.module)
+    required: Mapping[str, str] = catalogue.shelf("benchmark")[request.benchmark].arguments["metrics"]
+    return required, (module.arguments.get("metrics") or {}) if module else {}
 
 
 def seed_everything(seed: int) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.autobench import template
 from bench.autobench.client import AutoBench, Child
 from bench.autobench.outcome import Outcome
 from plan.nouns import Limits, Status
 
+ARGUMENTS = "TOUCHSTONE_PYTEST"
+"""Environment variable that holds pytest's arguments as a JSON list, for `template`."""
 SETUP = 300.0
 """Seconds that the imports and pytest's configuration may take before the first module."""
 
@@ -68,7 +69,7 @@ def play(
 
     `preload` is imported once for all, `arguments` are pytest's. Raises Unprepared when pytest cannot be configured or a conftest file cannot be imported.
     """
-    environment = {**os.environ, template.ARGUMENTS: json.dumps([*arguments, str(directory)])}
+    environment = {**os.environ, ARGUMENTS: json.dumps([*arguments, str(directory)])}
     with (
         tempfile.TemporaryDirectory(prefix="autobench-", ignore_cleanup_errors=True) as scratch,
         AutoBench(preload=(*preload, "bench.autobench.template:prepare"), environment=environment) as bench,

@@ -1,6 +1,6 @@
 """The fork server: a process that has torch imported, owns no thread, and forks one guard per order.
 
-`python -m bench.autobench.server FD PARENT NAME...` imports each module named, calls each `module:function` named, and then serves the
+`main FD PARENT NAME...`, started by `sources.py`, imports each module named, calls each `module:function` named, and then serves the
 control socket FD. An order is a single byte with a socket attached; what is on that socket is the guard's to read. multiprocessing's fork server does the same trick, but hands
 every child the whole environment, runs a resource tracker beside it and imports `__main__` again in each child; here the
 environment is scrubbed before exec, where /proc would still show it afterwards.
@@ -17,15 +17,12 @@ import socket
 import sys
 from contextlib import suppress
 
-from bench.autobench import confine, sources, tree
+from bench.autobench import confine, tree
 from bench.autobench import measure as _imported_before_the_fork  # noqa: F401
 from bench.autobench.guard import guard
 from bench.autobench.outcome import Order
 from plan import wire
 from plan.nouns import Limits
-
-MANY = 16
-"""Forks after which it is worth making all further ones cheaper."""
 
 
 def serve(control: socket.socket) -> None:
@@ -35,7 +32,6 @@ def serve(control: socket.socket) -> None:
     """
     imported = [descriptor for descriptor in confine.open_descriptors() if descriptor != control.fileno()]
     guards: set[int] = set()
-    forks = 0
     poll = select.poll()
     poll.register(control, select.POLLIN)
     while True:
@@ -52,9 +48,6 @@ def serve(control: socket.socket) -> None:
                     os._exit(70)
             guards.add(pid)
             link.close()
-            forks += 1
-            if forks == MANY:
-                confine.huge_pages()
         bury(guards)
 
 
@@ -69,35 +62,24 @@ def bury(guards: set[int]) -> None:
             else:
                 guards.discard(pid)
                 orphaned |= status != 0
-    while orphaned and (strays := set(tree.children(os.getpid())) - guards):
-        for stray in strays:
-            for pid in (stray, *tree.descendants(stray)):
-                with suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-            with suppress(OSError):
-                os.waitpid(stray, os.WNOHANG)
+    if orphaned:
+        tree.purge(guards)
 
 
 def main(arguments: list[str]) -> None:
     """Import what is named, then serve."""
+    gc.disable()
     control = socket.socket(fileno=int(arguments[0]))
     confine.die_with(int(arguments[1]))  # importing takes seconds in which nobody reads `control`
-    sys.pycache_prefix = None  # what comes from third parties may be read compiled
+    confine.forbid_privileges()
     for name in arguments[2:]:
         module, _, function = name.partition(":")
         loaded = importlib.import_module(module)
         if function:
             getattr(loaded, function)()
     sys.stdout.flush()
-    sources.always_compile()
     confine.inherit_orphans()
     blank = Order(function="", arguments={}, limits=Limits(), folder="", cwd="", marker=confine.BLANK)
     wire.decode(Order, wire.encode(blank))  # fills the caches of `wire`, which every fork then has
-    gc.collect()
     gc.freeze()
-    gc.disable()
     serve(control)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

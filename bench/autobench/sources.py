@@ -2,18 +2,19 @@
 
 Bytecode files are matched with their source by whole seconds and size: an edit within a second would be measured under the key
 of the new code and with the numbers of the old, and whoever can write a file could forge one for somebody else's module.
+This file starts the fork server, since a script is the one thing that Python always compiles.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from plan.catalogue import HOUSE
-from plan.house import PACKAGES
+HOUSE = Path(__file__).resolve().parents[2]
 
 compiled: dict[Path, bytes] = {}
 """What was compiled in this process or those it was forked from."""
@@ -37,9 +38,11 @@ class _Compiled(SourceFileLoader):
 class _House(PathFinder):
     """Finds the house's modules as usual, and has them loaded by `_Compiled`."""
 
+    packages: Collection[str] = ("plan",)
+
     @classmethod
     def find_spec(cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if fullname.partition(".")[0] not in PACKAGES:
+        if fullname.partition(".")[0] not in cls.packages:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.origin and spec.origin.startswith(str(HOUSE)) and type(spec.loader) is SourceFileLoader:
@@ -48,9 +51,18 @@ class _House(PathFinder):
 
 
 def always_compile() -> None:
-    """From now on, in this process and those forked from it; what it has loaded before counts as the sources are now."""
+    """From now on, in this process and those forked from it."""
     sys.meta_path.insert(0, _House)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and (name.partition(".")[0] in PACKAGES or name == "__main__") and Path(file).resolve().is_relative_to(HOUSE):
-            compiled[Path(file).resolve()] = Path(file).read_bytes()
+    from plan.house import PACKAGES
+
+    _House.packages = PACKAGES
+
+
+if __name__ == "__main__":
+    sys.modules["bench.autobench.sources"] = sys.modules["__main__"]
+    sys.path[0] = os.getcwd()  # as for `python -m`, and not this file's folder
+    compiled[Path(__file__).resolve()] = Path(__file__).read_bytes()
+    always_compile()
+    from bench.autobench.server import main
+
+    main(sys.argv[1:])

@@ -23,10 +23,9 @@ from _pytest.capture import CaptureManager
 from _pytest.config import _prepareconfig
 from _pytest.runner import collect_one_node
 
+from bench.autobench.scoreboard import ARGUMENTS
 from bench.autobench.worker import Tell, is_allocation
 
-ARGUMENTS = "TOUCHSTONE_PYTEST"
-"""Environment variable that holds pytest's arguments as a JSON list."""
 _session: pytest.Session
 _modules: dict[str, pytest.Collector] = {}
 
@@ -47,6 +46,10 @@ def prepare() -> None:
     session.genitems = _stop_at_modules  # type: ignore[method-assign]
     config.hook.pytest_collection(session=session)
     del session.genitems
+    config.pluginmanager.register(_record)
+    config.pluginmanager.unregister(name="capturemanager")
+    config.option.capture = "fd"
+    config.pluginmanager.register(CaptureManager("fd"), "capturemanager")
 
 
 def _stop_at_modules(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
@@ -66,25 +69,15 @@ def modules(tell: Tell) -> dict[str, Any]:
 
 def run(tell: Tell, *, module: str) -> dict[str, Any]:
     """Collect and run one module: pytest's exit code, how many reports of each category, and the verdict of each test."""
-    config, record = _session.config, _Record()
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(Path(os.environ.get("TMPDIR", "/tmp")))
-    _capture_again(config)
-    config.pluginmanager.register(record)
+    capture: Any = _session.config.pluginmanager.get_plugin("capturemanager")
+    capture.start_global_capturing()  # only now, since the files it captures to cannot be shared by forks
+    capture.suspend_global_capture()
     _session.collect = lambda: iter([_modules[module]])  # type: ignore[method-assign]
     code = _carried_out(_session)
     if sys.__stdout__:
         sys.__stdout__.flush()
-    return {"value": {"exit": code, "counts": record.counts, "tests": record.tests, "out_of_memory": record.out_of_memory}}
-
-
-def _capture_again(config: pytest.Config) -> None:
-    """Capture as pytest does by default: the template could not, since the files it captures to cannot be shared by forks."""
-    config.pluginmanager.unregister(name="capturemanager")
-    config.option.capture = "fd"
-    manager = CaptureManager("fd")
-    config.pluginmanager.register(manager, "capturemanager")
-    manager.start_global_capturing()
-    manager.suspend_global_capture()
+    return {"value": {"exit": code, "counts": _record.counts, "tests": _record.tests, "out_of_memory": _record.out_of_memory}}
 
 
 def _carried_out(session: pytest.Session) -> int:
@@ -135,3 +128,6 @@ class _Record:
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         self.counts["deselected"] += len(items)
+
+
+_record = _Record()

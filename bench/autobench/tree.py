@@ -6,9 +6,10 @@ Linux only (with CONFIG_PROC_CHILDREN, as distributions build it); elsewhere `de
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -71,14 +72,19 @@ def marked(marker: str) -> list[int]:
     return found
 
 
-def end(root: int, reaped: Callable[[int, int], None], group: int | None = None) -> int:
+def end(root: int, reaped: Callable[[int, int, resource.struct_rusage], None], group: int | None = None) -> int:
     """Kill and reap everything below `root`, which must be this process, until nothing is left.
 
-    `reaped(pid, status)` is told of each. As a child subreaper `root` inherits every orphan of its tree, so that "no child left" is
+    `reaped(pid, status, usage)` is told of each. As a child subreaper `root` inherits every orphan of its tree, so that "no child left" is
     the kernel's own word that nothing survives. Returns how many were still alive. `group` is killed too where there is no /proc.
     """
     killed: set[int] = set()
     while True:
+        try:
+            while (ended := os.wait4(-1, os.WNOHANG))[0]:
+                reaped(*ended)
+        except ChildProcessError:
+            return len(killed)
         for pid in descendants(root):
             if (fields := _stat(pid)) and fields[0] not in "ZX":
                 killed.add(pid)
@@ -86,15 +92,26 @@ def end(root: int, reaped: Callable[[int, int], None], group: int | None = None)
         if not LINUX and group is not None:
             with suppress(OSError):
                 os.killpg(group, signal.SIGKILL)
-        try:
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    break
-                reaped(pid, status)
-        except ChildProcessError:
-            return len(killed)
         time.sleep(0.001)
+
+
+def purge(known: Collection[int], patience: float = 5.0, suspect: Callable[[int], bool] = lambda pid: True) -> int:
+    """Kill and reap the children of this process that are `suspect` and not `known`, with all that descends from them, until
+    there is none; how many were found. A descendant of a killed one comes to this process, if it is a child subreaper, and is next.
+    """
+    found: set[int] = set()
+    until = time.monotonic() + patience
+    while strays := [pid for pid in children(os.getpid()) if pid not in known and suspect(pid)]:
+        found.update(strays)
+        for stray in strays:
+            for pid in (stray, *descendants(stray)):
+                _kill(pid)
+            with suppress(ChildProcessError):
+                os.waitpid(stray, os.WNOHANG)
+        if time.monotonic() > until:
+            break
+        time.sleep(0.001)
+    return len(found)
 
 
 def sweep(marker: str, patience: float = 5.0) -> int:

@@ -91,6 +91,16 @@ def sends_through_the_found_sender(tell):
     return {"value": "the real one"}
 
 
+def sends_from_a_fork(tell):
+    sender = next(thing for thing in gc.get_objects() if isinstance(thing, Sender))
+    if os.fork() == 0:
+        sender._owner = os.getpid()
+        sender.send("result", {"value": "forged"})
+        os._exit(0)
+    os.wait()
+    return {"value": "the real one"}
+
+
 def returns_twice_by_fork(tell):
     return {"value": "child" if os.fork() == 0 else "parent"}
 
@@ -146,6 +156,46 @@ def kills_its_guard(tell, signal_name="SIGKILL"):
             os.setsid()
             _linger()
     os.kill(os.getppid(), getattr(signal, signal_name))
+    time.sleep(60)
+
+
+def _parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _daemon(seconds):
+    """Start a program that nothing but its ancestry leads to."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.setsid()
+            Path("daemon").write_text(str(os.getpid()))
+            os.closerange(0, 256)
+            os.execve("/bin/sleep", ["sleep", seconds], {})
+        os._exit(0)
+    os.wait()
+    while not Path("daemon").exists() or not Path("daemon").read_text():
+        time.sleep(0.001)
+
+
+def kills_server_and_guard(tell, seconds):
+    _attack(seconds, lambda guard, server: [server, guard])
+
+
+def kills_guard_and_server(tell, seconds):
+    _attack(seconds, lambda guard, server: [guard, server])
+
+
+def _attack(seconds, order):
+    os.chdir(os.path.dirname(os.readlink("/proc/self/fd/1")))
+    _daemon(seconds)
+    guard = os.getppid()
+    server = _parent(guard)
+    if os.fork() == 0:  # the worker itself dies with the guard
+        os.setsid()
+        for pid in order(guard, server):
+            os.kill(pid, signal.SIGKILL)
+        os._exit(0)
     time.sleep(60)
 
 

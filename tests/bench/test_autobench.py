@@ -121,13 +121,19 @@ def test_leaving_before_the_result_is_exited_early_whatever_the_code(run, name, 
 @pytest.mark.parametrize("then_return", [True, False])
 def test_a_forged_result_on_a_guessed_descriptor_is_a_fault_and_never_a_number(run, then_return):
     outcome = run("writes_to_every_descriptor", then_return=then_return)
-    assert outcome.status is Status.CRASHED
+    assert outcome.status is Status.FORGED
     assert "not a signed message" in outcome.message
+
+
+def test_bytes_of_a_process_the_worker_forked_are_a_fault_even_when_they_are_signed(run):
+    outcome = run("sends_from_a_fork")
+    assert outcome.status is Status.FORGED
+    assert "not of the worker" in outcome.message
 
 
 def test_a_second_result_is_a_fault_even_when_both_are_signed(run):
     outcome = run("sends_through_the_found_sender")
-    assert outcome.status is Status.CRASHED
+    assert outcome.status is Status.FORGED
     assert outcome.message.startswith("2 results arrived")
 
 
@@ -188,7 +194,7 @@ def test_a_worker_holds_its_channel_and_its_log_and_nothing_of_its_neighbours(be
     links = dict(outcome.value["descriptors"])
     assert links.pop("0") == "/dev/null"
     assert links.pop("1") == links.pop("2") == str(tmp_path / "own/log.txt")
-    assert [link.partition(":")[0] for link in links.values()] == ["pipe"]
+    assert [link.partition(":")[0] for link in links.values()] == ["socket"]
     assert outcome.value["stdin"] == ""
     assert outcome.value["session"] == outcome.value["pid"]
 

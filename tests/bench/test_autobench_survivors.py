@@ -55,6 +55,14 @@ def programs(argument: str) -> list[str]:
     return found
 
 
+def alive(pid: int | str) -> bool:
+    """Whether the process runs; one that has ended and was not waited for does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
 def gone(marker: str, within: float = 5.0) -> bool:
     until = time.monotonic() + within
     while marked(marker):
@@ -130,6 +138,71 @@ def test_guard_and_server_killed_together_leave_nothing(tmp_path):
         assert marked(child.order.marker) == []
 
 
+async def ends_alone(bench, tmp_path, case: str, seconds: str):
+    child = bench.start_call(f"autobench_cases:{case}", {"seconds": seconds}, folder=tmp_path, paths=[str(HERE)])
+    while (outcome := child.outcome()) is None:
+        await anyio.wait_readable(child)
+    return outcome
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("case", ["kills_server_and_guard", "kills_guard_and_server"])
+def test_a_daemon_whose_guard_and_server_are_killed_is_killed_and_no_child_of_anybody_else_is(tmp_path, backend, case):
+    """The daemon has a session of its own, an empty environment and no living ancestor below the orchestrator."""
+    seconds = f"61.{os.getpid()}"
+    with subprocess.Popen(["/bin/sleep", "62"], start_new_session=True) as neighbour, AutoBench(preload=()) as bench:
+        with subprocess.Popen(["/bin/sh", "-c", "exit 7"]) as ended:
+            outcome = anyio.run(ends_alone, bench, tmp_path / "first", case, seconds, backend=backend)
+            assert outcome.status is Status.KILLED
+            assert Path(tmp_path / "first/daemon").read_text().isdecimal()
+            assert programs(seconds) == []
+            assert ended.wait() == 7
+        assert neighbour.poll() is None
+        after = bench.start_call("autobench_cases:honest", folder=tmp_path / "after", paths=[str(HERE)]).wait(timeout=30)
+        assert after
+        assert after.status is Status.OK
+        assert neighbour.poll() is None
+        neighbour.kill()
+
+
+def test_this_process_inherits_orphans_only_while_there_is_a_server(tmp_path):
+    script = (
+        "import ctypes\nfrom pathlib import Path\nfrom bench.autobench import AutoBench\n"
+        "def told():\n    got = ctypes.c_int()\n    ctypes.CDLL(None).prctl(37, ctypes.byref(got))\n    return got.value\n"
+        "with AutoBench(preload=()) as bench:\n"
+        "    before = told()\n"
+        "    bench.start_call('autobench_cases:honest', folder=Path('work'), paths=PATHS).wait(30)\n"
+        "    print(before, told())\n"
+        "print(told())\n"
+    ).replace("PATHS", repr([str(HERE)]))
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.stdout.split() == ["0", "1", "0"], ran.stderr
+
+
+def test_one_guard_serves_measurements_in_turn_and_each_has_a_process_and_a_cost_of_its_own(bench, tmp_path):
+    outcomes = []
+    for name, arguments in [("sees", {}), ("wants_memory", {"megabytes": 300}), ("sees", {}), ("sleeps", {"seconds": 0})]:
+        child = bench.start_call(f"autobench_cases:{name}", arguments, folder=tmp_path, paths=[str(HERE)])
+        outcomes.append((child, child.wait(timeout=20)))
+    assert len({child.guard for child, _ in outcomes}) == 1
+    assert len({child.worker for child, _ in outcomes}) == 4
+    peaks = [outcome.cost.peak_bytes >> 20 for _, outcome in outcomes]
+    assert peaks[1] > 300
+    assert max(peaks[0], peaks[2], peaks[3]) < 200
+    first, _, third, _ = (outcome.value for _, outcome in outcomes)
+    assert first["descriptors"].keys() == third["descriptors"].keys()
+
+
+def test_a_guard_whose_measurement_failed_takes_no_other(bench, tmp_path):
+    guards = []
+    for name in ("raises", "honest"):
+        child = bench.start_call(f"autobench_cases:{name}", folder=tmp_path, paths=[str(HERE)])
+        child.wait(timeout=20)
+        guards.append(child.guard)
+    assert guards[0] != guards[1]
+
+
 def test_closing_kills_what_runs_and_the_server_with_it(tmp_path):
     with AutoBench(preload=()) as bench:
         child = under_way(bench.start_call("autobench_cases:forks", {"then": "sleep"}, folder=tmp_path, paths=[str(HERE)]))
@@ -165,9 +238,9 @@ def test_a_killed_orchestrator_leaves_no_descendant_and_no_server(tmp_path, numb
         orchestrator.send_signal(number)
     assert all(gone(marker) for marker in markers)
     until = time.monotonic() + 5
-    while Path(f"/proc/{server}").exists() and time.monotonic() < until:
+    while alive(server) and time.monotonic() < until:
         time.sleep(0.01)
-    assert not Path(f"/proc/{server}").exists()
+    assert not alive(server)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
