@@ -13,7 +13,7 @@ from bench.report import wording
 from bench.scoreboard import Scoreboard, scoreboard
 from plan.catalogue import suggest
 from plan.exits import Exit
-from plan.nouns import RuleKind, Run, Status, Verdict
+from plan.nouns import Run, Status, Verdict
 from plan.units import show
 from plan.wire import SCHEMA, plain
 
@@ -57,14 +57,9 @@ def _verdict_lines(verdict: Verdict, board: Scoreboard) -> Iterator[str]:
     task = board.plan.task(verdict.task)
     unit = wording.unit_of(task, verdict.target)
     row = next(row for row in wording.rows(board) if row.verdict is verdict)
-    bars = _bars(verdict, board)
-    target, margin = row.target, row.margin
-    if bars and verdict.target.rule.kind is RuleKind.EVERY_SEED:  # judged seed by seed, so no single threshold tells why
-        target, margin = f"{wording.SIGN[verdict.target.comparator]} {_relation(verdict)}, each seed against its own", ""
     yield f"{verdict.id}  {row.word}   {wording.place(board, verdict)}"
-    yield f"  target    {verdict.target.metric} {target}, rule `{verdict.target.rule.text}`"
-    shown = f"{'' if wording.SPREAD in row.interval else '95% interval '}{row.interval}   n {row.n}"
-    yield f"  measured  {row.measured}   {shown}" + (f"   margin {margin}" if margin else "")
+    yield f"  target    {verdict.target.metric} {row.target}, rule `{verdict.target.rule.text}`"
+    yield f"  measured  {row.measured}   {'' if wording.SPREAD in row.interval else '95% interval '}{row.interval}   n {row.n}   margin {row.margin}"
     if wording.SPREAD in row.interval:
         yield f"            {wording.spread(board)}"
     if verdict.p_value is not None:
@@ -77,17 +72,10 @@ def _verdict_lines(verdict: Verdict, board: Scoreboard) -> Iterator[str]:
     )
     yield f"  error     {error}; looks registered at {', '.join(map(str, task.seeds.looks))} seed{'' if task.seeds.most == 1 else 's'}"
     yield f"  reason    {verdict.reason}"
+    bars = _bars(verdict, board)
     for seed, (run, value) in enumerate(zip(verdict.runs, verdict.values, strict=False)):
-        line = f"    {run}  {wording.figure(value, unit)}"
-        if seed in bars:
-            holds = verdict.target.comparator.holds(value - bars[seed], 0.0)
-            line += f"   {'holds' if holds else 'misses'} {wording.figure(bars[seed], unit)}"
-        yield line
-
-
-def _relation(verdict: Verdict) -> str:
-    wish = verdict.target.threshold
-    return f"{wish.value:g} x {wish.task}.{wish.metric or verdict.target.metric}"
+        against = f"   against {wording.figure(bars[seed], unit)}" if seed in bars else ""
+        yield f"    {run}  {wording.figure(value, unit)}{against}"
 
 
 def _bars(verdict: Verdict, board: Scoreboard) -> dict[int, float]:
