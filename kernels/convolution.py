@@ -49,7 +49,8 @@ def silu_convolution(
         path = "torch"
     if choose(path, x_BTE, library="convolution") == "compiled":
         bias_E = weight_EW.new_zeros(weight_EW.shape[0]) if bias_E is None else bias_E
-        return _compiled(x_BTE, before_BWE, weight_EW.mT.contiguous(), bias_E)
+        out_BTE: Tensor = _compiled(x_BTE, before_BWE, weight_EW.mT.contiguous(), bias_E)
+        return out_BTE
     return F.silu(short_convolution(torch.cat((before_BWE, x_BTE), dim=1), weight_EW, bias_E))
 
 

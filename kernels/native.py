@@ -4,7 +4,7 @@
 of torch, so it builds in a second or two, fits every version of torch, and is loaded with ctypes, which lets go of the
 interpreter's lock during a call. A library is known by a digest over its text, the headers beside it, the compiler, the flags
 and the processor; another text is another file, so nothing stale is ever loaded. Several processes may build at once: each writes a
-file of its own and renames it. This file imports no torch, so that the orchestrator can build before it measures.
+file of its own and renames it. This file imports no torch, so that the orchestrator can `prepare` before it measures.
 """
 
 from __future__ import annotations
@@ -48,13 +48,39 @@ def library(name: str) -> ctypes.CDLL | None:
 
     Raises BuildFailed when there is a compiler and it fails: that is a fault to mend and never a reason to run slower in silence.
     """
+    path = built(name)
+    return None if path is None else ctypes.CDLL(str(path))
+
+
+def prepare() -> dict[str, str]:
+    """Build every library that is not there yet, before anything is measured; name -> message of those the compiler refused."""
+    refused = {}
+    for name in names():
+        try:
+            built(name)
+        except BuildFailed as error:
+            refused[name] = str(error)
+    return refused
+
+
+def built(name: str) -> Path | None:
+    """Where the library lies, built if need be; None and BuildFailed as in `library`, OSError where nothing can be written."""
     if compiler() is None:
         _say_once()
         return None
-    path = _folder() / f"{name}-{_digest(name)}.so"
-    if not path.exists():
-        _build(SOURCES / f"{name}.cpp", path)
-    return ctypes.CDLL(str(path))
+    source = SOURCES / f"{name}.cpp"
+    if not source.is_file():
+        raise ValueError(f"no kernel library `{name}`; there are {', '.join(names())}")
+    file = f"{name}-{_digest(name)}.so"
+    folders = _folders()
+    for folder in folders:
+        if (folder / file).is_file():
+            return folder / file
+    for folder in folders:
+        if os.access(folder, os.W_OK):
+            _build(source, folder / file)
+            return folder / file
+    raise PermissionError(f"kernel `{name}` cannot be built: no folder can be written to; set XDG_CACHE_HOME or TMPDIR to one")
 
 
 @cache
@@ -62,15 +88,17 @@ def _say_once() -> None:
     print("kernels: no C++ compiler found (CXX, c++, g++, clang++); the slower pure torch forms run instead", file=sys.stderr)
 
 
-def _folder() -> Path:
+def _folders() -> list[Path]:
+    """Where libraries may lie: the user's cache and, for homes that cannot be written to, a folder of the user's own beside.
+
+    What lies in somebody else's folder is not run.
+    """
     root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(root) / "touchstone" / "native"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that cannot be written to
-        folder = Path(tempfile.gettempdir()) / f"touchstone-native-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    folders = (Path(root) / "touchstone" / "native", Path(tempfile.gettempdir()) / f"touchstone-native-{os.getuid()}")
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return [folder for folder in folders if folder.is_dir() and folder.stat().st_uid == os.getuid()]
 
 
 def _digest(name: str) -> str:
@@ -100,7 +128,7 @@ def _processor() -> str:
 def _build(source: Path, target: Path) -> None:
     handle, temporary = tempfile.mkstemp(suffix=".so", dir=target.parent)
     os.close(handle)
-    command = [compiler() or "", *FLAGS, "-shared", str(source), "-o", temporary]
+    command = [str(compiler()), *FLAGS, "-shared", str(source), "-o", temporary]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

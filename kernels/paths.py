@@ -16,6 +16,7 @@ from torch import Tensor
 from kernels import native
 
 Path = Literal["auto", "torch", "compiled", "triton"]
+_taken: dict[str, str] = {}
 
 
 class PathUnavailable(RuntimeError):
@@ -31,7 +32,7 @@ def why_not(path: Path, like: Tensor, *, library: str | None) -> str | None:
             return "this operation has no compiled form"
         if like.device.type != "cpu" or like.dtype != torch.float32:
             return f"it takes float32 on the CPU, not {like.dtype} on `{like.device.type}`"
-        return None if native.library(library) else "there is no C++ compiler"
+        return None if _built(library) else "there is no C++ compiler"
     if importlib.util.find_spec("triton") is None:
         return "`triton` is not installed"
     if like.device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
@@ -39,19 +40,34 @@ def why_not(path: Path, like: Tensor, *, library: str | None) -> str | None:
     return None
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _built(library: str) -> bool:
+    return native.library(library) is not None
+
+
 def choose(path: Path, like: Tensor, *, library: str | None = None, triton: bool = False) -> Path:
     """The path that `auto` stands for, or `path` itself. Raises PathUnavailable when `path` cannot run.
 
-    `triton`: whether the kernel has such a form; `auto` takes it on a GPU only, and the compiled one on the CPU only.
+    `library`: the kernel's C++ library, which is also its name in `taken`. `triton`: whether the kernel has such a form;
+    `auto` takes it on a GPU only, and the compiled one on the CPU only.
     """
     if path == "auto":
         if triton and like.device.type == "cuda" and why_not("triton", like, library=library) is None:
-            return "triton"
-        return "compiled" if library and why_not("compiled", like, library=library) is None else "torch"
-    reason = "this operation has no Triton form" if path == "triton" and not triton else why_not(path, like, library=library)
-    if reason:
-        raise PathUnavailable(f"path `{path}` cannot run: {reason}; `auto` takes the fastest that can")
+            path = "triton"
+        else:
+            path = "compiled" if library and why_not("compiled", like, library=library) is None else "torch"
+    else:
+        reason = "this operation has no Triton form" if path == "triton" and not triton else why_not(path, like, library=library)
+        if reason:
+            raise PathUnavailable(f"path `{path}` cannot run: {reason}; `auto` takes the fastest that can")
+    if library:
+        _taken[library] = path
     return path
+
+
+def taken() -> dict[str, str]:
+    """Kernel -> the path of its latest call in this process: provenance for a run."""
+    return dict(sorted(_taken.items()))
 
 
 def rows(t_BTE: Tensor) -> tuple[Tensor, int]:

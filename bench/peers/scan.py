@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.peer_speed import Contest, Form, Peer
+from kernels.paths import Path
 from kernels.scan import selective_scan, selective_scan_loop
 from modules.mamba import Config, SelectiveSSM
 
@@ -22,13 +23,14 @@ BATCH, LENGTH, WIDTH, HEADS = 4, 2048, 256, 4
 
 def contests() -> Iterator[Contest]:
     """The scan alone, with and without a compiler, and the mixer."""
-    for path, wanted in (("compiled", (25.0, 6.0)), ("torch", (None, None))):
+    races: tuple[tuple[Path, float | None, float | None], ...] = (("compiled", 25.0, 6.0), ("torch", None, None))
+    for path, against_pscan, against_loop in races:
         yield Contest(
             name=f"scan-{path}",
             ours=_outputs(partial(selective_scan, path=path)),
             peers={
-                "mambapy pscan": Peer(form=_pscan, at_least=wanted[0]),
-                "unbind loop": Peer(form=lambda: _outputs(selective_scan_loop), at_least=wanted[1]),
+                "mambapy pscan": Peer(form=_pscan, at_least=against_pscan),
+                "unbind loop": Peer(form=lambda: _outputs(selective_scan_loop), at_least=against_loop),
             },
             inputs=_scan_inputs,
         )
@@ -106,7 +108,8 @@ class _Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         q, k, v = self.project_in(x_BTD).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        return self.project_out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+        out_BTD: Tensor = self.project_out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+        return out_BTD
 
 
 def _fresh(block: nn.Module) -> Form:
