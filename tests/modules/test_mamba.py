@@ -35,6 +35,8 @@ def by_the_paper(net: Mamba, u: torch.Tensor) -> torch.Tensor:
         c = F.silu(c)
         dt_low, B, C = torch.split(c @ w["project_x.weight"].T, [1, N, N], dim=-1)
         dt = F.softplus(dt_low @ w["project_dt.weight"].T + w["project_dt.bias"])
+        if net.config.norm:
+            B, C = (F.rms_norm(x, (N,), w[f"norm_{name}.weight"], 1e-6) for name, x in (("B", B), ("C", C)))
         A = -w["A_log_EN"].exp()
         state = torch.exp(dt[:, :, None] * A) * state + dt[:, :, None] * B[:, None, :] * c[:, :, None]
         y = (state * C[:, None, :]).sum(-1) + w["D_E"] * c
@@ -48,8 +50,18 @@ def test_the_block_is_the_papers_algorithm(T: int) -> None:
     assert_agrees({"out": net(x)[0].detach()}, {"out": by_the_paper(net, x)}, within=1e-5)
 
 
-@pytest.mark.parametrize("overrides", [{}, {"conv_width": 1, "d_state": 3, "expand": 1, "dt_rank": 5}])
-def test_the_contract_holds_for_every_kind_of_config(overrides: dict[str, int]) -> None:
+def test_b_and_c_of_unit_size_are_the_papers_algorithm_between_two_norms() -> None:
+    net, x = build(Config(d_model=16, d_state=8, norm=True, decay=0.1)), torch.randn(2, 65, 16)
+    with torch.no_grad():
+        net.mixer.norm_B.weight.uniform_(0.5, 2)
+    assert_agrees({"out": net(x)[0].detach()}, {"out": by_the_paper(net, x)}, within=1e-5)
+    assert torch.allclose(net.mixer.A_log_EN.exp(), torch.full((32, 8), 0.1))
+
+
+@pytest.mark.parametrize(
+    "overrides", [{}, {"norm": True, "decay": 0.1}, {"conv_width": 1, "d_state": 3, "expand": 1, "dt_rank": 5}]
+)
+def test_the_contract_holds_for_every_kind_of_config(overrides: dict[str, float]) -> None:
     assert check("mamba", config=overrides) == []
 
 
