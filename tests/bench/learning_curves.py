@@ -1,4 +1,4 @@
-"""Measures learning curves of a module to fit scaling laws to: `python -m bench.learning_curves > curves.csv`.
+"""Measures learning curves of a module to fit scaling laws to: `python -m tests.bench.learning_curves > curves.csv`.
 
 Every point is a training of its own, of that many bytes, because the learning rate's schedule ends with the training: a point read
 off a longer run would be of another recipe. The columns are those of `scaling-law-curves-v1`: the last point of each curve is held out.
@@ -36,7 +36,7 @@ def curve(module: str, *, width: int, steps: list[int], seed: int) -> list[tuple
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.learning_curves", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.learning_curves", description=__doc__.splitlines()[0])
     parser.add_argument("--module", default="transformer")
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--points", type=int, default=13, help="trainings of a curve, each 1.6 times as long as the one before")
