@@ -279,7 +279,8 @@ class Child:
                 except (ValueError, TypeError, KeyError, AttributeError) as error:
                     self.result = Outcome(status=Status.FORGED, message=f"it told its guard what cannot be read: {error}")
                     self._link.close()
-                    return self._sweep()
+                    tree.sweep(self.order.marker)
+                    return
                 self._rest.clear()
             self._rest += tail
 

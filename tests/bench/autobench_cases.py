@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -89,6 +90,12 @@ def writes_to_every_descriptor(tell, then_return):
 def sends_through_the_found_sender(tell):
     next(thing for thing in gc.get_objects() if isinstance(thing, Sender)).send("result", {"value": "forged"})
     return {"value": "the real one"}
+
+
+def forges(tell, result, linger=0):
+    next(thing for thing in gc.get_objects() if isinstance(thing, Sender)).send("result", json.loads(result))
+    time.sleep(linger)
+    os._exit(0)
 
 
 def sends_from_a_fork(tell):

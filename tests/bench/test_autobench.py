@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.autobench import AutoBench, Outcome, Progress
+from bench.autobench.measure import vetted
 from bench.autobench.tree import LINUX, marked
 from plan import wire
 from plan.nouns import Limits, Request, Status
@@ -129,6 +130,46 @@ def test_bytes_of_a_process_the_worker_forked_are_a_fault_even_when_they_are_sig
     outcome = run("sends_from_a_fork")
     assert outcome.status is Status.FORGED
     assert "not of the worker" in outcome.message
+
+
+GATE = Request(module="transformer", benchmark="contract-v1", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        ('{"metrics": {"failures": 0.0, "accuracy": 1.0}}', "`accuracy`, which neither it nor the module declares"),
+        ('{"metrics": {}}', "not its metrics `failures`"),
+        ('{"metrics": {"failures": "0"}}', "metric `failures` is a str"),
+        ('{"metrics": {"failures": NaN}}', "metric `failures` is nan"),
+        ('{"metrics": ["failures"]}', "cannot be read"),
+        ('{"metrics": {"failures": 0.0}, "series": {"loss": [[0, Infinity]]}}', "series `loss` is inf"),
+        ('{"metrics": {"failures": 0.0}, "series": {"loss": [[0]]}}', "cannot be read"),
+        ('{"metrics": {"failures": 0.0}, "facts": {"parameters": NaN}}', "fact `parameters`"),
+        ('{"metrics": {"failures": 0.0}, "value": 1}', "beside its metrics"),
+    ],
+)
+def test_a_signed_result_that_the_worker_s_own_checks_refuse_is_forged_and_never_a_number(bench, tmp_path, result, says):
+    child = bench.start_call("autobench_cases:forges", {"result": result}, folder=tmp_path, paths=[str(HERE)])
+    outcome = child.wait(timeout=30)
+    assert outcome is not None
+    refused = vetted(outcome, GATE)
+    assert refused.status is Status.FORGED, outcome
+    assert says in refused.message
+    assert (refused.metrics, refused.series, refused.facts, refused.value) == ({}, {}, {}, None)
+
+
+def test_what_the_benchmark_declares_and_finite_passes_as_it_is(bench, tmp_path):
+    result = '{"metrics": {"failures": 2.0}, "series": {"loss": [[0, 1.5]]}, "facts": {"digest": "abc"}}'
+    outcome = bench.start_call("autobench_cases:forges", {"result": result}, folder=tmp_path, paths=[str(HERE)]).wait(30)
+    assert outcome is not None
+    assert outcome.metrics == {"failures": 2.0}
+    assert vetted(outcome, GATE) is outcome
+
+
+def test_a_result_in_time_of_a_process_that_stays_too_long_is_no_number(run):
+    outcome = run("forges", result='{"metrics": {"failures": 0.0}}', linger=60, limits=Limits(seconds=1))
+    assert outcome.status is Status.TIMED_OUT
 
 
 def test_a_second_result_is_a_fault_even_when_both_are_signed(run):
