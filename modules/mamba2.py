@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.convolution import short_convolution
+from kernels.convolution import silu_convolution
 from kernels.simple_gla import simple_gla
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
@@ -92,10 +92,10 @@ class SSD(nn.Module):
         B, T, _ = x_BTD.shape
         E, H = self.sizes[0], self.heads
         gate_BTE, mixed_BTX, dt_BTH = torch.split(self.project_in(x_BTD), [E, sum(self.sizes), H], dim=-1)
-        width = self.conv.kernel_size[0] - 1
-        before_BWX = mixed_BTX.new_zeros(B, width, sum(self.sizes)) if state is None else state.tail_BWX
-        seen_BSX = torch.cat((before_BWX, mixed_BTX), dim=1)
-        mixed_BTX = F.silu(short_convolution(seen_BSX, self.conv.weight[:, 0], self.conv.bias))
+        W = self.conv.kernel_size[0]
+        before_BWX = mixed_BTX.new_zeros(B, W - 1, sum(self.sizes)) if state is None else state.tail_BWX
+        tail_BWX = torch.cat((before_BWX[:, T:], mixed_BTX[:, max(0, T - W + 1) :]), dim=1)
+        mixed_BTX = silu_convolution(mixed_BTX, before_BWX, self.conv.weight[:, 0], self.conv.bias)
         x, k, q = torch.split(mixed_BTX, self.sizes, dim=-1)
         x_BTHP, k_BTGN, q_BTGN = x.view(B, T, H, -1), k.view(B, T, self.groups, -1), q.view(B, T, self.groups, -1)
 
@@ -108,9 +108,8 @@ class SSD(nn.Module):
             state=None if state is None else state.memory_BHNP,
         )
         y_BTHP = torch.addcmul(y_BTHP, x_BTHP, self.skip_H[:, None])
-        return self.project_out(self._normed(y_BTHP.view(B, T, E) * F.silu(gate_BTE))), State(
-            seen_BSX[:, T:].clone(), memory_BHNP
-        )
+        normed_BTE = self._normed(y_BTHP.view(B, T, E) * F.silu(gate_BTE))
+        return self.project_out(normed_BTE), State(tail_BWX, memory_BHNP)
 
     def _normed(self, y_BTE: Tensor) -> Tensor:
         """Root mean square within each group, as training over several devices would want it."""

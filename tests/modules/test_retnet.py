@@ -38,7 +38,7 @@ def by_the_paper(net: RetNet, x: torch.Tensor) -> torch.Tensor:
         turn = 10000.0 ** -torch.linspace(0, 1, K // 2, dtype=torch.float64)
         spin = torch.polar(torch.ones(T, K // 2, dtype=torch.float64), torch.arange(T)[:, None] * turn)
         qi, ki = (t[..., i * K : (i + 1) * K] for t in (q, k))
-        qc, kc = (torch.complex(t[..., : K // 2], t[..., K // 2 :]) * spin for t in (qi, ki))
+        qc, kc = (torch.complex(t[..., ::2], t[..., 1::2]) * spin for t in (qi, ki))
         scores = (qc @ kc.conj().mT).real / math.sqrt(K) * torch.where(age >= 0, decay**age, 0.0)
         heads.append(scores @ v[..., i * V : (i + 1) * V])
     normed = [(o - o.mean(-1, keepdim=True)) / (o.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt() for o in heads]
