@@ -1,6 +1,6 @@
-"""Scalar-decay linear attention against what runs it on a CPU elsewhere: two public reference algorithms and transformers' Mamba-2 scan.
+"""Scalar-decay linear attention against what runs it on a CPU elsewhere, and the blocks made of it against theirs.
 
-The references are on no package index, so their algorithms are written down here anew, with the chunk of 64 steps they default to and with what
+Two references are on no package index, so their algorithms are written down here anew, with the chunk of 64 steps they default to and with what
 costs them time: flash-linear-attention's `naive_chunk_simple_gla` walks the chunks under autograd, indexing each from the whole, and
 mamba_ssm's `ssd_minimal_discrete` combines the states of all pairs of chunks in one product. Shapes: see kernels/simple_gla.py; N chunks of C.
 """
@@ -10,13 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import modules.mamba2
+import modules.retnet
+import modules.transformer
 from bench.peer_speed import Contest, Form, Peer
 from kernels.simple_gla import simple_gla
+from modules.mamba2 import SSD
+from modules.retnet import RetNet
+from modules.transformer import Transformer
 
 B, T, H, K, V = 4, 2048, 4, 64, 64
 CHUNK = 64
+WIDTH = 256
+retnet_config, transformer_config = modules.retnet.Config(d_model=WIDTH), modules.transformer.Config(d_model=WIDTH)
+mamba2_config = modules.mamba2.Config(d_model=WIDTH, heads=8)
+NAMES = {"in_proj.weight": "project_in.weight", "out_proj.weight": "project_out.weight", "norm.weight": "norm_weight_E"}
+NAMES |= {"conv1d.weight": "conv.weight", "conv1d.bias": "conv.bias", "A_log": "A_log_H", "dt_bias": "dt_bias_H", "D": "skip_H"}
+"""A parameter of transformers' mixer -> ours."""
 
 
 def contests() -> Iterator[Contest]:
@@ -36,6 +48,28 @@ def contests() -> Iterator[Contest]:
         peers={f"transformers mamba2_chunk_scan {size}": Peer(form=_transformers(size), at_least=2.2) for size in (64, 256)},
         inputs=lambda: _inputs(("C", "B", "x", "dt")) | {"A": -torch.linspace(1.0, 16.0, H)},
     )
+    yield Contest(
+        name="simple-gla-2k-torch",
+        ours=lambda q, k, v, g: simple_gla(q, k, v, g, path="torch")[0],
+        peers={"fla chunk reference": Peer(form=lambda: chunk_by_chunk), "ssd_minimal": Peer(form=lambda: all_chunks_at_once)},
+        inputs=lambda: _inputs(("q", "k", "v", "g")),
+    )
+    torch.manual_seed(0)
+    retnet, mamba2, transformer = RetNet(retnet_config), SSD(mamba2_config), Transformer(transformer_config)
+    yield Contest(
+        name="retnet-block-2k",
+        ours=lambda x: retnet(x)[0],
+        peers={"transformer block (SDPA)": Peer(form=lambda: lambda x: transformer(x)[0], at_least=1.0, within=float("inf"))},
+        inputs=lambda: {"x": torch.randn(B, T, WIDTH)},
+        parameters=tuple(retnet.parameters()),
+    )
+    yield Contest(
+        name="mamba2-mixer-2k",
+        ours=lambda x: mamba2(x, None)[0],
+        peers={"transformers Mamba2Mixer": Peer(form=lambda: _mamba2_mixer(mamba2), at_least=1.5)},
+        inputs=lambda: {"x": torch.randn(B, T, WIDTH)},
+        parameters=tuple(mamba2.parameters()),
+    )
 
 
 def _inputs(names: tuple[str, str, str, str]) -> dict[str, Tensor]:
@@ -47,6 +81,23 @@ def _inputs(names: tuple[str, str, str, str]) -> dict[str, Tensor]:
 
 def _ssd(C: Tensor, B: Tensor, x: Tensor, dt: Tensor, A: Tensor) -> Tensor:
     return simple_gla(C, B, x * dt[..., None], dt * A)[0]
+
+
+def _mamba2_mixer(ours: SSD) -> Form:
+    """transformers' mixer with the weights of ours, at the chunk that is fastest here."""
+    from transformers import Mamba2Config
+    from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
+
+    c = mamba2_config
+    shape = {"hidden_size": WIDTH, "num_heads": c.heads, "head_dim": WIDTH * c.expand // c.heads, "state_size": c.d_state}
+    settings = Mamba2Config(
+        **shape, n_groups=c.groups, expand=c.expand, conv_kernel=c.conv_width, chunk_size=CHUNK, num_hidden_layers=1
+    )
+    theirs: nn.Module = Mamba2Mixer(settings, layer_idx=0)
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            parameter.copy_(dict(ours.named_parameters())[NAMES.get(name, name)])
+    return lambda x: theirs(x)
 
 
 def _transformers(chunk: int) -> Callable[[], Form]:
