@@ -155,12 +155,6 @@ def _call(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], sc
     getattr(library, name)(*addresses, *map(ctypes.c_long, (B, T, H, G, K, V)), ctypes.c_float(scale), torch.get_num_threads())
 
 
-@functools.cache
-def _lower(steps: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Ones on and below the diagonal."""
-    return torch.ones(steps, steps, dtype=dtype, device=device).tril()
-
-
 class _Chunks:
     """The inputs as (B, N, H, C, ...) with steps that change nothing at the end, their decays, and the state before each chunk."""
 
@@ -188,7 +182,7 @@ class _Chunks:
         x_BTGX = torch.nn.functional.pad(x_BTGX, (0, 0, 0, 0, 0, rest)) if rest else x_BTGX
         B, _, G, X = x_BTGX.shape
         x_BNGCX = x_BTGX.reshape(B, -1, self.size, G, X).transpose(2, 3)
-        return x_BNGCX.repeat_interleave(self.heads // G, dim=2).contiguous()
+        return x_BNGCX.contiguous() if self.heads == G else x_BNGCX.repeat_interleave(self.heads // G, dim=2)
 
     def join(self, x_BNHCX: Tensor) -> Tensor:
         return x_BNHCX.transpose(2, 3).flatten(1, 2)[:, : self.steps].contiguous()
@@ -199,7 +193,7 @@ def _forward_torch(
 ) -> tuple[Tensor, Tensor]:
     with torch.autocast(q_BTGK.device.type, enabled=False):
         c = _Chunks(q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV, scale)
-        out_BNHCV = torch.addcmul(c.scores.mul_(c.between) @ c.v, c.q @ c.states, c.since_start)
+        out_BNHCV = (c.scores.mul_(c.between) @ c.v).addcmul_(c.q @ c.states, c.since_start)
         return c.join(out_BNHCV), c.last
 
 
@@ -218,23 +212,22 @@ def _backward_torch(
         do_BNHCV = c.split(out_grad_BTHV)
         added_BNHKV = (c.q * c.since_start).mT @ do_BNHCV
         after = [last_grad_BHKV]
-        for whole_BH11, added_BHKV in zip(c.whole.flip(1).unbind(1), added_BNHKV.flip(1).unbind(1), strict=True):
+        for whole_BH11, added_BHKV in zip(c.whole.unbind(1)[::-1], added_BNHKV.unbind(1)[::-1], strict=True):
             after.append(torch.addcmul(added_BHKV, whole_BH11, after[-1]))
         first_grad_BHKV = after.pop()
         grads_BNHKV = torch.stack(after[::-1], dim=1)
 
+        # The gradient of g sums the worth of every path from an earlier step to a later one: inside the chunk, into it, out of it, through it.
+        lower_CC = torch.ones(c.size, c.size, dtype=g_BTH.dtype, device=g_BTH.device).tril()
         flows_BNHCC = (do_BNHCV @ c.v.mT).mul_(c.between)
         from_state_BNHCK = (do_BNHCV @ c.states.mT).mul_(c.since_start)
         to_state_BNHCK = (c.v @ grads_BNHKV.mT).mul_(c.until_end)
-        dq_BNHCK = torch.add(flows_BNHCC @ c.k, from_state_BNHCK)
-        dk_BNHCK = torch.add(flows_BNHCC.mT @ c.q, to_state_BNHCK)
-        dv_BNHCV = (c.scores * c.between).mT @ do_BNHCV + c.k_left @ grads_BNHKV
-
-        # Each path from an earlier step to a later one brings its worth to every g between: paths inside the chunk, into it, out of it, through.
-        lower_CC = _lower(c.size, g_BTH.dtype, g_BTH.device)
+        dq_BNHCK = (flows_BNHCC @ c.k).add_(from_state_BNHCK)
+        dk_BNHCK = (flows_BNHCC.mT @ c.q).add_(to_state_BNHCK)
         inside_BNHC = (lower_CC.mT @ flows_BNHCC.mul_(c.scores)).mul_(lower_CC.tril(-1)).sum(-1)
-        entering_BNHC = (from_state_BNHCK.mul_(c.q)).sum(-1) @ lower_CC
-        leaving_BNHC = (to_state_BNHCK.mul_(c.k)).sum(-1) @ lower_CC.tril(-1).mT
+        dv_BNHCV = (c.scores.mul_(c.between).mT @ do_BNHCV).add_(c.k_left @ grads_BNHKV)
+        entering_BNHC = from_state_BNHCK.mul_(c.q).sum(-1) @ lower_CC
+        leaving_BNHC = to_state_BNHCK.mul_(c.k).sum(-1) @ lower_CC.tril(-1).mT
         through_BNH1 = (c.states * grads_BNHKV).sum((-2, -1)).mul_(c.whole[..., 0, 0])[..., None]
         dg_BNHC = inside_BNHC + entering_BNHC + leaving_BNHC + through_BNH1
         return c.join(dq_BNHCK), c.join(dk_BNHCK), c.join(dv_BNHCV), c.join(dg_BNHC[..., None])[..., 0], first_grad_BHKV
