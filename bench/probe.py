@@ -57,7 +57,7 @@ def measure_probe(bench: Bench, puzzles: Puzzles, *, validate_every: int = 25) -
         bench,
         model,
         batch,
-        loss=_loss,
+        loss=cross_entropy,
         recipe=plan,
         identity=bench.request.benchmark,
         validate=lambda network: {"accuracy": accuracy(network, *held, batch=plan.batch)},
@@ -86,7 +86,8 @@ def accuracy(model: nn.Module, inputs_BT: Tensor, labels_BT: Tensor, *, batch: i
     return hits / int((labels_BT != IGNORED).sum())
 
 
-def _loss(model: nn.Module, puzzle: tuple[Tensor, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+def cross_entropy(model: nn.Module, puzzle: tuple[Tensor, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Mean cross-entropy in nats over the labelled positions; logits are computed there only."""
     inputs_BT, labels_BT = puzzle
     asked = labels_BT != IGNORED
     logits_NV, _ = model(inputs_BT, positions=asked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -72,6 +74,22 @@ def test_steps_begin_between_their_bounds_log_uniformly_and_a_as_in_s4d() -> Non
     assert 0.09 <= dt.max() <= 0.1 * 1.001
     assert abs(dt.log10().mean().item() - -2.0) < 0.05
     assert torch.allclose(-mixer.A_log_EN.exp(), -torch.arange(1.0, 17).expand(2048, 16))
+
+
+def heard(**overrides: float | bool) -> float:
+    """Size of what the memory adds to the output at the start, over what the skip `D` adds."""
+    mixer, x = build(Config(d_model=64, **overrides)).mixer, torch.randn(4, 16, 64)  # type: ignore[arg-type]
+    with torch.no_grad():
+        memory, skip = copy.deepcopy(mixer), copy.deepcopy(mixer)
+        memory.D_E.zero_()
+        skip.project_x.weight[-16:] = 0  # C reads nothing
+        return (memory(x, None)[0].norm() / skip(x, None)[0].norm()).item()
+
+
+def test_the_memory_is_hidden_by_the_skip_at_the_papers_start_and_heard_at_the_slow_one_of_unit_size() -> None:
+    """docs/LOG.md: why recall was not learned."""
+    assert heard() < 0.03
+    assert heard(norm=True, decay=0.1, dt_min=0.1, dt_max=1.0) > 1
 
 
 def test_chunks_with_a_carried_state_give_the_gradients_of_the_whole() -> None:
