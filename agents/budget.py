@@ -112,15 +112,17 @@ def grants(budget: Budget, entries: Mapping[str, Entry]) -> dict[str, float]:
         seconds = DEFAULT_SECONDS - OVERSHOOT
         return {key: seconds for key, one in waiting.items() if seconds >= one.least(total=False)}
     left, sharing = budget.seconds, dict(entries)
-    while True:
-        share = _level(left, [one.spent for one in sharing.values()])
+    while waiting:
+        most = _level(left, [one.spent for one in sharing.values()])
         found = {
-            key: seconds for key, one in waiting.items() if (seconds := share - one.spent - OVERSHOOT) >= one.least(total=True)
+            key: seconds for key, one in waiting.items() if (seconds := most - one.spent - OVERSHOOT) >= one.least(total=True)
         }
-        spare = [key for key, one in sharing.items() if one.phase is Phase.FINISHED and one.spent < share]
+        within = left / len(sharing) - OVERSHOOT + 1e-9  # what used more of this round's share had timed out in it
+        spare = [key for key, one in sharing.items() if one.phase is Phase.FINISHED and one.spent <= within]
         if found or not spare or any(one.phase is Phase.RUNNING for one in entries.values()):
             return found
         left -= sum(sharing.pop(key).spent for key in spare)
+    return {}
 
 
 def _level(seconds: float, spent: Iterable[float]) -> float:

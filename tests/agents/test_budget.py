@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.budget import DEFAULT_SECONDS, OVERSHOOT, Account, accounts, entry, grants
@@ -126,6 +126,10 @@ def test_sharing_out_ends_keeps_within_the_budget_and_starts_nothing_the_second_
 @given(
     lasts=LASTS, seconds=st.floats(2.0, 400.0), resumable=st.booleans(), first=st.sets(st.sampled_from("abcdefg")),
     order=st.permutations("abcdefg"), workers=st.integers(1, 4), seed=st.integers(0, 99),
+)  # fmt: skip
+@example(
+    lasts=dict(zip("abcdefg", (1.0, 1.0, 1.0, 1.0, 1.0, 33.0, 33.0), strict=True)), seconds=232.0, resumable=True, first=set(),
+    order=list("agcdefb"), workers=1, seed=0,
 )  # fmt: skip
 def test_which_runs_finish_depends_neither_on_their_order_nor_on_which_were_asked_for_first(
     lasts: dict[str, float], seconds: float, resumable: bool, first: set[str], order: list[str], workers: int, seed: int
