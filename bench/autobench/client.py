@@ -51,6 +51,7 @@ class AutoBench:
         self._server: _Server | None = None
         self._running: set[Child] = set()
         self._idle: list[tuple[socket.socket, int]] = []
+        """Links to guards that wait for another order, and their process ids."""
         _BENCHES.add(self)
 
     def __enter__(self) -> AutoBench:
@@ -64,7 +65,7 @@ class AutoBench:
 
         With `key`, the worker measures only if the code and data it finds are still those the key stands for.
         """
-        order = self._order(
+        return self.start_call(
             "bench.autobench.measure:measure",
             {
                 "request": wire.plain(request),
@@ -75,8 +76,8 @@ class AutoBench:
             limits=limits,
             folder=folder,
             threads=request.threads,
+            vet=lambda outcome: vetted(outcome, request),
         )
-        return self._begun(order, lambda outcome: vetted(outcome, request))
 
     def start_call(
         self,
@@ -87,24 +88,14 @@ class AutoBench:
         folder: Path,
         threads: int = 1,
         paths: Sequence[str] = (),
+        vet: Callable[[Outcome], Outcome] = lambda outcome: outcome,
     ) -> Child:
         """Call `package.module:name` as `name(tell, **arguments)`; it returns `{"value": ...}` or what `measure` returns.
 
-        Arguments and result are plain JSON values. `paths` go in front of the worker's `sys.path`.
+        Arguments and result are plain JSON values. `paths` go in front of the worker's `sys.path`; `vet` has the
+        last word on what the guard tells.
         """
-        return self._begun(self._order(function, arguments, limits=limits, folder=folder, threads=threads, paths=paths))
-
-    def _order(
-        self,
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        limits: Limits | None,
-        folder: Path,
-        threads: int,
-        paths: Sequence[str] = (),
-    ) -> Order:
-        return Order(
+        order = Order(
             function=function,
             arguments=arguments,
             limits=limits or Limits(),
@@ -114,8 +105,6 @@ class AutoBench:
             threads=threads,
             paths=tuple(paths),
         )
-
-    def _begun(self, order: Order, vet: Callable[[Outcome], Outcome] = lambda outcome: outcome) -> Child:
         self._running = {child for child in self._running if child.result is None}
         child = Child(self, order, vet)
         self._running.add(child)
@@ -218,7 +207,8 @@ class Child:
         self._rest = bytearray()
         self._link, self._server = self._bench.connect()
         self._unheard = weakref.finalize(self, self._link.close)
-        self._link.sendall(wire.encode(self.order).encode() + b"\n")
+        with suppress(OSError):  # a guard that died while it waited: noticed when nothing comes back
+            self._link.sendall(wire.encode(self.order).encode() + b"\n")
         self._link.setblocking(False)
 
     def fileno(self) -> int:

@@ -194,6 +194,17 @@ def test_one_guard_serves_measurements_in_turn_and_each_has_a_process_and_a_cost
     assert first["descriptors"].keys() == third["descriptors"].keys()
 
 
+def test_a_guard_that_is_killed_while_it_waits_is_replaced(bench, tmp_path):
+    first = bench.start_call("autobench_cases:honest", folder=tmp_path, paths=[str(HERE)])
+    first.wait(timeout=20)
+    os.kill(first.guard, signal.SIGKILL)
+    second = bench.start_call("autobench_cases:honest", folder=tmp_path, paths=[str(HERE)])
+    outcome = second.wait(timeout=30)
+    assert outcome
+    assert outcome.status is Status.OK
+    assert second.guard != first.guard
+
+
 def test_a_guard_whose_measurement_failed_takes_no_other(bench, tmp_path):
     guards = []
     for name in ("raises", "honest"):
