@@ -76,14 +76,13 @@ def selective_scan(
     _check(x_BTE)
     dtype, given = x_BTE.dtype, (x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E, gate_BTE, state)
     wide = functools.reduce(torch.promote_types, (t.dtype for t in given if t is not None), torch.float32)
+    x, dt, A, B, C, D = (t.to(wide) for t in (x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E))
+    gate, start = (None if t is None else t.to(wide) for t in (gate_BTE, state))
+    if choose(path, x, library="scan") == "compiled":
+        keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
+        y_BTE, state_BEN, _ = _compiled(x, dt, A, B, C, D, gate, start, softplus, keep)
+        return y_BTE.to(dtype), state_BEN
     with torch.autocast(x_BTE.device.type, enabled=False):  # a long recurrence keeps its dtype
-        x, dt, A, B, C, D = (t.to(wide) for t in (x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E))
-        gate, start = (None if t is None else t.to(wide) for t in (gate_BTE, state))
-        path = choose(path, x, library="scan")
-        if path == "compiled":
-            keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-            y_BTE, state_BEN, _ = _compiled(x, dt, A, B, C, D, gate, start, softplus, keep)
-            return y_BTE.to(dtype), state_BEN
         y_BTE, state_BEN = _chunked(x, F.softplus(dt) if softplus else dt, A, B, C, D, start)
         return (y_BTE if gate is None else y_BTE * F.silu(gate)).to(dtype), state_BEN
 
@@ -112,8 +111,8 @@ PART = 128
 
 
 def _steps(N: int) -> int:
-    """Steps of a chunk of the compiled form: its four buffers of 16 channels stay in a core's cache."""
-    return max(16, min(64, 1024 // max(1, N)))
+    """Steps of a chunk of the compiled form: few, so that its rows stay in the first cache, but at most two floats kept per input."""
+    return min(64, max(8, N // 2))
 
 
 def _pointer(t: Tensor | None) -> int | None:

@@ -227,3 +227,15 @@ def test_training_memory_is_linear_in_length_and_a_fifth_of_the_loops(path: Path
     """pytest -m slow tests/kernels/test_scan.py"""
     assert growth(path, 2048) / growth(path, 1024) < 2.3
     assert growth(path, 1024) < growth("loop", 1024) / 5
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler")
+def test_the_operator_keeps_what_the_library_of_operators_asks_of_it() -> None:
+    x = inputs(20)
+    given = [x[name].requires_grad_() for name in ("x_BTE", "dt_BTE", "A_EN", "B_BTN", "C_BTN", "D_E")]
+    for gate, state in ((None, None), (torch.randn(2, 20, 5, requires_grad=True), x["state"].requires_grad_())):
+        torch.library.opcheck(
+            torch.ops.touchstone.selective_scan.default,
+            (*given, gate, state, True, True),
+            test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
+        )

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from kernels import native
 from kernels.agreement import assert_agrees
 from modules.contract import check
 from modules.mamba import Config, Mamba
@@ -128,3 +129,50 @@ def test_the_state_stays_bounded_over_100_000_steps_of_decoding() -> None:
                 sizes.append(state.memory_BEN.norm().item())
                 assert out.isfinite().all()
     assert max(sizes[10:]) < 2 * max(sizes[:10])
+
+
+OPERATORS = ["touchstone.selective_scan.default", "touchstone.silu_convolution.default"]
+
+
+def operators(graph: torch.fx.Graph) -> list[str]:
+    return sorted(str(node.target) for node in graph.nodes if str(node.target).startswith("touchstone"))
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler")
+def test_torch_compile_sees_each_fused_operation_as_one_operator_without_a_break() -> None:
+    net, x, graphs = build(), torch.randn(2, 65, 16), []
+
+    def look(module: torch.fx.GraphModule, example: list[torch.Tensor]) -> torch.fx.GraphModule:
+        graphs.append(operators(module.graph))
+        return module
+
+    compiled = torch.compile(net, backend=look, fullgraph=True)
+    out = compiled(x)[0]
+    out.pow(2).sum().backward()
+    assert graphs == [OPERATORS]
+    assert_agrees({"out": out.detach()}, {"out": build()(x)[0].detach()})
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler")
+def test_torch_export_sees_each_fused_operation_as_one_operator() -> None:
+    net, x = build().eval(), torch.randn(2, 65, 16)
+    with torch.no_grad():
+        program = torch.export.export(net, (x,))
+        assert operators(program.graph) == OPERATORS
+        assert torch.equal(program.module()(x)[0], net(x)[0])
+
+
+def test_a_run_tells_which_way_its_scan_was_computed() -> None:
+    net = build()
+    net(torch.randn(2, 65, 16))
+    assert net.facts()["kernels"]["scan"] == ("torch" if native.compiler() is None else "compiled")
+    net.double()(torch.randn(2, 65, 16, dtype=torch.float64))
+    assert net.facts()["kernels"]["scan"] == "torch"
+
+
+def test_in_bfloat16_the_memory_is_kept_in_float32_and_claimed_so() -> None:
+    net = build().bfloat16()
+    out, state = net(torch.randn(2, 65, 16).bfloat16())
+    assert (out.dtype, state.tail_BWE.dtype, state.memory_BEN.dtype) == (torch.bfloat16, torch.bfloat16, torch.float32)
+    assert net.state_bytes(2, 65) == sum(part.numel() * part.element_size() for part in state)
