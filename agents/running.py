@@ -96,7 +96,7 @@ def check_data(plan: Plan, only: tuple[str, ...] = ()) -> None:
             if task.data:
                 digest(task.data)
         except (DataError, OSError) as error:
-            raise DataError(f"task `{task.id}` at {plan.path}:{task.line}: {error}; nothing was run") from None
+            raise DataError(f"task `{task.id}` at {plan.path}:{task.data_line or task.line}: {error}; nothing was run") from None
 
 
 def set_aside(ledger: Ledger) -> Path:

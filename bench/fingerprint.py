@@ -242,6 +242,8 @@ def _parse(content: bytes) -> _File:
                 imports.append((len(literal[0]) - len(name), name, ()))
             elif called == "load" and len(literal) == 2:
                 loads.append((literal[0], literal[1]))
+            elif called == "build" and literal:  # `Decoder.build("transformer")`
+                loads.append(("module", literal[0]))
     parts: dict[str, list[str]] = {}
     order = []
     for symbol, dump in _symbols(tree.body, ""):

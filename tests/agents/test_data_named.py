@@ -38,6 +38,6 @@ def test_the_task_and_its_line_are_named_and_tasks_not_chosen_are_left_alone(tmp
     (tmp_path / "empty").mkdir()
     for wrong in ("nowhere", "empty"):
         plan = parse(PLAN.format(good=tmp_path / "book.txt", wrong=tmp_path / wrong), path="Plan.md")
-        with pytest.raises(DataError, match=rf"task `wrong` at Plan\.md:14: no .*{wrong}.*; nothing was run"):
+        with pytest.raises(DataError, match=rf"task `wrong` at Plan\.md:16: no .*{wrong}.*; nothing was run"):
             check_data(plan)
         check_data(plan, ("good",))

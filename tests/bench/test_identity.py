@@ -13,7 +13,7 @@ import pytest
 from small_house import House
 
 from bench.fingerprint import Code
-from bench.identity import Identifier, explain, run_key
+from bench.identity import Identifier, explain, identify, run_key
 from plan.nouns import Request
 
 
@@ -226,3 +226,8 @@ def test_a_module_named_in_a_config_belongs_to_the_code() -> None:
     )
     assert "modules/moe.py" not in plain.code.files
     assert "modules/moe.py" in mixed.code.files
+
+
+def test_a_rival_that_a_benchmark_builds_by_its_name_counts() -> None:
+    code = identify(Request(module="moe", benchmark="flops-v1", seed=0)).code
+    assert "modules/transformer.py" in code.files
