@@ -27,6 +27,8 @@ from kernels import native
 from kernels.paths import Path, choose
 
 CHUNK = 64
+PART_FLOATS = 1 << 18
+"""Size of one temporary array of the torch form (1 MiB in float32); the backward pass uses about twenty."""
 
 
 def simple_gla_loop(
@@ -158,13 +160,13 @@ def _call(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], sc
 class _Chunks:
     """The inputs as (B, N, H, C, ...) with steps that change nothing at the end, their decays, and the state before each chunk."""
 
-    def __init__(self, q_BTGK: Tensor, k_BTGK: Tensor, v_BTHV: Tensor, g_BTH: Tensor, state_BHKV: Tensor, scale: float) -> None:
-        self.steps, self.heads = g_BTH.shape[1:]
+    def __init__(self, inputs: tuple[Tensor, ...], part: slice, state_BHKV: Tensor, scale: float) -> None:
+        q_BTGK, k_BTGK, v_BTHV, g_BTH = (x[:, part] for x in inputs)
+        self.steps, self.heads, self.scale = *g_BTH.shape[1:], scale
         self.size = min(CHUNK, self.steps)
         self.q, self.k, self.v = self.split(q_BTGK), self.split(k_BTGK), self.split(v_BTHV)
         sums_BNHC = self.split(g_BTH[..., None])[..., 0].double().cumsum(-1)  # a difference of two sums is exact where it matters
-        between_BNHCC = (sums_BNHC[..., :, None] - sums_BNHC[..., None, :]).to(g_BTH.dtype)
-        self.between = between_BNHCC.exp_().tril_().mul_(scale)  # from the step of the column to that of the row
+        self.sums = sums_BNHC
         self.since_start = sums_BNHC[..., None].exp().mul_(scale).to(g_BTH.dtype)
         self.until_end = (sums_BNHC[..., -1:] - sums_BNHC)[..., None].exp().to(g_BTH.dtype)
         self.whole = sums_BNHC[..., -1:, None].exp().to(g_BTH.dtype)
@@ -175,7 +177,11 @@ class _Chunks:
             before.append(torch.addcmul(added_BHKV, whole_BH11, before[-1]))
         self.last = before.pop()
         self.states = torch.stack(before, dim=1)
-        self.scores = self.q @ self.k.mT
+
+    def between(self) -> Tensor:
+        """Decays times `scale` from the step of the column to that of the row, (B, N, H, C, C)."""
+        logs_BNHCC = (self.sums[..., :, None] - self.sums[..., None, :]).to(self.q.dtype)
+        return logs_BNHCC.exp_().tril_().mul_(self.scale)
 
     def split(self, x_BTGX: Tensor) -> Tensor:
         rest = -self.steps % self.size
@@ -188,13 +194,24 @@ class _Chunks:
         return x_BNHCX.transpose(2, 3).flatten(1, 2)[:, : self.steps].contiguous()
 
 
+def _parts(q_BTGK: Tensor, v_BTHV: Tensor) -> list[slice]:
+    """The sequence in parts whose temporary arrays stay in the cache: growth beyond it costs more than linear time."""
+    (B, T, _, K), (H, V) = q_BTGK.shape, v_BTHV.shape[2:]
+    size = max(1, PART_FLOATS // (B * H * max(CHUNK, K, V) * CHUNK)) * CHUNK
+    return [slice(start, min(T, start + size)) for start in range(0, T, size)]
+
+
 def _forward_torch(
     q_BTGK: Tensor, k_BTGK: Tensor, v_BTHV: Tensor, g_BTH: Tensor, state_BHKV: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
+    inputs, outs = (q_BTGK, k_BTGK, v_BTHV, g_BTH), []
     with torch.autocast(q_BTGK.device.type, enabled=False):
-        c = _Chunks(q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV, scale)
-        out_BNHCV = (c.scores.mul_(c.between) @ c.v).addcmul_(c.q @ c.states, c.since_start)
-        return c.join(out_BNHCV), c.last
+        for part in _parts(q_BTGK, v_BTHV):
+            c = _Chunks(inputs, part, state_BHKV, scale)
+            within_BNHCV = (c.q @ c.k.mT).mul_(c.between()) @ c.v
+            outs.append(c.join(within_BNHCV.addcmul_(c.q @ c.states, c.since_start)))
+            state_BHKV = c.last
+    return torch.cat(outs, dim=1), state_BHKV
 
 
 def _backward_torch(
@@ -206,28 +223,45 @@ def _backward_torch(
     g_BTH: Tensor,
     state_BHKV: Tensor,
     scale: float,
-) -> tuple[Tensor, ...]:
+) -> list[Tensor]:
+    inputs, parts = (q_BTGK, k_BTGK, v_BTHV, g_BTH), _parts(q_BTGK, v_BTHV)
+    states, found = [state_BHKV], []
     with torch.autocast(q_BTGK.device.type, enabled=False):
-        c = _Chunks(q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV, scale)
-        do_BNHCV = c.split(out_grad_BTHV)
-        added_BNHKV = (c.q * c.since_start).mT @ do_BNHCV
-        after = [last_grad_BHKV]
-        for whole_BH11, added_BHKV in zip(c.whole.unbind(1)[::-1], added_BNHKV.unbind(1)[::-1], strict=True):
-            after.append(torch.addcmul(added_BHKV, whole_BH11, after[-1]))
-        first_grad_BHKV = after.pop()
-        grads_BNHKV = torch.stack(after[::-1], dim=1)
+        for part in parts[:-1]:
+            states.append(_Chunks(inputs, part, states[-1], scale).last)
+        for part in reversed(parts):
+            c = _Chunks(inputs, part, states.pop(), scale)
+            *gradients, last_grad_BHKV = _part_backward(c, out_grad_BTHV[:, part], last_grad_BHKV)
+            found.append(gradients)
+    return [*(torch.cat(each[::-1], dim=1) for each in zip(*found, strict=True)), last_grad_BHKV]
 
-        # The gradient of g sums the worth of every path from an earlier step to a later one: inside the chunk, into it, out of it, through it.
-        lower_CC = torch.ones(c.size, c.size, dtype=g_BTH.dtype, device=g_BTH.device).tril()
-        flows_BNHCC = (do_BNHCV @ c.v.mT).mul_(c.between)
-        from_state_BNHCK = (do_BNHCV @ c.states.mT).mul_(c.since_start)
-        to_state_BNHCK = (c.v @ grads_BNHKV.mT).mul_(c.until_end)
-        dq_BNHCK = (flows_BNHCC @ c.k).add_(from_state_BNHCK)
-        dk_BNHCK = (flows_BNHCC.mT @ c.q).add_(to_state_BNHCK)
-        inside_BNHC = (lower_CC.mT @ flows_BNHCC.mul_(c.scores)).mul_(lower_CC.tril(-1)).sum(-1)
-        dv_BNHCV = (c.scores.mul_(c.between).mT @ do_BNHCV).add_(c.k_left @ grads_BNHKV)
-        entering_BNHC = from_state_BNHCK.mul_(c.q).sum(-1) @ lower_CC
-        leaving_BNHC = to_state_BNHCK.mul_(c.k).sum(-1) @ lower_CC.tril(-1).mT
-        through_BNH1 = (c.states * grads_BNHKV).sum((-2, -1)).mul_(c.whole[..., 0, 0])[..., None]
-        dg_BNHC = inside_BNHC + entering_BNHC + leaving_BNHC + through_BNH1
-        return c.join(dq_BNHCK), c.join(dk_BNHCK), c.join(dv_BNHCV), c.join(dg_BNHC[..., None])[..., 0], first_grad_BHKV
+
+def _part_backward(c: _Chunks, out_grad_BTHV: Tensor, last_grad_BHKV: Tensor) -> tuple[Tensor, ...]:
+    """Gradients of q, k (per head), v, g and the state before.
+
+    That of g sums the worth of every path from an earlier step to a later one: inside the chunk, into it, out of it, through it.
+    """
+    do_BNHCV = c.split(out_grad_BTHV)
+    added_BNHKV = (c.q * c.since_start).mT @ do_BNHCV
+    after = [last_grad_BHKV]
+    for whole_BH11, added_BHKV in zip(c.whole.unbind(1)[::-1], added_BNHKV.unbind(1)[::-1], strict=True):
+        after.append(torch.addcmul(added_BHKV, whole_BH11, after[-1]))
+    first_grad_BHKV = after.pop()
+    grads_BNHKV = torch.stack(after[::-1], dim=1)
+
+    between_BNHCC, scores_BNHCC = c.between(), c.q @ c.k.mT
+    flows_BNHCC = (do_BNHCV @ c.v.mT).mul_(between_BNHCC)
+    from_state_BNHCK = (do_BNHCV @ c.states.mT).mul_(c.since_start)
+    to_state_BNHCK = (c.v @ grads_BNHKV.mT).mul_(c.until_end)
+    dq_BNHCK = (flows_BNHCC @ c.k).add_(from_state_BNHCK)
+    dk_BNHCK = (flows_BNHCC.mT @ c.q).add_(to_state_BNHCK)
+    worth_BNHCC = flows_BNHCC.mul_(scores_BNHCC)
+    dv_BNHCV = (scores_BNHCC.mul_(between_BNHCC).mT @ do_BNHCV).add_(c.k_left @ grads_BNHKV)
+
+    lower_CC = torch.ones(c.size, c.size, dtype=c.q.dtype, device=c.q.device).tril()
+    inside_BNHC = (lower_CC.mT @ worth_BNHCC).mul_(lower_CC.tril(-1)).sum(-1)
+    entering_BNHC = from_state_BNHCK.mul_(c.q).sum(-1) @ lower_CC
+    leaving_BNHC = to_state_BNHCK.mul_(c.k).sum(-1) @ lower_CC.tril(-1).mT
+    through_BNH1 = (c.states * grads_BNHKV).sum((-2, -1)).mul_(c.whole[..., 0, 0])[..., None]
+    dg_BNHC = inside_BNHC + entering_BNHC + leaving_BNHC + through_BNH1
+    return c.join(dq_BNHCK), c.join(dk_BNHCK), c.join(dv_BNHCV), c.join(dg_BNHC[..., None])[..., 0], first_grad_BHKV
