@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
 from kernels.paths import Path, choose, rows
@@ -114,3 +115,16 @@ def _pull_back(ctx: Any, dout: Tensor) -> tuple[Tensor, ...]:
 
 
 _compiled.register_autograd(_pull_back, setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs))
+
+
+@register_flop_formula(torch.ops.touchstone.silu_convolution)
+def _flops(x: torch.Size, before: torch.Size, weight_WE: torch.Size, *rest: Any, **options: Any) -> int:
+    """A multiply-add as two, as torch counts a convolution forwards; backwards it counts a grouped one `groups` times too often."""
+    return 2 * x.numel() * weight_WE[0]
+
+
+@register_flop_formula(torch.ops.touchstone.silu_convolution_backward)
+def _flops_backward(
+    dout: torch.Size, x: torch.Size, before: torch.Size, weight_WE: torch.Size, *rest: Any, **options: Any
+) -> int:
+    return 4 * x.numel() * weight_WE[0]

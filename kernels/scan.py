@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
 from kernels.paths import Path, choose, rows
@@ -246,6 +247,26 @@ def _pull_back(ctx: Any, dy: Tensor | None, dlast: Tensor | None, dbefore: Tenso
 
 
 _compiled.register_autograd(_pull_back, setup_context=_remember)
+
+
+@register_flop_formula(torch.ops.touchstone.selective_scan)
+def _flops(x: torch.Size, dt: torch.Size, A: torch.Size, *rest: Any, **options: Any) -> int:
+    """Those of the readout, as the torch form's matrix product counts: no number may depend on the path."""
+    return 2 * x.numel() * A[1]
+
+
+@register_flop_formula(torch.ops.touchstone.selective_scan_backward)
+def _flops_backward(
+    dy: torch.Size,
+    dlast: torch.Size,
+    before: torch.Size,
+    x: torch.Size,
+    dt: torch.Size,
+    A: torch.Size,
+    *rest: Any,
+    **options: Any,
+) -> int:
+    return 6 * x.numel() * A[1]
 
 
 def _chunked(

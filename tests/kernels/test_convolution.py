@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from kernels import native
 from kernels.agreement import assert_agrees, outputs_and_gradients
@@ -73,3 +74,11 @@ def test_a_convolution_of_no_tokens_is_refused(path: Path) -> None:
     inputs = pieces(1, 6, 4)
     with pytest.raises(ValueError, match="at least one"):
         silu_convolution(inputs["x_BTE"][:, :0], inputs["before_BWE"], inputs["weight_EW"], None, path=path)
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler")
+def test_floating_point_operations_are_counted_one_multiply_and_add_per_weight_and_direction() -> None:
+    inputs = {name: tensor.requires_grad_() for name, tensor in pieces(70, 6, 4).items()}
+    with FlopCounterMode(display=False) as counter:
+        silu_convolution(**inputs, path="compiled").sum().backward()
+    assert counter.get_total_flops() == 3 * 2 * (2 * 70 * 6) * 4  # the sums, the gradient of x, the gradient of the weights

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from kernels import native, scan
 from kernels.agreement import assert_agrees, outputs_and_gradients
@@ -239,3 +240,14 @@ def test_the_operator_keeps_what_the_library_of_operators_asks_of_it() -> None:
             (*given, gate, state, True, True),
             test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
         )
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler")
+def test_the_count_of_floating_point_operations_does_not_depend_on_the_path() -> None:
+    counts = {}
+    for path in ("torch", "compiled"):
+        x = {name: t.requires_grad_() for name, t in inputs(70).items()}
+        with FlopCounterMode(display=False) as counter:
+            selective_scan(**x, path=path)[0].sum().backward()
+        counts[path] = counter.get_total_flops()
+    assert counts["compiled"] == counts["torch"] > 0
