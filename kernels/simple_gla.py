@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 from typing import Any
 
 import torch
@@ -91,8 +92,11 @@ def _forward(
     q_BTGK: Tensor, k_BTGK: Tensor, v_BTHV: Tensor, g_BTH: Tensor, state_BHKV: Tensor, scale: float, path: str
 ) -> tuple[Tensor, Tensor]:
     inputs = (q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV)
-    if choose(path, v_BTHV, library="simple_gla") == "torch":  # type: ignore[arg-type]
+    chosen = choose(path, v_BTHV, library="simple_gla", triton=v_BTHV.dtype == torch.float32)  # type: ignore[arg-type]
+    if chosen == "torch":
         return _forward_torch(*inputs, scale)
+    if chosen == "triton":
+        return importlib.import_module("kernels.triton.simple_gla").forward(*inputs, scale)  # type: ignore[no-any-return]
     out_BTHV, last_BHKV = torch.empty_like(v_BTHV), torch.empty_like(state_BHKV)
     _call("simple_gla_forward", inputs, (out_BTHV, last_BHKV), scale)
     return out_BTHV, last_BHKV
@@ -113,8 +117,12 @@ def _backward(
     inputs = (q_BTGK, k_BTGK, v_BTHV, g_BTH, state_BHKV)
     given = (out_grad_BTHV.contiguous(), last_grad_BHKV.contiguous())
     (B, T, G, K), H = q_BTGK.shape, v_BTHV.shape[2]
-    if choose(path, v_BTHV, library="simple_gla") == "torch":  # type: ignore[arg-type]
+    chosen = choose(path, v_BTHV, library="simple_gla", triton=v_BTHV.dtype == torch.float32)  # type: ignore[arg-type]
+    if chosen == "torch":
         dq_BTHK, dk_BTHK, *others = _backward_torch(*given, *inputs, scale)
+    elif chosen == "triton":
+        form = importlib.import_module("kernels.triton.simple_gla").backward
+        dq_BTHK, dk_BTHK, *others = form(*given, *inputs, scale)
     else:
         dq_BTHK, dk_BTHK = q_BTGK.new_empty(B, T, H, K), q_BTGK.new_empty(B, T, H, K)
         others = [torch.empty_like(x) for x in (v_BTHV, g_BTH, state_BHKV)]

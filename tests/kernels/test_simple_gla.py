@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
-from kernels import native
+from kernels import native, paths
 from kernels.agreement import assert_agrees, outputs_and_gradients
-from kernels.paths import Path, PathUnavailable
+from kernels.paths import PathUnavailable
 from kernels.simple_gla import simple_gla, simple_gla_loop
 
 compiled = pytest.param("compiled", marks=pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler"))
 PATHS = ["torch", compiled]
+TRITON = importlib.util.find_spec("triton") is not None
 LENGTHS = [1, 2, 63, 64, 65, 200]
 NAMES = ("q_BTGK", "k_BTGK", "v_BTHV")
 
@@ -26,7 +32,7 @@ def inputs(T: int, B: int = 2, H: int = 4, G: int = 2, K: int = 20, V: int = 33,
     return x | {"g_BTH": -torch.rand(B, T, H, generator=random)}
 
 
-def hold(x: dict[str, torch.Tensor], path: Path, *, scale: float = 1.0) -> None:
+def hold(x: dict[str, torch.Tensor], path: paths.Path, *, scale: float = 1.0) -> None:
     """Outputs to 1e-5 and gradients to 1e-4 of the loop in float64; what is nothing there is nothing here."""
     fast = outputs_and_gradients(partial(simple_gla, path=path, scale=scale), x)
     plain = outputs_and_gradients(partial(simple_gla_loop, scale=scale), x, dtype=torch.float64)
@@ -45,25 +51,25 @@ def hold(x: dict[str, torch.Tensor], path: Path, *, scale: float = 1.0) -> None:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("T", LENGTHS)
 @pytest.mark.parametrize("sizes", [{}, {"H": 3, "G": 3, "K": 64, "V": 64}, {"H": 2, "G": 1, "K": 5, "V": 130}])
-def test_outputs_and_gradients_are_those_of_the_recurrence_in_float64(path: Path, T: int, sizes: dict[str, int]) -> None:
+def test_outputs_and_gradients_are_those_of_the_recurrence_in_float64(path: paths.Path, T: int, sizes: dict[str, int]) -> None:
     hold(inputs(T, **sizes), path, scale=0.3)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("g", [0.0, -1e-7, -5.0, -20.0, -50.0, -1e4])
-def test_decays_from_never_to_at_once_are_exact_and_finite(path: Path, g: float) -> None:
+def test_decays_from_never_to_at_once_are_exact_and_finite(path: paths.Path, g: float) -> None:
     hold(inputs(200) | {"g_BTH": torch.full((2, 200, 4), g)}, path)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_decays_of_every_kind_beside_each_other_are_exact(path: Path) -> None:
+def test_decays_of_every_kind_beside_each_other_are_exact(path: paths.Path) -> None:
     random = torch.Generator().manual_seed(3)
     kinds = torch.tensor([0.0, -1e-6, -0.1, -3.0, -50.0])
     hold(inputs(200) | {"g_BTH": kinds[torch.randint(5, (2, 200, 4), generator=random)]}, path)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_gradient_of_a_long_memory_is_not_lost_in_a_sum_over_a_long_sequence(path: Path) -> None:
+def test_the_gradient_of_a_long_memory_is_not_lost_in_a_sum_over_a_long_sequence(path: paths.Path) -> None:
     """The sequence is long enough that the torch form takes it in three parts."""
     x = inputs(1400, B=2, H=4, G=2, K=8, V=8)
     hold(x | {"g_BTH": x["g_BTH"] * 1e-3}, path)
@@ -71,7 +77,7 @@ def test_the_gradient_of_a_long_memory_is_not_lost_in_a_sum_over_a_long_sequence
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("cuts", [[100, 100], [1, 63, 136], [65, 1, 1, 133]])
-def test_carrying_the_state_over_any_cut_changes_nothing(path: Path, cuts: list[int]) -> None:
+def test_carrying_the_state_over_any_cut_changes_nothing(path: paths.Path, cuts: list[int]) -> None:
     x = inputs(200)
     whole, last = simple_gla_loop(**{name: t.double() for name, t in x.items()})
     state, outs = x["state"], []
@@ -82,7 +88,7 @@ def test_carrying_the_state_over_any_cut_changes_nothing(path: Path, cuts: list[
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_gradients_flow_through_a_carried_state(path: Path) -> None:
+def test_gradients_flow_through_a_carried_state(path: paths.Path) -> None:
     def in_two(**x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         state = x.pop("state")
         first, state = simple_gla(**{name: t[:, :70] for name, t in x.items()}, state=state, path=path)
@@ -94,7 +100,7 @@ def test_gradients_flow_through_a_carried_state(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_future_does_not_reach_the_past(path: Path) -> None:
+def test_the_future_does_not_reach_the_past(path: paths.Path) -> None:
     x = inputs(100)
     changed = x | {name: torch.cat((x[name][:, :70], x[name][:, 70:] - 1), dim=1) for name in (*NAMES, "g_BTH")}
     before, after = simple_gla(**x, path=path)[0], simple_gla(**changed, path=path)[0]
@@ -104,7 +110,7 @@ def test_the_future_does_not_reach_the_past(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("autocast", [False, True])
-def test_narrow_inputs_are_computed_in_float32_and_answered_in_their_own_dtype(path: Path, autocast: bool) -> None:
+def test_narrow_inputs_are_computed_in_float32_and_answered_in_their_own_dtype(path: paths.Path, autocast: bool) -> None:
     x = {name: t.bfloat16() for name, t in inputs(100).items()}
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         out, state = simple_gla(**x, path=path)
@@ -118,7 +124,7 @@ def test_narrow_inputs_are_computed_in_float32_and_answered_in_their_own_dtype(p
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_bits_are_the_same_on_any_number_of_threads(path: Path, threads: int) -> None:
+def test_the_bits_are_the_same_on_any_number_of_threads(path: paths.Path, threads: int) -> None:
     x, before = inputs(130), torch.get_num_threads()
     expected = outputs_and_gradients(partial(simple_gla, path=path), x)
     try:
@@ -139,7 +145,7 @@ def test_gradcheck_in_float64_over_several_chunks() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_inputs_need_not_be_contiguous(path: Path) -> None:
+def test_inputs_need_not_be_contiguous(path: paths.Path) -> None:
     x = inputs(70)
     strided = {name: t.mT.contiguous().mT for name, t in x.items()}
     assert not strided["q_BTGK"].is_contiguous()
@@ -189,3 +195,25 @@ def test_it_compiles_and_exports_as_one_operator() -> None:
         torch.ops.touchstone.simple_gla.default
     ]
     assert torch.equal(program.module()(**x)[0], expected["out.0"])
+
+
+INTERPRETED = """
+import sys
+import tests.kernels.test_simple_gla as tests
+tests.hold(tests.inputs(130, H=2, G=1), "triton", scale=0.3)
+x = tests.inputs(65, B=1, H=2, G=2, K=16, V=16)
+for g in (0.0, -1e-6, -50.0):
+    tests.hold(x | {"g_BTH": tests.torch.full((1, 65, 2), g)}, "triton")
+x["g_BTH"][:, ::7] = -50.0
+tests.hold(x, "triton")
+print("agrees")
+"""
+
+
+@pytest.mark.skipif(not TRITON, reason="triton is not installed")
+def test_the_triton_form_agrees_under_the_interpreter() -> None:
+    """In a process of its own: the interpreter is chosen before triton is imported."""
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=environment, cwd=root, capture_output=True, text=True)
+    assert done.stdout == "agrees\n", done.stderr
