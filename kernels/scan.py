@@ -5,7 +5,7 @@
 `selective_scan_loop` is the formula. `selective_scan` is the same map with a hand-written backward that keeps only the
 state before each chunk of steps and computes the others again, one chunk at a time, in buffers that stay in the cache;
 the loop keeps several (B, T, E, N) tensors in autograd's hands, which is why it is only the reference. Its paths are
-`compiled` (`kernels/cpp/scan.cpp`, one operator `touchstone::selective_scan`) and `torch`.
+`compiled` (`kernels/cpp/scan.cpp`, one operator `touchstone::selective_scan`), `torch`, and `triton`.
 
 Shapes: B batch, T time, E channels, N states per channel, L steps of one chunk. Within a chunk of the torch form arrays are
 (L, B, N, E): the long axis E is innermost, so that broadcasting dt over the states and B, C over the channels costs nothing.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -79,13 +80,22 @@ def selective_scan(
     wide = functools.reduce(torch.promote_types, (t.dtype for t in given if t is not None), torch.float32)
     x, dt, A, B, C, D = (t.to(wide) for t in (x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E))
     gate, start = (None if t is None else t.to(wide) for t in (gate_BTE, state))
-    if choose(path, x, library="scan") == "compiled":
+    path = choose(path, x, library="scan", triton=wide == torch.float32)
+    if path == "compiled":
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
         y_BTE, state_BEN, _ = _compiled(x, dt, A, B, C, D, gate, start, softplus, keep)
         return y_BTE.to(dtype), state_BEN
     with torch.autocast(x_BTE.device.type, enabled=False):  # a long recurrence keeps its dtype
-        y_BTE, state_BEN = _chunked(x, F.softplus(dt) if softplus else dt, A, B, C, D, start)
+        y_BTE, state_BEN = _form(path)(x, F.softplus(dt) if softplus else dt, A, B, C, D, start)
         return (y_BTE if gate is None else y_BTE * F.silu(gate)).to(dtype), state_BEN
+
+
+def _form(path: Path) -> Callable[..., tuple[Tensor, Tensor]]:
+    if path == "triton":
+        from kernels.triton.scan import selective_scan_triton
+
+        return selective_scan_triton
+    return _chunked
 
 
 def _check(x_BTE: Tensor) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
+import os
+import pathlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -251,3 +254,28 @@ def test_the_count_of_floating_point_operations_does_not_depend_on_the_path() ->
             selective_scan(**x, path=path)[0].sum().backward()
         counts[path] = counter.get_total_flops()
     assert counts["compiled"] == counts["torch"] > 0
+
+
+INTERPRETED = r"""
+import functools, sys, torch
+sys.path.insert(0, sys.argv[1])
+from test_scan import compared, inputs
+from kernels.scan import selective_scan
+torch.use_deterministic_algorithms(True)  # fills fresh memory with NaN
+for T, E, N in ((1, 5, 4), (33, 5, 3), (65, 40, 16)):
+    x = inputs(T, E=E, N=N) | {"gate_BTE": torch.randn(2, T, E)}
+    compared(functools.partial(selective_scan, path="triton"), x, softplus=True)
+print("agreed")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="`triton`, whose interpreter checks it, is not installed")
+def test_the_triton_form_is_the_loop_too() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        INTERPRETED,
+        str(pathlib.Path(__file__).parent),
+    ]  # its interpreter must be on before it is imported
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TRITON_INTERPRET": "1"})
+    assert done.stdout == "agreed\n", done.stderr
