@@ -1,0 +1,302 @@
+// Linear attention with a decay per key channel and token, one token after the other: see kernels/gla.py for the map.
+// A tile of the state stays in registers while CHUNK tokens pass by, so the recurrence costs no more than its arithmetic; a form
+// made of matrix products would need almost as much of it, and exponentials for pairs of tokens. Work is shared out by document and head.
+#include "parallel.h"
+#include "vector.h"
+
+#include <algorithm>
+#include <utility>
+
+#define INLINE inline __attribute__((always_inline))
+
+namespace {
+
+constexpr long CHUNK = 64;
+constexpr int ROWS = V == 16 ? 8 : 4;  // a tile of ROWS x 2 vectors fits in the registers
+
+long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
+INLINE loose& at(float* p) { return *reinterpret_cast<loose*>(p); }
+INLINE vec at(const float* p) { return *reinterpret_cast<const loose*>(p); }
+
+// When a state is read: after the token is written (gated linear attention), before it fades and the token is written (RWKV-6), or,
+// for the gradient that walks back from the end, after writing and before fading.
+enum Order { FADE_WRITE_READ, READ_FADE_WRITE, WRITE_READ_FADE };
+
+struct Walk {
+    const float *fade, *write, *read;  // (n, rows): a factor of each row of the state
+    const float* in;                   // (n, columns): what is written
+    float* out;                        // (n, columns): what is read is added to this
+    long rows, columns, n;
+    bool backwards;
+};
+
+template <Order ORDER, int N>
+INLINE void walk_tile(const Walk& w, float* state, long row, long column) {
+    vec s[ROWS][N];
+    for (int r = 0; r < ROWS; ++r)
+        for (int c = 0; c < N; ++c) s[r][c] = at(state + (row + r) * w.columns + column + c * V);
+    for (long i = 0; i < w.n; ++i) {
+        const long t = w.backwards ? w.n - 1 - i : i;
+        const float *fade = w.fade + t * w.rows + row, *write = w.write + t * w.rows + row, *read = w.read + t * w.rows + row;
+        const float* in = w.in + t * w.columns + column;
+        float* out = w.out + t * w.columns + column;
+        vec x[N], y[N];
+        for (int c = 0; c < N; ++c) x[c] = at(in + c * V), y[c] = at(out + c * V);
+        for (int r = 0; r < ROWS; ++r)
+            for (int c = 0; c < N; ++c) {
+                if constexpr (ORDER == READ_FADE_WRITE) y[c] += read[r] * s[r][c];
+                if constexpr (ORDER != WRITE_READ_FADE) s[r][c] *= fade[r];
+                s[r][c] += write[r] * x[c];
+                if constexpr (ORDER != READ_FADE_WRITE) y[c] += read[r] * s[r][c];
+                if constexpr (ORDER == WRITE_READ_FADE) s[r][c] *= fade[r];
+            }
+        for (int c = 0; c < N; ++c) at(out + c * V) = y[c];
+    }
+    for (int r = 0; r < ROWS; ++r)
+        for (int c = 0; c < N; ++c) at(state + (row + r) * w.columns + column + c * V) = s[r][c];
+}
+
+// The state (rows, columns) through n tokens.
+template <Order ORDER>
+void walk(const Walk& w, float* state) {
+    for (long row = 0; row < w.rows; row += ROWS) {
+        long column = 0;
+        for (; column + 2 * V <= w.columns; column += 2 * V) walk_tile<ORDER, 2>(w, state, row, column);
+        if (column < w.columns) walk_tile<ORDER, 1>(w, state, row, column);
+    }
+}
+
+// What the backward pass knows of a chunk; the state here is transposed, (V, K), so that the sums over values stay in their lanes.
+struct Chunk {
+    const float *q, *k, *fade, *v, *o;  // o: gradient of the output
+    float *dq, *dk, *dg;                // added to; dg still lacks the factor `fade`
+    long K, V, n;
+};
+
+// ROWS values of one vector of keys: the states of the chunk again, kept in `states`, then back through it with the state's gradient.
+template <bool BONUS>
+INLINE void pull_tile(const Chunk& z, const float* before, float* grad, vec (*states)[ROWS], long row, long column) {
+    vec s[ROWS], g[ROWS];
+    for (int r = 0; r < ROWS; ++r) s[r] = at(before + (row + r) * z.K + column), g[r] = at(grad + (row + r) * z.K + column);
+    for (long t = 0; t < z.n; ++t) {
+        const vec fade = at(z.fade + t * z.K + column), k = at(z.k + t * z.K + column);
+        const float* v = z.v + t * z.V + row;
+        for (int r = 0; r < ROWS; ++r) {
+            states[t][r] = s[r];
+            s[r] = fade * s[r] + v[r] * k;
+        }
+    }
+    for (int r = 0; r < ROWS; ++r) states[z.n][r] = s[r];
+    for (long t = z.n; t-- > 0;) {
+        const long here = t * z.K + column;
+        const vec fade = at(z.fade + here), q = at(z.q + here);
+        const float *v = z.v + t * z.V + row, *o = z.o + t * z.V + row;
+        vec dq = at(z.dq + here), dk = at(z.dk + here), dg = at(z.dg + here);
+        for (int r = 0; r < ROWS; ++r) {
+            if constexpr (!BONUS) g[r] += o[r] * q;
+            dk += v[r] * g[r];
+            dq += o[r] * states[BONUS ? t : t + 1][r];
+            dg += g[r] * states[t][r];
+            g[r] *= fade;
+            if constexpr (BONUS) g[r] += o[r] * q;
+        }
+        at(z.dq + here) = dq, at(z.dk + here) = dk, at(z.dg + here) = dg;
+    }
+    for (int r = 0; r < ROWS; ++r) at(grad + (row + r) * z.K + column) = g[r];
+}
+
+struct Sizes {
+    long B, T, H, K, V;
+    float scale;
+    bool bonus;
+    long KP = round_up(K, 16), VP = round_up(V, 16);
+    long chunks() const { return (T + CHUNK - 1) / CHUNK; }
+};
+
+struct Head {
+    const float *q, *k, *v, *g, *bonus, *state;
+};
+
+// Buffers of one thread, kept between calls: fresh pages would cost more than the arithmetic of a short call.
+struct Carver {
+    float* free;
+    explicit Carver(long floats) {
+        static thread_local std::vector<float> memory;
+        if ((long)memory.size() < floats + 16) memory.resize(floats + 16);
+        free = reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
+    }
+    float* take(long floats) { return std::exchange(free, free + round_up(floats, 16)); }
+};
+
+// Rows of a tensor into a buffer of rounded width, times `scale`, zeros around them.
+void pack(float* to, long ld, long rows, const float* from, long stride, long n, long width, float scale = 1) {
+    for (long t = 0; t < n; ++t, from += stride, to += ld)
+        for (long j = 0; j < ld; j += V) at(to + j) = scale * load(from + j, std::clamp<long>(width - j, 0, V));
+    std::fill(to, to + (rows - n) * ld, 0.0f);
+}
+
+void unpack(float* to, long stride, const float* from, long ld, long n, long width, float scale = 1) {
+    for (long t = 0; t < n; ++t, from += ld, to += stride)
+        for (long j = 0; j < width; j += V) store(to + j, scale * at(from + j), width - j);
+}
+
+void transpose(float* to, const float* from, long rows, long columns) {
+    for (long i = 0; i < rows; ++i)
+        for (long j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
+}
+
+void fades(float* to, long count) {
+    for (long j = 0; j < count; j += V) at(to + j) = exp(at((const float*)to + j));
+}
+
+INLINE float dot(const float* a, const float* b, long count) {
+    vec total{};
+    for (long j = 0; j < count; j += V) total += at(a + j) * at(b + j);
+    return sum(total);
+}
+
+// What a token itself is worth to its reading: sum over keys of q u k.
+INLINE float own(const float* q, const float* u, const float* k, long count) {
+    vec total{};
+    for (long j = 0; j < count; j += V) total += at(q + j) * at(u + j) * at(k + j);
+    return sum(total);
+}
+
+void forward(const Sizes& z, const Head& in, float* out, float* last) {
+    const long KP = z.KP, VP = z.VP, keys = z.H * z.K, values = z.H * z.V;
+    Carver carve(3 * CHUNK * KP + 2 * CHUNK * VP + KP + KP * VP);
+    float *q = carve.take(CHUNK * KP), *k = carve.take(CHUNK * KP), *fade = carve.take(CHUNK * KP), *bonus = carve.take(KP);
+    float *v = carve.take(CHUNK * VP), *read = carve.take(CHUNK * VP), *state = carve.take(KP * VP);
+    pack(state, VP, KP, in.state, z.V, z.K, z.V);
+    if (z.bonus) pack(bonus, KP, 1, in.bonus, 0, 1, z.K);
+    for (long start = 0; start < z.T; start += CHUNK) {
+        const long n = std::min(CHUNK, z.T - start);
+        pack(q, KP, n, in.q + start * keys, keys, n, z.K, z.scale);
+        pack(k, KP, n, in.k + start * keys, keys, n, z.K);
+        pack(fade, KP, n, in.g + start * keys, keys, n, z.K);
+        fades(fade, n * KP);
+        pack(v, VP, n, in.v + start * values, values, n, z.V);
+        std::fill(read, read + n * VP, 0.0f);
+        const Walk w{fade, k, q, v, read, KP, VP, n, false};
+        if (z.bonus) {
+            walk<READ_FADE_WRITE>(w, state);
+            for (long t = 0; t < n; ++t) {
+                const float worth = own(q + t * KP, bonus, k + t * KP, KP);
+                for (long j = 0; j < VP; j += V) at(read + t * VP + j) += worth * at(v + t * VP + j);
+            }
+        } else {
+            walk<FADE_WRITE_READ>(w, state);
+        }
+        unpack(out + start * values, values, read, VP, n, z.V);
+    }
+    unpack(last, z.V, state, VP, z.K, z.V);
+}
+
+struct Gradients {
+    float *q, *k, *v, *g, *bonus, *state;
+};
+
+void backward(const Sizes& z, const Head& in, const float* out_grad, const float* last_grad, const Gradients& to) {
+    const long KP = z.KP, VP = z.VP, size = KP * VP, keys = z.H * z.K, values = z.H * z.V;
+    Carver carve(6 * CHUNK * KP + 3 * CHUNK * VP + 2 * KP + (z.chunks() + 3) * size);
+    float *q = carve.take(CHUNK * KP), *k = carve.take(CHUNK * KP), *fade = carve.take(CHUNK * KP);
+    float *dq = carve.take(CHUNK * KP), *dk = carve.take(CHUNK * KP), *dg = carve.take(CHUNK * KP);
+    float *v = carve.take(CHUNK * VP), *o = carve.take(CHUNK * VP), *dv = carve.take(CHUNK * VP);
+    float *bonus = carve.take(KP), *dbonus = carve.take(KP), *grad = carve.take(size), *grad_t = carve.take(size);
+    float *spare = carve.take(size), *states = carve.take(z.chunks() * size);
+    vec kept[CHUNK + 1][ROWS];
+
+    auto fetch = [&](long start, long n) {
+        pack(k, KP, n, in.k + start * keys, keys, n, z.K);
+        pack(fade, KP, n, in.g + start * keys, keys, n, z.K);
+        fades(fade, n * KP);
+        pack(v, VP, n, in.v + start * values, values, n, z.V);
+    };
+
+    pack(spare, VP, KP, in.state, z.V, z.K, z.V);
+    transpose(states, spare, KP, VP);
+    for (long start = 0; start + CHUNK < z.T; start += CHUNK, states += size) {
+        fetch(start, CHUNK);
+        std::copy(states, states + size, states + size);
+        for (long row = 0; row < VP; row += ROWS)
+            for (long column = 0; column < KP; column += V) {
+                vec s[ROWS];
+                for (int r = 0; r < ROWS; ++r) s[r] = at(states + size + (row + r) * KP + column);
+                for (long t = 0; t < CHUNK; ++t) {
+                    const vec f = at(fade + t * KP + column), key = at(k + t * KP + column);
+                    for (int r = 0; r < ROWS; ++r) s[r] = f * s[r] + v[t * VP + row + r] * key;
+                }
+                for (int r = 0; r < ROWS; ++r) at(states + size + (row + r) * KP + column) = s[r];
+            }
+    }
+    pack(grad, VP, KP, last_grad, z.V, z.K, z.V);
+    transpose(grad_t, grad, KP, VP);
+    if (z.bonus) pack(bonus, KP, 1, in.bonus, 0, 1, z.K);
+    std::fill(dbonus, dbonus + KP, 0.0f);
+    for (long start = (z.chunks() - 1) * CHUNK; start >= 0; start -= CHUNK, states -= size) {
+        const long n = std::min(CHUNK, z.T - start);
+        fetch(start, n);
+        pack(q, KP, n, in.q + start * keys, keys, n, z.K, z.scale);
+        pack(o, VP, n, out_grad + start * values, values, n, z.V);
+        for (float* sums : {dq, dk, dg}) std::fill(sums, sums + n * KP, 0.0f);
+        std::fill(dv, dv + n * VP, 0.0f);
+        const Chunk chunk{q, k, fade, v, o, dq, dk, dg, KP, VP, n};
+        const Walk w{fade, q, k, o, dv, KP, VP, n, true};
+        for (long row = 0; row < VP; row += ROWS)
+            for (long column = 0; column < KP; column += V)
+                z.bonus ? pull_tile<true>(chunk, states, grad_t, kept, row, column)
+                        : pull_tile<false>(chunk, states, grad_t, kept, row, column);
+        if (z.bonus) {
+            walk<READ_FADE_WRITE>(w, grad);
+            for (long t = 0; t < n; ++t) {
+                const float *qt = q + t * KP, *kt = k + t * KP, *ot = o + t * VP;
+                const float worth = own(qt, bonus, kt, KP), reward = dot(ot, v + t * VP, VP);
+                for (long j = 0; j < VP; j += V) at(dv + t * VP + j) += worth * at(ot + j);
+                for (long j = 0; j < KP; j += V) {
+                    at(dq + t * KP + j) += reward * at((const float*)bonus + j) * at(kt + j);
+                    at(dk + t * KP + j) += reward * at((const float*)bonus + j) * at(qt + j);
+                    at(dbonus + j) += reward * at(qt + j) * at(kt + j);
+                }
+            }
+        } else {
+            walk<WRITE_READ_FADE>(w, grad);
+        }
+        for (long j = 0; j < n * KP; j += V) at(dg + j) *= at((const float*)fade + j);
+        unpack(to.q + start * keys, keys, dq, KP, n, z.K, z.scale);
+        unpack(to.k + start * keys, keys, dk, KP, n, z.K);
+        unpack(to.g + start * keys, keys, dg, KP, n, z.K);
+        unpack(to.v + start * values, values, dv, VP, n, z.V);
+    }
+    unpack(to.state, z.V, grad, VP, z.K, z.V);
+    if (z.bonus) unpack(to.bonus, 0, dbonus, KP, 1, z.K);
+}
+
+Head head(const Sizes& z, long unit, const float* const* x) {
+    const long b = unit / z.H, h = unit % z.H, at_key = (b * z.T * z.H + h) * z.K, at_value = (b * z.T * z.H + h) * z.V;
+    return {x[0] + at_key, x[1] + at_key, x[2] + at_value, x[3] + at_key, z.bonus ? x[4] + h * z.K : nullptr, x[5] + unit * z.K * z.V};
+}
+
+}  // namespace
+
+// inputs: q, k (B, T, H, K), v (B, T, H, V), g as k, bonus (H, K) or none, state (B, H, K, V)
+extern "C" void gla_forward(
+    const float* const* inputs, float* out, float* last, long B, long T, long H, long K, long values, float scale, int threads) {
+    const Sizes z{B, T, H, K, values, scale, inputs[4] != nullptr};
+    parallel(B * H, threads, [&](long unit) {
+        forward(z, head(z, unit, inputs), out + (unit / H * T * H + unit % H) * values, last + unit * K * values);
+    });
+}
+
+// gradients: of each input in turn, that of the bonus once per document, (B, H, K)
+extern "C" void gla_backward(
+    const float* const* inputs, const float* out_grad, const float* last_grad, float* const* gradients,
+    long B, long T, long H, long K, long values, float scale, int threads) {
+    const Sizes z{B, T, H, K, values, scale, inputs[4] != nullptr};
+    parallel(B * H, threads, [&](long unit) {
+        const long at_head = unit / H * T * H + unit % H, size = K * values;
+        float* const* d = gradients;
+        const Gradients to{d[0] + at_head * K, d[1] + at_head * K, d[2] + at_head * values, d[3] + at_head * K,
+                           z.bonus ? d[4] + unit * K : nullptr, d[5] + unit * size};
+        backward(z, head(z, unit, inputs), out_grad + at_head * values, last_grad + unit * size, to);
+    });
+}
