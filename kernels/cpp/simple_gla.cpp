@@ -1,6 +1,7 @@
 // Linear attention with one decay per head and token, chunk by chunk: see kernels/simple_gla.py for the map.
 // A head's chunk is packed into small aligned buffers, so that every product below is a register tile over rows that lie in the cache.
 #include "parallel.h"
+#include "vector.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,48 +11,20 @@
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int WIDTH = 16, ROWS = 8;
-#elif defined(__AVX2__)
-constexpr int WIDTH = 8, ROWS = 4;
-#else
-constexpr int WIDTH = 4, ROWS = 4;
-#endif
-constexpr int CHUNK = 64;
-
-typedef float vec __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
-typedef int ivec __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+constexpr int WIDTH = V, ROWS = V == 16 ? 8 : 4, CHUNK = 64;
 typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int iquad __attribute__((vector_size(16)));
 #define INLINE inline __attribute__((always_inline))
 
-INLINE vec& at(float* p) { return *reinterpret_cast<vec*>(p); }
-INLINE vec at(const float* p) { return *reinterpret_cast<const vec*>(p); }
-INLINE vec all(float x) { return x - vec{}; }
+INLINE loose& at(float* p) { return *reinterpret_cast<loose*>(p); }
+INLINE vec at(const float* p) { return *reinterpret_cast<const loose*>(p); }
 long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
 
-INLINE float sum(vec x) {
+// Sum of the lanes, four at a time: a chunk asks for hundreds.
+INLINE float total(vec x) {
     quad parts[WIDTH / 4];
     std::memcpy(parts, &x, sizeof x);
     for (int i = 1; i < WIDTH / 4; ++i) parts[0] += parts[i];
     return (parts[0][0] + parts[0][1]) + (parts[0][2] + parts[0][3]);
-}
-
-// exp of x <= 0, to a unit in the last place; below the smallest normal number it is zero.
-INLINE vec exp_negative(vec x) {
-    const float lowest = -87.3f, shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-    vec y = x < lowest ? all(lowest) : x;
-    vec shifted = y * 1.44269504089f + shift, n = shifted - shift;
-    vec r = y - n * 0.693145751953125f - n * 1.428606820309417e-6f;
-    vec p = all(1.0f / 720);
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    ivec power = ((ivec)shifted - (ivec)all(shift) + 127) << 23;
-    return x < lowest ? vec{} : p * (vec)power;
 }
 
 // tile[i][:] += sum over k of a[i * row + k * step] * b[k * ld + :]
@@ -90,7 +63,7 @@ INLINE void add_dots(float* sums, const vec (&tile)[ROWS][N], const float* rows,
     for (int i = 0; i < ROWS; ++i) {
         vec dot = tile[i][0] * at(rows + i * ld);
         for (int j = 1; j < N; ++j) dot += tile[i][j] * at(rows + i * ld + j * WIDTH);
-        sums[i] += sum(dot);
+        sums[i] += total(dot);
     }
 }
 
@@ -176,8 +149,8 @@ struct Decays {
         }
         for (long t = 0; t < CHUNK; ++t) until_end[t] = (float)(total - sums[t]);
         for (long t = 0; t < CHUNK; t += WIDTH) {
-            at(since_start + t) = exp_negative(at(high + t));
-            at(until_end + t) = exp_negative(at(until_end + t));
+            at(since_start + t) = exp(vec(at(high + t)));
+            at(until_end + t) = exp(vec(at(until_end + t)));
         }
         whole = since_start[CHUNK - 1];
         for (long t = 0; t < CHUNK; t += WIDTH) at(since_start + t) *= scale;
@@ -187,7 +160,7 @@ struct Decays {
         ivec later;
         for (int lane = 0; lane < WIDTH; ++lane) later[lane] = lane;
         vec log = (high[s] - at(high + r)) + (low[s] - at(low + r));
-        return later > (int)(s - r) ? vec{} : scale * exp_negative(log);
+        return later > (int)(s - r) ? vec{} : scale * exp(log);
     }
 };
 
@@ -305,14 +278,14 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
                     }
             });
             for (int r = ROWS - 1; r >= 0; --r) {
-                vec total = {};
+                vec passing = {};
                 for (long j = 0; j < columns; j += WIDTH) {
                     at(open + j) += at(paths + r * CHUNK + j);
                     ivec lane;
                     for (int i = 0; i < WIDTH; ++i) lane[i] = i;
-                    total += lane < (int)(s + r - j) ? at(open + j) : vec{};
+                    passing += lane < (int)(s + r - j) ? at(open + j) : vec{};
                 }
-                inside[s + r] = sum(total);
+                inside[s + r] = total(passing);
             }
         }
         for (long s = 0; s < tiled; s += ROWS) {
@@ -339,7 +312,7 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
         }
         vec through = {};
         for (long i = 0; i < size; i += WIDTH) through += at(states + i) * at(grad + i);
-        double worth = decays.whole * sum(through);
+        double worth = decays.whole * total(through);
         for (long t = n - 1; t >= 0; --t) to.g[(start + t) * z.H] = (float)(inside[t] + (worth += entering[t]));
         worth = 0;
         for (long t = 0; t < n; worth += leaving[t++]) to.g[(start + t) * z.H] += (float)worth;
