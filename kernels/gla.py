@@ -85,7 +85,9 @@ def _alike(
         raise ValueError("no steps (T = 0); hand over at least one")
     if not q.shape == k.shape == g.shape or v.shape[:3] != (B, T, H) or (bonus is not None and bonus.shape != (H, K)):
         given = ", ".join(str(tuple(x.shape)) for x in (q, k, v, g, bonus) if x is not None)
-        raise ValueError(f"q, k, v, g (and a bonus) of shapes {given} do not fit (B, T, H, K) twice, (B, T, H, V), (B, T, H, K), (H, K)")
+        raise ValueError(
+            f"q, k, v, g (and a bonus) of shapes {given} do not fit (B, T, H, K) twice, (B, T, H, V), (B, T, H, K), (H, K)"
+        )
     if state is not None and state.shape != (B, H, K, V):
         raise ValueError(f"a state of shape {tuple(state.shape)} does not fit ({B}, {H}, {K}, {V})")
     given_tensors = [x for x in (q, k, v, g, bonus, state) if x is not None]
@@ -204,7 +206,9 @@ _forward.register_autograd(_pull_back, setup_context=_setup)
 class _Chunks:
     """The inputs as (B, N, H, C, ...), q scaled, with steps that change nothing at the end."""
 
-    def __init__(self, q_BTHK: Tensor, k_BTHK: Tensor, v_BTHV: Tensor, g_BTHK: Tensor, bonus_HK: Tensor | None, scale: float) -> None:
+    def __init__(
+        self, q_BTHK: Tensor, k_BTHK: Tensor, v_BTHV: Tensor, g_BTHK: Tensor, bonus_HK: Tensor | None, scale: float
+    ) -> None:
         self.steps, self.bonus_H1K = q_BTHK.shape[1], None if bonus_HK is None else bonus_HK[:, None]
         self.size = min(CHUNK, 1 << (self.steps - 1).bit_length())
         self.q, self.k, self.v, self.g = (self.split(x) for x in (q_BTHK * scale, k_BTHK, v_BTHV, g_BTHK))

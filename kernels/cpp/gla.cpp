@@ -11,7 +11,7 @@
 
 namespace {
 
-constexpr long CHUNK = 64;
+constexpr long CHUNK = 32, PANEL = 16;
 constexpr int ROWS = V == 16 ? 8 : 4;  // a tile of ROWS x 2 vectors fits in the registers
 
 long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
@@ -21,6 +21,10 @@ INLINE vec at(const float* p) { return *reinterpret_cast<const loose*>(p); }
 // When a state is read: after the token is written (gated linear attention), before it fades and the token is written (RWKV-6), or,
 // for the gradient that walks back from the end, after writing and before fading.
 enum Order { FADE_WRITE_READ, READ_FADE_WRITE, WRITE_READ_FADE };
+
+// A buffer of a chunk, (tokens, size), lies in panels of PANEL columns, (panels, CHUNK, PANEL): what a tile needs of it is adjacent. This is
+// where token 0 of a column lies.
+INLINE long place(long column) { return column / PANEL * (CHUNK * PANEL) + column % PANEL; }
 
 struct Walk {
     const float *fade, *write, *read;  // (n, rows): a factor of each row of the state
@@ -37,11 +41,13 @@ INLINE void walk_tile(const Walk& w, float* state, long row, long column) {
         for (int c = 0; c < N; ++c) s[r][c] = at(state + (row + r) * w.columns + column + c * V);
     for (long i = 0; i < w.n; ++i) {
         const long t = w.backwards ? w.n - 1 - i : i;
-        const float *fade = w.fade + t * w.rows + row, *write = w.write + t * w.rows + row, *read = w.read + t * w.rows + row;
-        const float* in = w.in + t * w.columns + column;
-        float* out = w.out + t * w.columns + column;
+        const long here = place(row) + t * PANEL;
+        const float *fade = w.fade + here, *write = w.write + here, *read = w.read + here;
         vec x[N], y[N];
-        for (int c = 0; c < N; ++c) x[c] = at(in + c * V), y[c] = at(out + c * V);
+        for (int c = 0; c < N; ++c) {
+            const long there = place(column + c * V) + t * PANEL;
+            x[c] = at(w.in + there), y[c] = at((const float*)w.out + there);
+        }
         for (int r = 0; r < ROWS; ++r)
             for (int c = 0; c < N; ++c) {
                 if constexpr (ORDER == READ_FADE_WRITE) y[c] += read[r] * s[r][c];
@@ -50,7 +56,7 @@ INLINE void walk_tile(const Walk& w, float* state, long row, long column) {
                 if constexpr (ORDER != READ_FADE_WRITE) y[c] += read[r] * s[r][c];
                 if constexpr (ORDER == WRITE_READ_FADE) s[r][c] *= fade[r];
             }
-        for (int c = 0; c < N; ++c) at(out + c * V) = y[c];
+        for (int c = 0; c < N; ++c) at(w.out + place(column + c * V) + t * PANEL) = y[c];
     }
     for (int r = 0; r < ROWS; ++r)
         for (int c = 0; c < N; ++c) at(state + (row + r) * w.columns + column + c * V) = s[r][c];
@@ -66,31 +72,41 @@ void walk(const Walk& w, float* state) {
     }
 }
 
-// What the backward pass knows of a chunk; the state here is transposed, (V, K), so that the sums over values stay in their lanes.
+// ROWS values of one vector of keys of a state, from `before` a chunk to `after` it. The state is transposed here, (V, K), so that
+// the sums over values below stay in their lanes.
+template <class Each>
+INLINE void replay(
+    const float* k, const float* fade, const float* v, long n, const float* before, long ld, long row, long column, const Each& each) {
+    vec s[ROWS];
+    for (int r = 0; r < ROWS; ++r) s[r] = at(before + (row + r) * ld + column);
+    for (long t = 0; t < n; ++t) {
+        const vec key = at(k + place(column) + t * PANEL), f = at(fade + place(column) + t * PANEL);
+        const float* value = v + place(row) + t * PANEL;
+        each(t, s);
+        for (int r = 0; r < ROWS; ++r) s[r] = f * s[r] + value[r] * key;
+    }
+    each(n, s);
+}
+
+// What the backward pass knows of a chunk.
 struct Chunk {
     const float *q, *k, *fade, *v, *o;  // o: gradient of the output
     float *dq, *dk, *dg;                // added to; dg still lacks the factor `fade`
-    long K, V, n;
+    long K, n;
 };
 
-// ROWS values of one vector of keys: the states of the chunk again, kept in `states`, then back through it with the state's gradient.
+// The states of the chunk again, one tile of them, kept in `states`, then back through it with the state's gradient.
 template <bool BONUS>
 INLINE void pull_tile(const Chunk& z, const float* before, float* grad, vec (*states)[ROWS], long row, long column) {
-    vec s[ROWS], g[ROWS];
-    for (int r = 0; r < ROWS; ++r) s[r] = at(before + (row + r) * z.K + column), g[r] = at(grad + (row + r) * z.K + column);
-    for (long t = 0; t < z.n; ++t) {
-        const vec fade = at(z.fade + t * z.K + column), k = at(z.k + t * z.K + column);
-        const float* v = z.v + t * z.V + row;
-        for (int r = 0; r < ROWS; ++r) {
-            states[t][r] = s[r];
-            s[r] = fade * s[r] + v[r] * k;
-        }
-    }
-    for (int r = 0; r < ROWS; ++r) states[z.n][r] = s[r];
+    vec g[ROWS];
+    replay(z.k, z.fade, z.v, z.n, before, z.K, row, column, [&](long t, const vec* s) {
+        for (int r = 0; r < ROWS; ++r) states[t][r] = s[r];
+    });
+    for (int r = 0; r < ROWS; ++r) g[r] = at(grad + (row + r) * z.K + column);
     for (long t = z.n; t-- > 0;) {
-        const long here = t * z.K + column;
+        const long here = place(column) + t * PANEL, there = place(row) + t * PANEL;
         const vec fade = at(z.fade + here), q = at(z.q + here);
-        const float *v = z.v + t * z.V + row, *o = z.o + t * z.V + row;
+        const float *v = z.v + there, *o = z.o + there;
         vec dq = at(z.dq + here), dk = at(z.dk + here), dg = at(z.dg + here);
         for (int r = 0; r < ROWS; ++r) {
             if constexpr (!BONUS) g[r] += o[r] * q;
@@ -128,16 +144,28 @@ struct Carver {
     float* take(long floats) { return std::exchange(free, free + round_up(floats, 16)); }
 };
 
-// Rows of a tensor into a buffer of rounded width, times `scale`, zeros around them.
-void pack(float* to, long ld, long rows, const float* from, long stride, long n, long width, float scale = 1) {
-    for (long t = 0; t < n; ++t, from += stride, to += ld)
-        for (long j = 0; j < ld; j += V) at(to + j) = scale * load(from + j, std::clamp<long>(width - j, 0, V));
-    std::fill(to, to + (rows - n) * ld, 0.0f);
+// Rows of a tensor to a matrix of rounded size, zeros around them; and back.
+void widen(float* to, long ld, long rows, const float* from, long n, long width) {
+    for (long t = 0; t < rows; ++t)
+        for (long j = 0; j < ld; j += V) at(to + t * ld + j) = load(from + t * width + j, t < n ? std::clamp<long>(width - j, 0, V) : 0);
+}
+void narrow(float* to, const float* from, long ld, long n, long width) {
+    for (long t = 0; t < n; ++t)
+        for (long j = 0; j < width; j += V) store(to + t * width + j, at(from + t * ld + j), width - j);
 }
 
-void unpack(float* to, long stride, const float* from, long ld, long n, long width, float scale = 1) {
-    for (long t = 0; t < n; ++t, from += ld, to += stride)
-        for (long j = 0; j < width; j += V) store(to + j, scale * at(from + j), width - j);
+// n tokens of a tensor into a chunk's buffer, times `scale`, zeros up to the rounded size; and back. Rows of one head lie too far apart for
+// the machine to foresee.
+void pack(float* to, long size, const float* from, long stride, long n, long width, float scale = 1) {
+    for (long t = 0; t < n; ++t)
+        for (long j = 0; j < size; j += V) {
+            at(to + place(j) + t * PANEL) = scale * load(from + t * stride + j, std::clamp<long>(width - j, 0, V));
+            __builtin_prefetch(from + (t + 8) * stride + j);
+        }
+}
+void unpack(float* to, long stride, const float* from, long n, long width, float scale = 1) {
+    for (long t = 0; t < n; ++t)
+        for (long j = 0; j < width; j += V) store(to + t * stride + j, scale * at(from + place(j) + t * PANEL), width - j);
 }
 
 void transpose(float* to, const float* from, long rows, long columns) {
@@ -145,20 +173,15 @@ void transpose(float* to, const float* from, long rows, long columns) {
         for (long j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
 }
 
-void fades(float* to, long count) {
-    for (long j = 0; j < count; j += V) at(to + j) = exp(at((const float*)to + j));
+void fades(float* to, long size, long n) {
+    for (long j = 0; j < size; j += PANEL)
+        for (long i = 0; i < n * PANEL; i += V) at(to + place(j) + i) = exp(at((const float*)to + place(j) + i));
 }
 
-INLINE float dot(const float* a, const float* b, long count) {
+// What a token is worth to its own reading by the bonus: the sum over keys of q u k.
+INLINE float own(const float* q, const float* bonus, const float* k, long size, long t) {
     vec total{};
-    for (long j = 0; j < count; j += V) total += at(a + j) * at(b + j);
-    return sum(total);
-}
-
-// What a token itself is worth to its reading: sum over keys of q u k.
-INLINE float own(const float* q, const float* u, const float* k, long count) {
-    vec total{};
-    for (long j = 0; j < count; j += V) total += at(q + j) * at(u + j) * at(k + j);
+    for (long j = 0; j < size; j += V) total += at(q + place(j) + t * PANEL) * at(bonus + j) * at(k + place(j) + t * PANEL);
     return sum(total);
 }
 
@@ -167,29 +190,29 @@ void forward(const Sizes& z, const Head& in, float* out, float* last) {
     Carver carve(3 * CHUNK * KP + 2 * CHUNK * VP + KP + KP * VP);
     float *q = carve.take(CHUNK * KP), *k = carve.take(CHUNK * KP), *fade = carve.take(CHUNK * KP), *bonus = carve.take(KP);
     float *v = carve.take(CHUNK * VP), *read = carve.take(CHUNK * VP), *state = carve.take(KP * VP);
-    pack(state, VP, KP, in.state, z.V, z.K, z.V);
-    if (z.bonus) pack(bonus, KP, 1, in.bonus, 0, 1, z.K);
+    widen(state, VP, KP, in.state, z.K, z.V);
+    if (z.bonus) widen(bonus, KP, 1, in.bonus, 1, z.K);
     for (long start = 0; start < z.T; start += CHUNK) {
         const long n = std::min(CHUNK, z.T - start);
-        pack(q, KP, n, in.q + start * keys, keys, n, z.K, z.scale);
-        pack(k, KP, n, in.k + start * keys, keys, n, z.K);
-        pack(fade, KP, n, in.g + start * keys, keys, n, z.K);
-        fades(fade, n * KP);
-        pack(v, VP, n, in.v + start * values, values, n, z.V);
-        std::fill(read, read + n * VP, 0.0f);
+        pack(q, KP, in.q + start * keys, keys, n, z.K, z.scale);
+        pack(k, KP, in.k + start * keys, keys, n, z.K);
+        pack(fade, KP, in.g + start * keys, keys, n, z.K);
+        fades(fade, KP, n);
+        pack(v, VP, in.v + start * values, values, n, z.V);
+        std::fill(read, read + CHUNK * VP, 0.0f);
         const Walk w{fade, k, q, v, read, KP, VP, n, false};
         if (z.bonus) {
             walk<READ_FADE_WRITE>(w, state);
             for (long t = 0; t < n; ++t) {
-                const float worth = own(q + t * KP, bonus, k + t * KP, KP);
-                for (long j = 0; j < VP; j += V) at(read + t * VP + j) += worth * at(v + t * VP + j);
+                const float worth = own(q, bonus, k, KP, t);
+                for (long j = 0; j < VP; j += V) at(read + place(j) + t * PANEL) += worth * at((const float*)v + place(j) + t * PANEL);
             }
         } else {
             walk<FADE_WRITE_READ>(w, state);
         }
-        unpack(out + start * values, values, read, VP, n, z.V);
+        unpack(out + start * values, values, read, n, z.V);
     }
-    unpack(last, z.V, state, VP, z.K, z.V);
+    narrow(last, state, VP, z.K, z.V);
 }
 
 struct Gradients {
@@ -207,40 +230,34 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
     vec kept[CHUNK + 1][ROWS];
 
     auto fetch = [&](long start, long n) {
-        pack(k, KP, n, in.k + start * keys, keys, n, z.K);
-        pack(fade, KP, n, in.g + start * keys, keys, n, z.K);
-        fades(fade, n * KP);
-        pack(v, VP, n, in.v + start * values, values, n, z.V);
+        pack(k, KP, in.k + start * keys, keys, n, z.K);
+        pack(fade, KP, in.g + start * keys, keys, n, z.K);
+        fades(fade, KP, n);
+        pack(v, VP, in.v + start * values, values, n, z.V);
     };
 
-    pack(spare, VP, KP, in.state, z.V, z.K, z.V);
+    widen(spare, VP, KP, in.state, z.K, z.V);
     transpose(states, spare, KP, VP);
     for (long start = 0; start + CHUNK < z.T; start += CHUNK, states += size) {
         fetch(start, CHUNK);
-        std::copy(states, states + size, states + size);
         for (long row = 0; row < VP; row += ROWS)
-            for (long column = 0; column < KP; column += V) {
-                vec s[ROWS];
-                for (int r = 0; r < ROWS; ++r) s[r] = at(states + size + (row + r) * KP + column);
-                for (long t = 0; t < CHUNK; ++t) {
-                    const vec f = at(fade + t * KP + column), key = at(k + t * KP + column);
-                    for (int r = 0; r < ROWS; ++r) s[r] = f * s[r] + v[t * VP + row + r] * key;
-                }
-                for (int r = 0; r < ROWS; ++r) at(states + size + (row + r) * KP + column) = s[r];
-            }
+            for (long column = 0; column < KP; column += V)
+                replay(k, fade, v, CHUNK, states, KP, row, column, [&](long t, const vec* s) {
+                    for (int r = 0; t == CHUNK && r < ROWS; ++r) at(states + size + (row + r) * KP + column) = s[r];
+                });
     }
-    pack(grad, VP, KP, last_grad, z.V, z.K, z.V);
+    widen(grad, VP, KP, last_grad, z.K, z.V);
     transpose(grad_t, grad, KP, VP);
-    if (z.bonus) pack(bonus, KP, 1, in.bonus, 0, 1, z.K);
+    if (z.bonus) widen(bonus, KP, 1, in.bonus, 1, z.K);
     std::fill(dbonus, dbonus + KP, 0.0f);
     for (long start = (z.chunks() - 1) * CHUNK; start >= 0; start -= CHUNK, states -= size) {
         const long n = std::min(CHUNK, z.T - start);
         fetch(start, n);
-        pack(q, KP, n, in.q + start * keys, keys, n, z.K, z.scale);
-        pack(o, VP, n, out_grad + start * values, values, n, z.V);
-        for (float* sums : {dq, dk, dg}) std::fill(sums, sums + n * KP, 0.0f);
-        std::fill(dv, dv + n * VP, 0.0f);
-        const Chunk chunk{q, k, fade, v, o, dq, dk, dg, KP, VP, n};
+        pack(q, KP, in.q + start * keys, keys, n, z.K, z.scale);
+        pack(o, VP, out_grad + start * values, values, n, z.V);
+        for (float* sums : {dq, dk, dg}) std::fill(sums, sums + CHUNK * KP, 0.0f);
+        std::fill(dv, dv + CHUNK * VP, 0.0f);
+        const Chunk chunk{q, k, fade, v, o, dq, dk, dg, KP, n};
         const Walk w{fade, q, k, o, dv, KP, VP, n, true};
         for (long row = 0; row < VP; row += ROWS)
             for (long column = 0; column < KP; column += V)
@@ -249,26 +266,33 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
         if (z.bonus) {
             walk<READ_FADE_WRITE>(w, grad);
             for (long t = 0; t < n; ++t) {
-                const float *qt = q + t * KP, *kt = k + t * KP, *ot = o + t * VP;
-                const float worth = own(qt, bonus, kt, KP), reward = dot(ot, v + t * VP, VP);
-                for (long j = 0; j < VP; j += V) at(dv + t * VP + j) += worth * at(ot + j);
+                const float worth = own(q, bonus, k, KP, t);
+                vec products{};
+                for (long j = 0; j < VP; j += V) {
+                    const long here = place(j) + t * PANEL;
+                    products += at((const float*)o + here) * at((const float*)v + here);
+                    at(dv + here) += worth * at((const float*)o + here);
+                }
+                const float reward = sum(products);
                 for (long j = 0; j < KP; j += V) {
-                    at(dq + t * KP + j) += reward * at((const float*)bonus + j) * at(kt + j);
-                    at(dk + t * KP + j) += reward * at((const float*)bonus + j) * at(qt + j);
-                    at(dbonus + j) += reward * at(qt + j) * at(kt + j);
+                    const long here = place(j) + t * PANEL;
+                    const vec qt = at((const float*)q + here), kt = at((const float*)k + here), u = at((const float*)bonus + j);
+                    at(dq + here) += reward * u * kt;
+                    at(dk + here) += reward * u * qt;
+                    at(dbonus + j) += reward * qt * kt;
                 }
             }
         } else {
             walk<WRITE_READ_FADE>(w, grad);
         }
-        for (long j = 0; j < n * KP; j += V) at(dg + j) *= at((const float*)fade + j);
-        unpack(to.q + start * keys, keys, dq, KP, n, z.K, z.scale);
-        unpack(to.k + start * keys, keys, dk, KP, n, z.K);
-        unpack(to.g + start * keys, keys, dg, KP, n, z.K);
-        unpack(to.v + start * values, values, dv, VP, n, z.V);
+        for (long j = 0; j < CHUNK * KP; j += V) at(dg + j) *= at((const float*)fade + j);
+        unpack(to.q + start * keys, keys, dq, n, z.K, z.scale);
+        unpack(to.k + start * keys, keys, dk, n, z.K);
+        unpack(to.g + start * keys, keys, dg, n, z.K);
+        unpack(to.v + start * values, values, dv, n, z.V);
     }
-    unpack(to.state, z.V, grad, VP, z.K, z.V);
-    if (z.bonus) unpack(to.bonus, 0, dbonus, KP, 1, z.K);
+    narrow(to.state, grad, VP, z.K, z.V);
+    if (z.bonus) narrow(to.bonus, dbonus, KP, 1, z.K);
 }
 
 Head head(const Sizes& z, long unit, const float* const* x) {
