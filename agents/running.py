@@ -19,6 +19,7 @@ from agents.schedule import select
 from bench.data import DataError, digest
 from bench.identity import environment_facts
 from bench.ledger import Ledger, LedgerFault
+from kernels.native import prepare
 from plan.catalogue import suggest
 from plan.exits import Exit, FailOn, exit_code
 from plan.nouns import Plan
@@ -78,6 +79,7 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
             aside = set_aside(earlier)
         print(f"the earlier ledger was set aside as {aside}", file=sys.stderr)
     with Ledger.open(place) as ledger, ledger.hold():
+        _build_kernels()
         with _display(display) as watch:
             loop = Orchestrator(plan, ledger, work=workshop(ledger), options=options, watch=watch)
             verdicts = anyio.run(loop.run, backend=backend)
@@ -87,6 +89,13 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
         return Exit.INTERRUPTED if loop.signal == signal.SIGINT else Exit.TERMINATED
     selected = {task.id for task in loop.standing.tasks}
     return exit_code([verdict for verdict in verdicts if verdict.task in selected], fail_on)
+
+
+def _build_kernels() -> None:
+    """Compile what is missing before anything is measured, so that no measurement pays for it."""
+    refused = prepare(lambda name: print(f"building kernel `{name}`, once for this machine", file=sys.stderr, flush=True))
+    for message in refused.values():
+        print(f"{message}\n  runs that need it will crash; the others go on", file=sys.stderr)
 
 
 def check_data(plan: Plan, only: tuple[str, ...] = ()) -> None:

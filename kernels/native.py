@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class BuildFailed(RuntimeError):
 
 def names() -> tuple[str, ...]:
     """Every library there is."""
-    return tuple(sorted(path.stem for path in SOURCES.glob("*.cpp")))
+    return tuple(sorted(path.stem for path in SOURCES.iterdir() if path.suffix == ".cpp"))
 
 
 @cache
@@ -52,18 +53,21 @@ def library(name: str) -> ctypes.CDLL | None:
     return None if path is None else ctypes.CDLL(str(path))
 
 
-def prepare() -> dict[str, str]:
-    """Build every library that is not there yet, before anything is measured; name -> message of those the compiler refused."""
+def prepare(tell: Callable[[str], None] = lambda name: None) -> dict[str, str]:
+    """Build every library that is not there yet, before anything is measured; name -> message of those the compiler refused.
+
+    `tell` hears the name of each before it is built, as that takes seconds.
+    """
     refused = {}
     for name in names():
         try:
-            built(name)
+            built(name, tell)
         except BuildFailed as error:
             refused[name] = str(error)
     return refused
 
 
-def built(name: str) -> Path | None:
+def built(name: str, tell: Callable[[str], None] = lambda name: None) -> Path | None:
     """Where the library lies, built if need be; None and BuildFailed as in `library`, OSError where nothing can be written."""
     if compiler() is None:
         _say_once()
@@ -78,6 +82,7 @@ def built(name: str) -> Path | None:
             return folder / file
     for folder in folders:
         if os.access(folder, os.W_OK):
+            tell(name)
             _build(source, folder / file)
             return folder / file
     raise PermissionError(f"kernel `{name}` cannot be built: no folder can be written to; set XDG_CACHE_HOME or TMPDIR to one")
