@@ -1,7 +1,7 @@
 """Short causal convolution of each channel by itself, as in front of Mamba's state space.
 
-`short_convolution` is the plain form; `silu_convolution` is the same followed by silu, fused into one operator of
-`kernels/cpp/convolution.cpp` where there is a compiler: it needs no transposed copies and keeps nothing but its inputs.
+`short_convolution` is the plain form. `causal_convolution` is the same, and `silu_convolution` the same followed by silu, as one operator
+of `kernels/cpp/convolution.cpp` where there is a compiler: it needs no transposed copies and keeps nothing but its inputs.
 
 Shapes: B batch, T tokens, E channels, W width, S = W - 1 + T tokens seen.
 """
@@ -43,6 +43,17 @@ def silu_convolution(
 
     Raises ValueError where there is no token, PathUnavailable where `path` cannot run on these tensors.
     """
+    return _either(x_BTE, before_BWE, weight_EW, bias_E, True, path)
+
+
+def causal_convolution(
+    x_BTE: Tensor, before_BWE: Tensor, weight_EW: Tensor, bias_E: Tensor | None, *, path: Path = "auto"
+) -> Tensor:
+    """The same without silu."""
+    return _either(x_BTE, before_BWE, weight_EW, bias_E, False, path)
+
+
+def _either(x_BTE: Tensor, before_BWE: Tensor, weight_EW: Tensor, bias_E: Tensor | None, silu: bool, path: Path) -> Tensor:
     if not x_BTE.shape[1]:
         raise ValueError("a convolution of no tokens (T = 0); hand over at least one")
     one_dtype = len({t.dtype for t in (x_BTE, before_BWE, weight_EW, bias_E) if t is not None}) == 1
@@ -50,15 +61,16 @@ def silu_convolution(
         path = "torch"
     if choose(path, x_BTE, library="convolution") == "compiled":
         bias_E = weight_EW.new_zeros(weight_EW.shape[0]) if bias_E is None else bias_E
-        out_BTE: Tensor = _compiled(x_BTE, before_BWE, weight_EW.mT.contiguous(), bias_E)
+        out_BTE: Tensor = _compiled(x_BTE, before_BWE, weight_EW.mT.contiguous(), bias_E, silu)
         return out_BTE
-    return F.silu(short_convolution(torch.cat((before_BWE, x_BTE), dim=1), weight_EW, bias_E))
+    out_BTE = short_convolution(torch.cat((before_BWE, x_BTE), dim=1), weight_EW, bias_E)
+    return F.silu(out_BTE) if silu else out_BTE
 
 
 class _Inputs(ctypes.Structure):
     """`struct Convolution` of convolution.cpp."""
 
-    _fields_ = [(name, ctypes.c_long) for name in ("B", "T", "E", "W", "x_row")] + [
+    _fields_ = [(name, ctypes.c_long) for name in ("B", "T", "E", "W", "x_row", "silu")] + [
         (name, ctypes.c_void_p) for name in ("x", "before", "weight", "bias")
     ]
 
@@ -72,49 +84,53 @@ def _function(name: str, pointers: int) -> Any:
     return function
 
 
-def _call(name: str, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor, *arrays: Tensor) -> None:
+def _call(name: str, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor, silu: bool, *arrays: Tensor) -> None:
     x, row = rows(x)
     given = (x, before.contiguous(), weight_WE.contiguous(), bias_E.contiguous())
-    inputs = _Inputs(*x.shape, weight_WE.shape[0], row, *(t.data_ptr() for t in given))
+    inputs = _Inputs(*x.shape, weight_WE.shape[0], row, int(silu), *(t.data_ptr() for t in given))
     _function(name, len(arrays))(ctypes.byref(inputs), *(t.data_ptr() for t in arrays), torch.get_num_threads())
 
 
 @torch.library.custom_op("touchstone::silu_convolution", mutates_args=(), device_types="cpu")
-def _compiled(x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor) -> Tensor:
+def _compiled(x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor, silu: bool) -> Tensor:
     out = x.new_empty(x.shape)
-    _call("convolution_forward", x, before, weight_WE, bias_E, out)
+    _call("convolution_forward", x, before, weight_WE, bias_E, silu, out)
     return out
 
 
 @_compiled.register_fake
-def _empty(x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor) -> Tensor:
+def _empty(x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor, silu: bool) -> Tensor:
     return x.new_empty(x.shape)
 
 
 @torch.library.custom_op("touchstone::silu_convolution_backward", mutates_args=(), device_types="cpu")
 def _compiled_backward(
-    dout: Tensor, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor
+    dout: Tensor, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor, silu: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, before, weight and bias."""
     dx, dbefore = x.new_empty(x.shape), x.new_empty(before.shape)
     dweight, dbias = x.new_empty(x.shape[0], *weight_WE.shape), x.new_empty(x.shape[0], x.shape[2])
-    _call("convolution_backward", x, before, weight_WE, bias_E, dout.contiguous(), dx, dbefore, dweight, dbias)
+    _call("convolution_backward", x, before, weight_WE, bias_E, silu, dout.contiguous(), dx, dbefore, dweight, dbias)
     return dx, dbefore, dweight.sum(0), dbias.sum(0)
 
 
 @_compiled_backward.register_fake
 def _empty_gradients(
-    dout: Tensor, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor
+    dout: Tensor, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor, silu: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x.new_empty(x.shape), x.new_empty(before.shape), x.new_empty(weight_WE.shape), x.new_empty(bias_E.shape)
 
 
-def _pull_back(ctx: Any, dout: Tensor) -> tuple[Tensor, ...]:
-    found: tuple[Tensor, ...] = _compiled_backward(dout, *ctx.saved_tensors)
-    return found
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.silu = inputs
+    ctx.save_for_backward(*tensors)
 
 
-_compiled.register_autograd(_pull_back, setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs))
+def _pull_back(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
+    return *_compiled_backward(dout, *ctx.saved_tensors, ctx.silu), None
+
+
+_compiled.register_autograd(_pull_back, setup_context=_remember)
 
 
 @register_flop_formula(torch.ops.touchstone.silu_convolution)

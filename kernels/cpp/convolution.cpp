@@ -1,5 +1,5 @@
-// silu(convolution over the past of each channel by itself), as in front of Mamba's scan. out[t] = silu(bias + sum over i < W of
-// weight[:, i] * x[t + i - W + 1]); the W - 1 steps before the first are given. The backward pass computes the sums again.
+// A convolution over the past of each channel by itself, with silu as in front of Mamba's scan or without. out[t] = silu(bias + sum
+// over i < W of weight[:, i] * x[t + i - W + 1]); the W - 1 steps before the first are given. Backwards the sums are computed again.
 #include <algorithm>
 
 #include "parallel.h"
@@ -8,7 +8,7 @@
 constexpr long PART = 128, STEPS = 64;
 
 struct Convolution {
-    long B, T, E, W, x_row;
+    long B, T, E, W, x_row, silu;
     const float *x, *before, *weight, *bias;  // x rows may lie apart; before (B, W - 1, E), weight (W, E), bias (E)
 };
 
@@ -37,8 +37,11 @@ void backward(const Convolution& c, long item, const float* dout, float* dx, flo
             const long steps = std::min(STEPS, c.T - start);
             std::copy_backward(flows.begin(), flows.begin() + c.W - 1, flows.begin() + steps + c.W - 1);
             for (long i = 0; i < steps; ++i) {
-                const vec z = weighted(c, b, start + i, e, count), on = sigmoid(z);
-                const vec flow = load(dout + (b * c.T + start + i) * c.E + e, count) * on * (1.0f + z * (1.0f - on));
+                vec flow = load(dout + (b * c.T + start + i) * c.E + e, count);
+                if (c.silu) {
+                    const vec z = weighted(c, b, start + i, e, count), on = sigmoid(z);
+                    flow *= on * (1.0f + z * (1.0f - on));
+                }
                 flows[i] = flow;
                 db += flow;
                 for (long j = 0; j < c.W; ++j) dw[j] += flow * load(step(c, b, start + i + j - c.W + 1) + e, count);
@@ -70,7 +73,7 @@ extern "C" void convolution_forward(const Convolution* c, float* out, int thread
             for (long e = 0; e < c->E; e += V) {
                 const long count = std::min<long>(V, c->E - e);
                 const vec z = weighted(*c, b, t, e, count);
-                store(out + (b * c->T + t) * c->E + e, z * sigmoid(z), count);
+                store(out + (b * c->T + t) * c->E + e, c->silu ? z * sigmoid(z) : z, count);
             }
     });
 }

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kernels import native
 from kernels.agreement import assert_agrees, outputs_and_gradients
-from kernels.convolution import short_convolution, silu_convolution
+from kernels.convolution import causal_convolution, short_convolution, silu_convolution
 from kernels.paths import Path
 
 
@@ -30,8 +30,12 @@ def test_the_convolution_is_its_formula(length: int) -> None:
     assert_agrees(outputs_and_gradients(short_convolution, inputs), outputs_and_gradients(plain, wide))
 
 
+def plain_linear(x_BTE: Tensor, before_BWE: Tensor, weight_EW: Tensor, bias_E: Tensor) -> Tensor:
+    return plain(torch.cat((before_BWE, x_BTE), dim=1), weight_EW, bias_E)
+
+
 def plain_silu(x_BTE: Tensor, before_BWE: Tensor, weight_EW: Tensor, bias_E: Tensor) -> Tensor:
-    z = plain(torch.cat((before_BWE, x_BTE), dim=1), weight_EW, bias_E)
+    z = plain_linear(x_BTE, before_BWE, weight_EW, bias_E)
     return z / (1 + (-z).exp())
 
 
@@ -55,11 +59,12 @@ def path(request: pytest.FixtureRequest) -> Path:
 
 @pytest.mark.parametrize(("E", "W"), [(5, 4), (133, 2), (16, 1), (1, 9)])
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 200])
-def test_the_convolution_with_silu_is_its_formula_on_every_path(path: Path, length: int, E: int, W: int) -> None:
+def test_the_convolution_with_silu_and_without_is_its_formula_on_every_path(path: Path, length: int, E: int, W: int) -> None:
     inputs = pieces(length, E, W)
     wide = {name: tensor.double() for name, tensor in inputs.items()}
-    found = outputs_and_gradients(partial(silu_convolution, path=path), inputs)
-    assert_agrees(found, outputs_and_gradients(plain_silu, wide), within=1e-5)
+    for form, formula in ((silu_convolution, plain_silu), (causal_convolution, plain_linear)):
+        found = outputs_and_gradients(partial(form, path=path), inputs)
+        assert_agrees(found, outputs_and_gradients(formula, wide), within=1e-5)
 
 
 def test_rows_may_be_halves_of_wider_ones_and_a_bias_may_be_missing(path: Path) -> None:
