@@ -1,0 +1,310 @@
+// A matrix memory whose transition is diagonal plus rank one, step by step: see kernels/delta_rule.py for the map.
+// Columns of the state (value channels) never meet, and given what a step writes neither do its rows (key channels). So the two sweeps that
+// must sum over keys hold columns in their vectors, and the gradients that sum over values hold rows; no sum ever crosses the lanes.
+#include "parallel.h"
+#include "vector.h"
+
+#include <algorithm>
+#include <memory>
+
+namespace {
+
+constexpr long CHUNK = 32;  // steps between two kept states
+constexpr int ROWS = 4;     // value channels that are taken together where vectors hold keys
+
+typedef float aligned __attribute__((vector_size(4 * V), may_alias));
+inline aligned& at(float* p) { return *reinterpret_cast<aligned*>(p); }
+inline const aligned& at(const float* p) { return *reinterpret_cast<const aligned*>(p); }
+inline long whole(long n) { return (n + V - 1) / V * V; }
+
+}  // namespace
+
+// The map's inputs; without `g` nothing decays. With `beta` it is the delta rule, and a and b are absent.
+struct DeltaRule {
+    long B, T, H, K, M;  // M: value size
+    long per_key;        // whether g is (B, T, H, K), else (B, T, H)
+    float scale;
+    const float *q, *k, *v, *g, *beta, *a, *b, *state;
+};
+
+struct Gradients {
+    const float *out, *last, *seen, *before;
+    float *q, *k, *v, *g, *beta, *a, *b, *state;
+};
+
+namespace {
+
+// exp(g), rounded so that what float32 cannot hold of one step's decay is handed to the next: products of any length stay exact.
+inline vec decay(vec g, vec& lost) {
+    vec change = g * (1.0f + g * (1.0f / 2 + g * (1.0f / 6 + g * (1.0f / 24 + g * (1.0f / 120 + g * (1.0f / 720 + g * (1.0f / 5040)))))));
+    change += lost * (1.0f + change);
+    const vec near = 1.0f + change, rest = (change - (near - 1.0f)) / near;
+    lost = g > -0.35f ? rest : vec{};
+    return g > -0.35f ? near : exp(g);
+}
+
+// One head's memory and one chunk of its steps. Row t + 1 of each array is step t; the rows before and after the chunk change nothing.
+struct Head {
+    const DeltaRule& in;
+    const long b, h, K = whole(in.K), M = whole(in.M);
+    std::unique_ptr<float[]> memory;
+    float *q, *k, *a, *b_, *keep;       // (CHUNK + 2, K): the step is state = keep state + b_ (a . state)' + k v' or, with one key, keep state + k (v + a . state)'
+    float *v, *seen, *out;              // (CHUNK + 2, M): what is written, what is seen: a . state, and the output or its gradient
+    float *state;                       // (K, M)
+    float *dq, *dk, *da, *db, *dkeep;   // (CHUNK + 2, K)
+    float *dv, *dseen, *grad;           // as v, seen, state
+    float *state_t, *grad_t, *history;  // (M, K) twice; the states of a few rows at every step
+    long n = 0;
+
+    Head(const DeltaRule& in, long head, bool training) : in(in), b(head / in.H), h(head % in.H) {
+        const long rows = std::min(CHUNK, in.T) + 2, keys = rows * K, values = rows * M;
+        const long floats = 5 * keys + 3 * values + K * M + (training ? 5 * keys + 2 * values + 3 * K * M + CHUNK * ROWS * 2 * V : 0) + V;
+        memory.reset(new float[floats]());
+        float* free = memory.get() + (V - reinterpret_cast<std::size_t>(memory.get()) / 4 % V) % V;
+        auto take = [&](long size) { return free += size, free - size; };
+        for (float** p : {&q, &k, &a, &b_, &keep}) *p = take(keys);
+        for (float** p : {&v, &seen, &out}) *p = take(values);
+        state = take(K * M);
+        if (!training) return;
+        for (float** p : {&dq, &dk, &da, &db, &dkeep}) *p = take(keys);
+        for (float** p : {&dv, &dseen}) *p = take(values);
+        for (float** p : {&grad, &state_t, &grad_t}) *p = take(K * M);
+        history = take(CHUNK * ROWS * 2 * V);
+    }
+
+    bool two() const { return in.b; }
+    long step(long t) const { return (b * in.T + t) * in.H + h; }
+    long unit() const { return b * in.H + h; }
+
+    void open(long start) {
+        n = std::min(CHUNK, in.T - start);
+        for (long j = 0; j < K; j += V) at(keep + j) = at(keep + (n + 1) * K + j) = all(1.0f), at(a + (n + 1) * K + j) = vec{};
+        for (long j = 0; j < (in.per_key ? K : V); j += V) {
+            vec lost{};
+            for (long r = 1; r <= n; ++r) {
+                const float* g = in.g + step(start + r - 1) * (in.per_key ? in.K : 1);
+                at(keep + r * K + j) = !in.g ? all(1.0f) : decay(in.per_key ? load(g + j, in.K - j) : all(*g), lost);
+            }
+        }
+        for (long r = 1; r <= n; ++r) {
+            const long t = step(start + r - 1);
+            const float beta = in.beta ? in.beta[t] : 1.0f;
+            for (long j = 0; j < K; j += V) {
+                const long here = r * K + j, from = t * in.K + j, count = in.K - j;
+                if (!in.per_key) at(keep + here) = at(keep + r * K);
+                at(q + here) = in.scale * load(in.q + from, count);
+                at(k + here) = load(in.k + from, count);
+                at(a + here) = two() ? load(in.a + from, count) : -beta * at(keep + here) * at(k + here);
+                if (two()) at(b_ + here) = load(in.b + from, count);
+            }
+            for (long j = 0; j < M; j += V) at(v + r * M + j) = beta * load(in.v + t * in.M + j, in.M - j);
+        }
+    }
+
+    void read(float* to, const float* from, long rows, long ld, long width) const {
+        for (long i = 0; i < rows; ++i, to += ld) std::copy(from + i * width, from + (i + 1) * width, to);
+    }
+
+    void write(float* to, const float* from, long rows, long ld, long width) const {
+        for (long i = 0; i < rows; ++i, from += ld) std::copy(from, from + width, to + i * width);
+    }
+
+    // Value channels j to j + N V through the chunk: state, output, and what each step sees.
+    template <bool TWO, int N>
+    void forward(long j) {
+        vec sees[N]{};
+        for (long r = 0; r <= n; ++r) {
+            const float *keep_K = keep + r * K, *k_K = k + r * K, *b_K = b_ + r * K, *q_K = q + r * K, *next_K = a + (r + 1) * K;
+            vec writes[N], reads[N]{}, next[N]{};
+            for (int x = 0; x < N; ++x) {
+                writes[x] = at(v + r * M + j + x * V);
+                if (!TWO) writes[x] += sees[x];
+            }
+            float* s = state + j;
+            for (long i = 0; i < in.K; ++i, s += M)
+                for (int x = 0; x < N; ++x) {
+                    vec y = k_K[i] * writes[x] + keep_K[i] * at(s + x * V);
+                    if (TWO) y += b_K[i] * sees[x];
+                    at(s + x * V) = y;
+                    reads[x] += q_K[i] * y;
+                    next[x] += next_K[i] * y;
+                }
+            for (int x = 0; x < N; ++x) {
+                at(out + r * M + j + x * V) = reads[x];
+                at(seen + r * M + j + x * V) = sees[x];
+                sees[x] = next[x];
+            }
+        }
+    }
+
+    // The same backwards: `grad` of the state, and of what each step writes and sees.
+    template <bool TWO, int N>
+    void backward(long j) {
+        vec later[N]{};
+        for (long r = n; r >= 0; --r) {
+            const float *keep_K = keep + (r + 1) * K, *a_K = a + (r + 1) * K, *q_K = q + r * K, *k_K = k + r * K, *b_K = b_ + r * K;
+            vec read[N], written[N]{}, sees[N]{};
+            for (int x = 0; x < N; ++x) read[x] = at(out + r * M + j + x * V);
+            float* s = grad + j;
+            for (long i = 0; i < in.K; ++i, s += M)
+                for (int x = 0; x < N; ++x) {
+                    const vec y = q_K[i] * read[x] + (a_K[i] * later[x] + keep_K[i] * at(s + x * V));
+                    at(s + x * V) = y;
+                    written[x] += k_K[i] * y;
+                    if (TWO) sees[x] += b_K[i] * y;
+                }
+            for (int x = 0; x < N; ++x) {
+                later[x] = TWO ? sees[x] : written[x];
+                at(dv + r * M + j + x * V) = written[x];
+                at(dseen + r * M + j + x * V) = later[x];
+            }
+        }
+    }
+
+    // Gradients that sum over value channels j to j + ROWS, for key channels i to i + N V; what was written and seen is known by now.
+    template <bool TWO, int N>
+    void gradients(long i, long j) {
+        vec s[ROWS][N];
+        auto each = [](auto work) {
+            for (int y = 0; y < ROWS; ++y)
+                for (int x = 0; x < N; ++x) work(y, x);
+        };
+        each([&](int y, int x) { s[y][x] = at(state_t + (j + y) * K + i + x * V); });
+        for (long r = 1; r <= n; ++r) {
+            const long here = r * K + i;
+            const float *v_M = v + r * M + j, *seen_M = seen + r * M + j, *do_M = out + r * M + j;
+            each([&](int y, int x) { at(history + (((r - 1) * ROWS + y) * N + x) * V) = s[y][x]; });
+            each([&](int y, int x) {
+                s[y][x] = (TWO ? v_M[y] : v_M[y] + seen_M[y]) * at(k + here + x * V) + at(keep + here + x * V) * s[y][x];
+                if (TWO) s[y][x] += seen_M[y] * at(b_ + here + x * V);
+            });
+            each([&](int y, int x) { at(dq + here + x * V) += do_M[y] * s[y][x]; });
+        }
+        each([&](int y, int x) { s[y][x] = at(grad_t + (j + y) * K + i + x * V); });
+        for (long r = n; r >= 1; --r) {
+            const long here = r * K + i;
+            const float *v_M = v + r * M + j, *seen_M = seen + r * M + j, *do_M = out + r * M + j, *dseen_M = dseen + r * M + j;
+            vec k_sum[N], b_sum[N], a_sum[N], keep_sum[N];
+            for (int x = 0; x < N; ++x) {
+                k_sum[x] = at(dk + here + x * V), a_sum[x] = at(da + here + x * V), keep_sum[x] = at(dkeep + here + x * V);
+                if (TWO) b_sum[x] = at(db + here + x * V);
+            }
+            each([&](int y, int x) {
+                const vec before = at(history + (((r - 1) * ROWS + y) * N + x) * V);
+                const vec g = s[y][x] + do_M[y] * at(q + here + x * V);
+                k_sum[x] += (TWO ? v_M[y] : v_M[y] + seen_M[y]) * g;
+                if (TWO) b_sum[x] += seen_M[y] * g;
+                a_sum[x] += dseen_M[y] * before;
+                keep_sum[x] += g * before;
+                s[y][x] = at(keep + here + x * V) * g + dseen_M[y] * at(a + here + x * V);
+            });
+            for (int x = 0; x < N; ++x) {
+                at(dk + here + x * V) = k_sum[x], at(da + here + x * V) = a_sum[x], at(dkeep + here + x * V) = keep_sum[x];
+                if (TWO) at(db + here + x * V) = b_sum[x];
+            }
+        }
+        each([&](int y, int x) { at(grad_t + (j + y) * K + i + x * V) = s[y][x]; });
+    }
+
+    // From the gradients of the chunk's rows to those of the inputs.
+    void close(long start, const Gradients& to) const {
+        for (long r = 1; r <= n; ++r) {
+            const long t = step(start + r - 1);
+            const float beta = in.beta ? in.beta[t] : 1.0f;
+            vec beta_sum{}, g_sum{};
+            for (long j = 0; j < K; j += V) {
+                const long here = r * K + j, to_here = t * in.K + j, count = in.K - j;
+                vec k_grad = at(dk + here), keep_grad = at(dkeep + here);
+                if (!two()) {
+                    k_grad -= beta * at(keep + here) * at(da + here);
+                    keep_grad -= beta * at(k + here) * at(da + here);
+                    beta_sum -= at(keep + here) * at(k + here) * at(da + here);
+                } else {
+                    store(to.a + to_here, at(da + here), count);
+                    store(to.b + to_here, at(db + here), count);
+                }
+                store(to.q + to_here, in.scale * at(dq + here), count);
+                store(to.k + to_here, k_grad, count);
+                if (in.per_key && to.g) store(to.g + to_here, keep_grad * at(keep + here), count);
+                g_sum += keep_grad * at(keep + here);
+            }
+            if (to.g && !in.per_key) to.g[t] = sum(g_sum);
+            for (long j = 0; j < M; j += V) {
+                const vec grad = at(dv + r * M + j);
+                beta_sum += grad * load(in.v + t * in.M + j, in.M - j);
+                store(to.v + t * in.M + j, beta * grad, in.M - j);
+            }
+            if (to.beta) to.beta[t] = sum(beta_sum);
+        }
+    }
+
+    // work(column, number of vectors) over `columns`
+    template <class Work>
+    static void over(long columns, const Work& work) {
+        constexpr int MOST = V == 16 ? 4 : 2;
+        long j = 0;
+        for (; j + MOST * V <= columns; j += MOST * V) work(j, std::integral_constant<int, MOST>{});
+        for (; j < columns; j += V) work(j, std::integral_constant<int, 1>{});
+    }
+
+    template <bool TWO>
+    void run_forward(float* to, float* last, float* kept_seen, float* before) {
+        if (in.state) read(state, in.state + unit() * in.K * in.M, in.K, M, in.M);
+        for (long start = 0; start < in.T; start += CHUNK) {
+            if (before) write(before + (unit() * ((in.T + CHUNK - 1) / CHUNK) + start / CHUNK) * in.K * in.M, state, in.K, M, in.M);
+            open(start);
+            over(M, [&](long j, auto N) { forward<TWO, N>(j); });
+            for (long r = 1; r <= n; ++r) {
+                const long row = step(start + r - 1) * in.M;
+                write(to + row, out + r * M, 1, M, in.M);
+                if (kept_seen) write(kept_seen + row, seen + r * M, 1, M, in.M);
+            }
+        }
+        write(last + unit() * in.K * in.M, state, in.K, M, in.M);
+    }
+
+    template <bool TWO>
+    void run_backward(const Gradients& to) {
+        const long size = in.K * in.M, chunks = (in.T + CHUNK - 1) / CHUNK;
+        read(grad, to.last + unit() * size, in.K, M, in.M);
+        for (long i = 0; i < in.K; ++i)
+            for (long j = 0; j < in.M; ++j) grad_t[j * K + i] = grad[i * M + j];
+        for (long start = (chunks - 1) * CHUNK; start >= 0; start -= CHUNK) {
+            open(start);
+            for (long r = 1; r <= n; ++r) {
+                const long row = step(start + r - 1) * in.M;
+                read(out + r * M, to.out + row, 1, M, in.M);
+                read(seen + r * M, to.seen + row, 1, M, in.M);
+            }
+            const float* kept = to.before + (unit() * chunks + start / CHUNK) * size;
+            for (long i = 0; i < in.K; ++i)
+                for (long j = 0; j < in.M; ++j) state_t[j * K + i] = kept[i * in.M + j];
+            over(M, [&](long j, auto N) { backward<TWO, N>(j); });
+            for (float* p : {dq, dk, da, db, dkeep}) std::fill(p + K, p + (n + 1) * K, 0.0f);
+            for (long i = 0; i < K;) {
+                const int N = i + 2 * V <= K ? 2 : 1;
+                for (long j = 0; j < in.M; j += ROWS) N == 2 ? gradients<TWO, 2>(i, j) : gradients<TWO, 1>(i, j);
+                i += N * V;
+            }
+            close(start, to);
+        }
+        write(to.state + unit() * size, grad, in.K, M, in.M);
+    }
+};
+
+}  // namespace
+
+// out (B, T, H, M), last (B, H, K, M); where they are wanted: seen (B, T, H, M) and the states `before` each chunk (B, H, chunks, K, M).
+extern "C" void delta_rule_forward(const DeltaRule* in, float* out, float* last, float* seen, float* before, int threads) {
+    parallel(in->B * in->H, threads, [&](long head) {
+        Head memory(*in, head, false);
+        in->b ? memory.run_forward<true>(out, last, seen, before) : memory.run_forward<false>(out, last, seen, before);
+    });
+}
+
+extern "C" void delta_rule_backward(const DeltaRule* in, const Gradients* to, int threads) {
+    parallel(in->B * in->H, threads, [&](long head) {
+        Head memory(*in, head, true);
+        in->b ? memory.run_backward<true>(*to) : memory.run_backward<false>(*to);
+    });
+}
