@@ -159,10 +159,13 @@ class Decoder(nn.Module):
         return {name: rules.get(name, fmean)(values) for name, values in sorted(found.items())}
 
     def facts(self) -> dict[str, Any]:
-        """Provenance for a run: size, and what the blocks tell, such as the kernel path of the last forward."""
+        """Provenance for a run: size, what the blocks tell, and which way each kernel was computed at its latest call."""
         told: dict[str, Any] = {"parameters": self.parameters_count}
         for report in self._ask("facts"):
             told |= report
+        # Not imported: a module without such kernels would depend on their code, and its runs on the machine's compiler.
+        if paths := sys.modules.get("kernels.paths"):
+            told["kernels"] = paths.taken()
         return told
 
     def state_bytes(self, batch: int, length: int) -> int:

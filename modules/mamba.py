@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from kernels.convolution import silu_convolution
-from kernels.paths import taken
 from kernels.scan import selective_scan
 from modules.settings import check_ranges
 from modules.trainer import Recipe
@@ -126,10 +125,6 @@ class Mamba(nn.Module):
     def residual_weights(self) -> Iterator[Tensor]:
         """The matrix that writes into the residual stream."""
         yield self.mixer.project_out.weight
-
-    def facts(self) -> dict[str, dict[str, str]]:
-        """Which way each kernel was computed at its latest call."""
-        return {"kernels": taken()}
 
     def state_bytes(self, batch: int, length: int) -> int:
         """Bytes of the convolution's tail and the state space's state, the same after any number of tokens."""

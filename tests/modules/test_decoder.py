@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kernels import native
 from modules.decoder import Decoder, DecoderConfig
 from modules.settings import ConfigError
 
@@ -132,6 +133,14 @@ def test_parameters_are_counted_once(tie: bool, heads: int) -> None:
     block = 4 * 32**2 + 8 * 32**2 + 2 * 32
     assert model.parameters_count == 3 * block + 32 + (1 + heads) * 256 * 32
     assert model.facts()["parameters"] == model.parameters_count
+
+
+def test_a_run_tells_which_way_each_of_its_kernels_was_computed() -> None:
+    model = Decoder.build("mamba", config={"d_model": 16})
+    model(tokens())
+    assert model.facts()["kernels"]["scan"] == ("torch" if native.compiler() is None else "compiled")
+    model.double()(tokens())
+    assert model.facts()["kernels"]["scan"] == "torch"
 
 
 def test_a_document_longer_than_the_learned_positions_is_refused() -> None:

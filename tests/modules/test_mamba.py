@@ -163,14 +163,6 @@ def test_torch_export_sees_each_fused_operation_as_one_operator() -> None:
         assert torch.equal(program.module()(x)[0], net(x)[0])
 
 
-def test_a_run_tells_which_way_its_scan_was_computed() -> None:
-    net = build()
-    net(torch.randn(2, 65, 16))
-    assert net.facts()["kernels"]["scan"] == ("torch" if native.compiler() is None else "compiled")
-    net.double()(torch.randn(2, 65, 16, dtype=torch.float64))
-    assert net.facts()["kernels"]["scan"] == "torch"
-
-
 def test_in_bfloat16_the_memory_is_kept_in_float32_and_claimed_so() -> None:
     net = build().bfloat16()
     out, state = net(torch.randn(2, 65, 16).bfloat16())
