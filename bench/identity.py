@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -207,10 +206,10 @@ def _processor() -> str:
 
 @cache
 def _compiler() -> str | None:
-    """The one a worker finds, which `$CXX` never reaches."""
-    from kernels.native import COMPILERS
+    """The one that kernels are built with, here and in a worker."""
+    from kernels.native import compiler
 
-    found = next(filter(None, map(shutil.which, COMPILERS)), None)
+    found = compiler()
     return f"{os.path.realpath(found)} ({os.stat(found).st_size} B)" if found else None
 
 

@@ -17,7 +17,10 @@ from pathlib import Path
 from bench.autobench.tree import LINUX, MARKER
 from plan.nouns import Limits
 
-ALLOWED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "PYTHONHOME")
+ALLOWED = {
+    *("PATH", "HOME", "LANG", "TZ", "TMPDIR", "XDG_CACHE_HOME", "CXX", "LD_LIBRARY_PATH"),
+    *("CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "PYTHONHOME"),
+}
 """Names (and everything that begins with `LC_`) a worker may inherit. Whatever is not named here, secrets included, it never sees."""
 BLANK = "0" * 32
 """Placeholder of the marker in the fork server's environment; as long as a real one."""

@@ -3,6 +3,9 @@ measured and identified in a fresh process, and the key has to change if and onl
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -14,6 +17,7 @@ from small_house import House
 
 from bench.fingerprint import Code
 from bench.identity import Identifier, explain, identify, run_key
+from plan.catalogue import HOUSE
 from plan.nouns import Request
 
 
@@ -226,6 +230,20 @@ def test_a_module_named_in_a_config_belongs_to_the_code() -> None:
     )
     assert "modules/moe.py" not in plain.code.files
     assert "modules/moe.py" in mixed.code.files
+
+
+def test_only_a_module_with_compiled_kernels_depends_on_the_compiler() -> None:
+    requests = [Request(module=name, benchmark="bytes-stdlib-v1", seed=0) for name in ("transformer", "mamba")]
+    assert ["compiler" in identify(request).parts["environment"] for request in requests] == [False, True]
+
+
+def test_the_compiler_that_counts_is_the_one_that_kernels_are_built_with(tmp_path: Path) -> None:
+    mine = tmp_path / "my-compiler"
+    mine.write_text("#!/bin/sh\n")
+    mine.chmod(0o755)
+    script = "from bench.identity import environment_facts; print(environment_facts(compiles=True)['compiler'])"
+    command, environment = [sys.executable, "-c", script], {**os.environ, "PYTHONPATH": str(HOUSE), "CXX": str(mine)}
+    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == f"{mine} (10 B)\n"
 
 
 def test_a_rival_that_a_benchmark_builds_by_its_name_counts() -> None:
