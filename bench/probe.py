@@ -5,7 +5,7 @@ Shapes: B puzzles, T tokens, N labelled positions of all puzzles, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.request import Bench
 from bench.subject import recipe, subject, trained
+from modules.decoder import Decoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,23 +37,33 @@ class Puzzles(Protocol):
         ...
 
 
-def measure_probe(bench: Bench, puzzles: Puzzles, *, validate_every: int = 25) -> dict[str, float]:
+def measure_probe(
+    bench: Bench,
+    puzzles: Puzzles,
+    *,
+    validate_every: int = 25,
+    around: Callable[[Decoder], nn.Module] = lambda decoder: decoder,
+    also: Callable[[nn.Module], Mapping[str, float]] = lambda model: {},
+    stop_at: float = STOP_AT,
+) -> dict[str, float]:
     """Train until the validation puzzles are solved or the steps are spent; the accuracy is that of the test puzzles.
 
     Returns `accuracy` (share of labelled positions whose most likely token is the label), `steps_to_99` (first validated
-    step with an accuracy of 99 %; the number of steps when there was none) and `parameters`. The test puzzles are the
-    same for every module and seed, and are looked at once. The benchmark's options give the `vocabulary`, the `length` and
-    the defaults of the tables `decoder` and `recipe`.
+    step with an accuracy of 99 %; the number of steps when there was none), `parameters`, and `state_bytes`: what the decoder
+    carries on for one document of that length. The test puzzles are the same for every module and seed, and are looked at once.
+    The benchmark's options give the `vocabulary`, the `length` and the defaults of the tables `decoder` and `recipe`. `around` makes
+    the model to train of the decoder; `also` adds numbers of the trained model; above 1, `stop_at` never ends training.
     """
     options = bench.options
-    model = subject(bench, default=options["decoder"], fixed={"vocabulary": options["vocabulary"]})
+    decoder = subject(bench, default=options["decoder"], fixed={"vocabulary": options["vocabulary"]})
+    model = around(decoder)
     plan = recipe(bench, default=options["recipe"], fixed={"length": options["length"]})
     device, seed = bench.request.device, bench.request.seed
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
-        return _tensors(puzzles(np.random.default_rng([TRAIN, seed, step]), plan.batch, training=True), device)
+        return tensors(puzzles(np.random.default_rng([TRAIN, seed, step]), plan.batch, training=True), device)
 
-    held = _tensors(puzzles(np.random.default_rng([VALIDATION]), 256, training=False), device)
+    held = tensors(puzzles(np.random.default_rng([VALIDATION]), 256, training=False), device)
     log = trained(
         bench,
         model,
@@ -62,16 +73,18 @@ def measure_probe(bench: Bench, puzzles: Puzzles, *, validate_every: int = 25) -
         identity=bench.request.benchmark,
         validate=lambda network: {"accuracy": accuracy(network, *held, batch=plan.batch)},
         validate_every=validate_every,
-        stop=lambda log: log.validation[-1][1]["accuracy"] >= STOP_AT,
+        stop=lambda log: log.validation[-1][1]["accuracy"] >= stop_at,
     )
     model.eval()
-    test = _tensors(puzzles(np.random.default_rng([TEST]), 1024, training=False), device)
+    test = tensors(puzzles(np.random.default_rng([TEST]), 1024, training=False), device)
     bench.facts.update(test_labels=int((test[1] != IGNORED).sum()), examples=log.steps * plan.batch)
     solved = [step for step, numbers in log.validation if numbers["accuracy"] >= SOLVED]
     return {
         "accuracy": accuracy(model, *test, batch=plan.batch),
         "steps_to_99": float(solved[0] if solved else bench.steps),
-        "parameters": float(model.parameters_count),
+        "parameters": float(sum(parameter.numel() for parameter in model.parameters())),
+        "state_bytes": float(decoder.state_bytes(1, options["length"])),
+        **also(model),
     }
 
 
@@ -94,6 +107,7 @@ def cross_entropy(model: nn.Module, puzzle: tuple[Tensor, Tensor]) -> tuple[Tens
     return F.cross_entropy(logits_NV.float(), labels_BT[asked]), {}
 
 
-def _tensors(puzzle: tuple[NDArray[np.int64], NDArray[np.int64]], device: str) -> tuple[Tensor, Tensor]:
+def tensors(puzzle: tuple[NDArray[np.int64], NDArray[np.int64]], device: str) -> tuple[Tensor, Tensor]:
+    """A puzzle's two arrays on `device`."""
     inputs, labels = (torch.from_numpy(part).to(device) for part in puzzle)
     return inputs, labels

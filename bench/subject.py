@@ -46,7 +46,7 @@ def recipe(bench: Bench, *, default: Mapping[str, Any] = {}, fixed: Mapping[str,
 
 def trained(
     bench: Bench,
-    model: Decoder,
+    model: torch.nn.Module,
     batches: Callable[[int], Any],
     *,
     loss: Loss,

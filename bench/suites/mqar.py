@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.probe import IGNORED, measure_probe
+from bench.rates import best_rate
 from bench.request import Bench
 from plan.catalogue import benchmark
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @benchmark(
     "mqar-64x4-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2312.04927, figure 2",
     options={
         "length": 64,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 )
 @benchmark(
     "mqar-128x8-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2312.04927, figure 2",
     options={
         "length": 128,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 )
 @benchmark(
     "mqar-256x16-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2312.04927, figure 2",
     options={
         "length": 256,
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
 )
 @benchmark(
     "mqar-64x4-v64-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2312.04927, smaller vocabulary",
     options={
         "length": 64,
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
 )
 @benchmark(
     "mqar-64x8-v64-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2312.04927, smaller vocabulary",
     options={
         "length": 64,
@@ -93,7 +94,7 @@ if TYPE_CHECKING:
 )
 @benchmark(
     "mqar-64x16-v64-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2312.04927, smaller vocabulary",
     options={
         "length": 64,
@@ -106,7 +107,7 @@ if TYPE_CHECKING:
 )
 @benchmark(
     "mqar-16x2-v64-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2312.04927, smaller vocabulary, shorter sequence",
     options={
         "length": 16,
@@ -119,7 +120,7 @@ if TYPE_CHECKING:
 )
 @benchmark(
     "mqar-16x4-v64-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2312.04927, smaller vocabulary, shorter sequence",
     options={
         "length": 16,
@@ -130,6 +131,20 @@ if TYPE_CHECKING:
     },
     steps=800,
 )
+@benchmark(
+    "mqar-64x4-v64-rates-v1",
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B", "best_lr": "", "lr_window": "x"},
+    source="arXiv:2312.04927, smaller vocabulary; best of four learning rates",
+    options={
+        "length": 64,
+        "pairs": 4,
+        "vocabulary": 64,
+        "decoder": {"tie": False, "embedding_std": 0.2},
+        "recipe": {"batch": 64, "weight_decay": 0.1},
+        "rates": [1e-3, 3e-3, 1e-2, 3e-2],
+    },
+    steps=600,
+)
 def measure(bench: Bench) -> dict[str, float]:
     """Accuracy at recalling values of keys seen earlier in the sequence."""
     options = bench.options
@@ -137,6 +152,8 @@ def measure(bench: Bench) -> dict[str, float]:
     def puzzles(rng: np.random.Generator, count: int, *, training: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return mqar(rng, count, vocabulary=options["vocabulary"], length=options["length"], pairs=options["pairs"])
 
+    if "rates" in options:
+        return best_rate(bench, lambda part: measure_probe(part, puzzles))
     return measure_probe(bench, puzzles)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @benchmark(
     "selective-copying-256x16-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2403.17844, baseline",
     options={
         "length": 256,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 )
 @benchmark(
     "selective-copying-64x8-v1",
-    metrics={"accuracy": "", "steps_to_99": "", "parameters": ""},
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2403.17844, shorter",
     options={
         "length": 64,
