@@ -140,7 +140,7 @@ def _backward(
     inputs = (q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, state_BHKV)
     given = (out_grad_BTHV.contiguous(), last_grad_BHKV.contiguous())
     if choose(path, v_BTHV, library="gla") == "torch":  # type: ignore[arg-type]
-        return _backward_torch(*given, *inputs, scale)
+        return _backward_torch(given[0], given[1], *inputs, scale)
     B, _, H, K = q_BTHK.shape
     bonus_grad_BHK = q_BTHK.new_empty(*((0, H, K) if bonus_HK is None else (B, H, K)))
     dq, dk, dv, dg, dstate = (torch.empty_like(x) for x in (q_BTHK, k_BTHK, v_BTHV, g_BTHK, state_BHKV))
@@ -217,7 +217,7 @@ class _Chunks:
     def split(self, x_BTHX: Tensor) -> Tensor:
         rest = -self.steps % self.size
         x_BTHX = torch.nn.functional.pad(x_BTHX, (0, 0, 0, 0, 0, rest)) if rest else x_BTHX
-        return x_BTHX.unflatten(1, (-1, self.size)).transpose(2, 3).contiguous()
+        return torch.unflatten(x_BTHX, 1, (-1, self.size)).transpose(2, 3).contiguous()
 
     def join(self, x_BNHCX: Tensor) -> Tensor:
         return x_BNHCX.transpose(2, 3).flatten(1, 2)[:, : self.steps].contiguous()
@@ -237,7 +237,7 @@ class _Chunks:
 
     def by_blocks(self, x_BNHCX: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Views of the first and the second block of every pair of adjacent blocks of `size` steps."""
-        return _halves(x_BNHCX.unflatten(-2, (-1, size)))
+        return _halves(torch.unflatten(x_BNHCX, -2, (-1, size)))
 
     def collected(self, since_grad: Tensor, until_grad: Tensor) -> tuple[Tensor, Tensor]:
         """What gradients of `since` and `until` of a block, (..., h, K), bring to the g of its steps."""
@@ -266,7 +266,7 @@ def _forward_torch(
         c = _Chunks(q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, scale)
         out = (c.q * c.own_k).sum(-1, keepdim=True) * c.v
         for since, until, total in c.blocks():
-            if since.shape[-3] == 1:
+            if total.shape[-3] == 1:
                 break
             size = since.shape[-2]
             reading = c.by_blocks(c.q, size)[1] * _halves(since)[1].exp()
@@ -299,7 +299,7 @@ def _backward_torch(
             dbonus = (dk * c.k).sum((0, 1, 3))
             dk = dk.mul_(c.bonus_H1K)
         for since, until, total in c.blocks():
-            if since.shape[-3] == 1:
+            if total.shape[-3] == 1:
                 break
             size = since.shape[-2]
             read, write = _halves(since)[1].exp(), _halves(until)[0].exp()
