@@ -72,7 +72,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 class DeltaRule(nn.Module):
-    """Eq. 4 and section 3.4: q, k, v = silu(convolution(W x)), q and k of length 1, and with beta_t in (0, 1) or (0, 2)
+    """The paper's layer: q, k, v = silu(convolution(W x)), q and k of length 1, and with beta_t in (0, 1) or (0, 2)
 
     memory_t = memory_{t-1} + beta_t k_t' (v_t - k_t memory_{t-1})        out_t = W_out norm(q_t memory_t)
     """

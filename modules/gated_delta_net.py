@@ -54,7 +54,7 @@ RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
 
 
 class GatedDeltaRule(nn.Module):
-    """Eq. 10 and figure 1: q, k, v = silu(convolution(W x)), q and k of length 1, beta_t in (0, 1) or (0, 2), dt_t > 0, and
+    """The paper's layer: q, k, v = silu(convolution(W x)), q and k of length 1, beta_t in (0, 1) or (0, 2), dt_t > 0, and
 
     memory_t = exp(-dt_t A) (memory_{t-1} - beta_t k_t' (k_t memory_{t-1})) + beta_t k_t' v_t
     out_t = W_out (norm(q_t memory_t) * silu(gate_t))
