@@ -37,7 +37,7 @@ class Config:
     features: int = 33
     """Positional features: the time, and cosines and sines of half as many frequencies; odd."""
     frequency: float = 1.0
-    """Factor inside the network's sines at the start; the higher, the rougher the filters. The paper's 10 learns worse from little."""
+    """Factor inside the network's sines at the start; the higher, the rougher the filters. The paper's is 10; 1 learns faster."""
     fast_decay: float = 0.3
     """Share of `filter_length` after which the first channel's window has faded to 1 %."""
     slow_decay: float = 1.5
@@ -101,7 +101,9 @@ class Filters(nn.Module):
         self.bias_X = nn.Parameter(torch.randn(self.channels))
         # No buffers: `model.to(bfloat16)` would round these.
         self.features_LP, self.window_LX = self._features(), self._window()
-        with torch.no_grad():  # a filter of unit energy leaves noise as large as it was; sines and weights give a sixth
+        with (
+            torch.no_grad()
+        ):  # rough filters (sines of any angle) get unit energy, which leaves noise as large as it was; smooth ones less
             last.weight *= (self.window_LX.square().sum(0) / 6).rsqrt()[:, None]
         self._kept: tuple[tuple[object, ...], tuple[Taps, ...]] | None = None
 
