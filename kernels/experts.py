@@ -83,7 +83,7 @@ def experts(
     """
     (N, D), (E, _, H), width = x_ND.shape, widen_EDH.shape, narrow_EFD.shape[1]
     if not N:
-        raise ValueError("a mixture of experts of no tokens (N = 0); hand over at least one")
+        raise ValueError("a mixture of experts of no tokens (T = 0); hand over at least one")
     fits = widen_EDH.shape[1] == D == narrow_EFD.shape[2] and len(narrow_EFD) == E == len(load_E)
     if not fits or width * (2 if kind == "swiglu" else 1) != H or token_M.shape != weight_M.shape:
         given = ", ".join(str(tuple(t.shape)) for t in (x_ND, token_M, weight_M, load_E, widen_EDH, narrow_EFD))

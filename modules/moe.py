@@ -1,8 +1,8 @@
 """A transformer block whose feed-forward is a mixture of experts: each token computes one or two of many.
 
-Shapes: B batch, T tokens, N = B T, D model width, E experts, K experts per token, M = N K assignments, F expert width.
-Dispatch is dropless: assignments are sorted by expert, each expert multiplies its own contiguous slice, and the results
-are added back to their tokens. No token waits for, or is displaced by, another, so any chunking of a document agrees.
+Shapes: B batch, T tokens, t tokens of a block, N = B T, D model width, E experts, K experts per token, M = N K assignments,
+F expert width. Dispatch is dropless (kernels/experts.py). A route depends on the token, on those before it in its document and on
+nothing else, so any chunking of a document agrees.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.experts import by_expert, experts
 from modules.attention import Attention, Cache
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
@@ -42,12 +43,19 @@ class Config:
     """Weight of the balance loss (Fedus et al. 2021, eq. 4); `switch` only."""
     bias_rate: float = 0.2
     """Speed of balancing by bias (after Wang et al. 2024, arXiv:2408.15664); 0 switches it off; `switch` only."""
+    even_rate: float = 0.1
+    """Speed of balancing within a document, against the loads of its earlier blocks; 0 switches it off; `switch` only."""
+    own_rate: float = 0.3
+    """Experts are one common feed-forward plus each its own part, which learns at this rate beside it; 0: nothing in common."""
+    size_weight: float = 0.0
+    """Weight of the router z-loss (Zoph et al. 2022, arXiv:2202.08906, eq. 5); `switch` only."""
     capacity: float = 0.0
     """In training, an expert takes at most this multiple of an even share and drops the rest; 0 drops nothing, ever."""
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), experts=(1, 2**12), ffn_multiple=(1e-3, 256))
         check_ranges(self, balance_weight=(0, 1e6), bias_rate=(0, 1e3), capacity=(0, 2**12))
+        check_ranges(self, even_rate=(0, 1e3), own_rate=(0, 1e3), size_weight=(0, 1e6))
         if self.top_k > self.experts:
             raise ConfigError(f"`top_k` = {self.top_k} needs at least as many `experts`, got {self.experts}")
 
@@ -55,6 +63,10 @@ class Config:
 RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
 SETTLING = 0.1
 """Weight of the latest batch in the bias that evaluation uses."""
+APART = 0.1
+"""Size of the experts' own parts at the start; were it none, two experts whose weights add up to one would not teach the router."""
+BLOCK = 16
+"""Tokens of a document routed under one bias, counted from its start however it is cut."""
 
 
 class HashRouter(nn.Module):
@@ -76,79 +88,157 @@ class HashRouter(nn.Module):
         return chosen_NK, x_ND.new_full(chosen_NK.shape, 1 / self.top_k)
 
 
-class SwitchRouter(nn.Module):
-    """Learns where tokens go: the top of a softmax, one expert weighted by its probability or two renormalised.
+class Past(NamedTuple):
+    """What a router remembers of a document."""
 
-    A bias per expert takes part in the choice and not in the weights. Each training batch moves it against the expert's excess
-    load, in units of the logits' spread so that one rate suits a young and a decided router. Evaluation uses the bias
-    averaged over recent batches; it is constant there, so the route of a token depends on that token alone.
+    score_BE: Tensor
+    """How the latest token bears on the route of the one after it."""
+    load_BE: Tensor
+    """Assignments in whole blocks so far."""
+    open_BE: Tensor
+    """Assignments in the block that is not yet whole."""
+
+
+class SwitchRouter(nn.Module):
+    """Learns where tokens go from a token and the one before it: the top of a softmax, made even by two biases that take part in the choice alone.
+
+    One expert is weighted by `experts` times its probability, so that a new router, which is even, hands on what the expert makes of the
+    token; two are weighted by their probabilities renormalised. The first bias is the whole text's: each training batch moves it
+    against the expert's excess load, and evaluation uses its average over recent batches (Wang et al. 2024, arXiv:2408.15664). The
+    second is the document's own: blocks of BLOCK tokens are routed against the load of the blocks before. Both are in units
+    of the logits' spread, so that one rate suits a young and a decided router, and neither looks ahead or at other documents.
     """
 
-    def __init__(self, d_model: int, experts: int, *, top_k: int, bias_rate: float) -> None:
+    def __init__(self, d_model: int, experts: int, *, top_k: int, bias_rate: float, even_rate: float) -> None:
         super().__init__()
-        self.experts, self.top_k, self.bias_rate = experts, top_k, bias_rate
-        self.score = nn.Linear(d_model, experts, bias=False)
+        self.experts, self.top_k, self.bias_rate, self.even_rate = experts, top_k, bias_rate, even_rate
+        self.score = nn.Linear(d_model, 2 * experts, bias=False)
         nn.init.normal_(self.score.weight, std=0.1 * d_model**-0.5)
         self.bias_E: Tensor
         self.register_buffer("bias_E", torch.zeros(experts))
         self.settled_E: Tensor
         self.register_buffer("settled_E", torch.zeros(experts))
+        self.spread: Tensor
+        self.register_buffer("spread", torch.tensor(0.1))
         self._probability_E = torch.full((experts,), 1 / experts)
         self._share_E = torch.full((experts,), 1 / experts)
+        self._size = torch.zeros(())
 
-    def forward(self, x_ND: Tensor) -> tuple[Tensor, Tensor]:
-        logit_NE = self.score(x_ND)
+    def forward(self, x_BTD: Tensor, past: Past | None, *, seen: int) -> tuple[Tensor, Tensor, Past]:
+        """Experts chosen (N, K), their weights (N, K), and what to remember after `seen` + T tokens."""
+        own_BTE, next_BTE = self.score(x_BTD).chunk(2, dim=-1)
+        if past is None:
+            zero_BE = torch.zeros_like(own_BTE[:, 0])
+            past = Past(zero_BE, zero_BE, zero_BE)
+        logit_BTE = own_BTE + torch.cat([past.score_BE.unsqueeze(1), next_BTE[:, :-1]], dim=1)
+        logit_NE = logit_BTE.flatten(0, 1)
         probability_NE = logit_NE.softmax(dim=-1)
-        biased_NE = logit_NE.detach() + (self.bias_E if self.training else self.settled_E)
-        chosen_NK = biased_NE.topk(self.top_k, dim=-1).indices
+        if self.training:
+            self.spread.copy_(logit_NE.detach().std(dim=0, unbiased=False).mean())
+        chosen_NK, load_BE, open_BE = self._choose(logit_BTE.detach(), past, seen)
         weight_NK = probability_NE.gather(1, chosen_NK)
-        if self.top_k > 1:
-            weight_NK = weight_NK / weight_NK.sum(dim=-1, keepdim=True)
+        weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True) if self.top_k > 1 else weight_NK * self.experts
         self._probability_E = probability_NE.mean(dim=0)
         self._share_E = torch.bincount(chosen_NK.flatten(), minlength=self.experts) / chosen_NK.numel()
+        self._size = logit_NE.logsumexp(-1).square().mean()
         if self.training and self.bias_rate:
-            self._balance(logit_NE.detach())
-        return chosen_NK, weight_NK
+            self._balance()
+        return chosen_NK, weight_NK, Past(next_BTE[:, -1].clone(), load_BE, open_BE)
 
-    def _balance(self, logit_NE: Tensor) -> None:
+    def _choose(self, logit_BTE: Tensor, past: Past, seen: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The top experts of every token once both biases are added, and the document's loads after the last."""
+        biased_BTE = logit_BTE + (self.bias_E if self.training else self.settled_E)
+        if not self.even_rate:
+            return biased_BTE.topk(self.top_k, dim=-1).indices.flatten(0, 1), past.load_BE, past.open_BE
+        load_BE, open_BE, chosen = past.load_BE, past.open_BE, list[Tensor]()
+        start, end = 0, -seen % BLOCK or BLOCK
+        while start < biased_BTE.shape[1]:
+            part_BtE = biased_BTE[:, start:end]
+            excess_BE = load_BE - load_BE.mean(-1, keepdim=True)
+            pick_BtK = (part_BtE - self.even_rate * self.spread * excess_BE.unsqueeze(1)).topk(self.top_k, dim=-1).indices
+            chosen.append(pick_BtK)
+            open_BE = open_BE + F.one_hot(pick_BtK, self.experts).sum((1, 2))
+            if (seen + start + part_BtE.shape[1]) % BLOCK == 0:
+                load_BE, open_BE = load_BE + open_BE, torch.zeros_like(open_BE)
+            start, end = end, end + BLOCK
+        return torch.cat(chosen, dim=1).flatten(0, 1), load_BE, open_BE
+
+    def _balance(self) -> None:
         excess_E = (self.experts * self._share_E - 1).clamp(max=1)
-        self.bias_E -= self.bias_rate * logit_NE.std(dim=0, unbiased=False).mean() * excess_E
+        self.bias_E -= self.bias_rate * self.spread * excess_E
         self.settled_E.lerp_(self.bias_E, SETTLING)
 
     def balance_loss(self) -> Tensor:
-        """E times the sum over experts of load share and mean probability, of the last forward; 1 when even (eq. 4)."""
+        """E times the sum over experts of load share and mean probability, of the last forward; 1 when even (Fedus, eq. 4)."""
         return self.experts * (self._share_E * self._probability_E).sum()
+
+    def size_loss(self) -> Tensor:
+        """Mean square of the logits' log-sum-exp, of the last forward (router z-loss, Zoph et al. 2022, arXiv:2202.08906, eq. 5)."""
+        return self._size
 
 
 class Experts(nn.Module):
-    """E feed-forwards in two stacked matrices, each applied to the tokens routed to it and to no others."""
+    """E feed-forwards, each applied to the tokens routed to it and to no others: a common part plus each its own."""
 
-    def __init__(self, d_model: int, experts: int, *, multiple: float, capacity: float) -> None:
+    def __init__(self, d_model: int, experts: int, *, multiple: float, capacity: float, own_rate: float = 0.0) -> None:
         super().__init__()
         width = round(d_model * multiple)
-        self.capacity = capacity
-        self.widen_EDF = nn.Parameter(torch.empty(experts, d_model, width).uniform_(-(d_model**-0.5), d_model**-0.5))
-        self.narrow_EFD = nn.Parameter(torch.empty(experts, width, d_model).uniform_(-(width**-0.5), width**-0.5))
+        self.capacity, self.own_rate = capacity, own_rate
+        widen_EDF = torch.empty(experts, d_model, width).uniform_(-(d_model**-0.5), d_model**-0.5)
+        narrow_EFD = torch.empty(experts, width, d_model).uniform_(-(width**-0.5), width**-0.5)
+        self.common: nn.ParameterList | None = None
+        if own_rate:
+            self.common = nn.ParameterList([widen_EDF[0].clone(), narrow_EFD[0].clone()])
+            widen_EDF, narrow_EFD = APART * widen_EDF, APART * narrow_EFD
+        self.widen_EDF, self.narrow_EFD = nn.Parameter(widen_EDF), nn.Parameter(narrow_EFD)
 
     def forward(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The weighted sum of the chosen experts per token, the load of each expert (E), and what it left out (E)."""
-        if not len(x_ND):
-            raise ValueError("a mixture of experts of no tokens (T = 0); hand over at least one")
-        E, K = len(self.widen_EDF), chosen_NK.shape[1]
-        expert_M, order_M = chosen_NK.flatten().sort(stable=True)
-        load_E = torch.bincount(expert_M, minlength=E)
+        K, E = chosen_NK.shape[1], len(self.widen_EDF)
+        order_M, load_E = by_expert(chosen_NK, E)
         done_E = load_E
         if self.capacity and self.training:
             most = math.ceil(self.capacity * len(order_M) / E)
-            rank_M = torch.arange(len(order_M), device=x_ND.device) - (load_E.cumsum(0) - load_E)[expert_M]
-            order_M = order_M[rank_M < most]
-            done_E = load_E.clamp(max=most)
-        token_M = order_M // K
-        slices = torch.split(x_ND[token_M], done_E.tolist())
-        matrices = zip(slices, self.widen_EDF.unbind(), self.narrow_EFD.unbind(), strict=True)
-        y_MD = torch.cat([F.gelu(x_mD @ widen_DF) @ narrow_FD for x_mD, widen_DF, narrow_FD in matrices if len(x_mD)])
-        y_MD = y_MD * weight_NK.flatten()[order_M].unsqueeze(1)
-        return torch.zeros_like(x_ND).index_add(0, token_M, y_MD), load_E, load_E - done_E
+            starts_E = load_E.cumsum(0) - load_E
+            rank_M = torch.arange(len(order_M), device=x_ND.device) - starts_E.repeat_interleave(load_E)
+            order_M, done_E = order_M[rank_M < most], load_E.clamp(max=most)
+        shared = None if self.common is None else (self.common[0], self.common[1])
+        y_ND = experts(
+            x_ND,
+            order_M // K,
+            weight_NK.flatten()[order_M],
+            done_E,
+            self.widen_EDF,
+            self.narrow_EFD,
+            shared=shared,
+            scale=self.own_rate,
+        )
+        return y_ND, load_E, load_E - done_E
+
+    def writers(self) -> Iterator[Tensor]:
+        """The matrices that write into the residual stream."""
+        yield from [self.narrow_EFD] if self.common is None else [self.common[1]]
+
+
+class Parts(NamedTuple):
+    """The attention's cache, and what the router remembers."""
+
+    k_BGSE: Tensor
+    v_BGSE: Tensor
+    seen: Tensor
+    score_BE: Tensor
+    load_BE: Tensor
+    open_BE: Tensor
+
+
+class State(Parts):
+    """The state of the block; it never changes, so a document may go on from it twice."""
+
+    cache: Cache | None = None
+
+    def attention(self) -> Cache:
+        """The cache with the room behind it, if there still is one."""
+        return self.cache or Cache(*self[:3])
 
 
 @module(
@@ -173,32 +263,46 @@ class MixtureOfExperts(nn.Module):
         self.router: HashRouter | SwitchRouter = (
             HashRouter(config.experts, top_k=config.top_k)
             if config.router == "hash"
-            else SwitchRouter(config.d_model, config.experts, top_k=config.top_k, bias_rate=config.bias_rate)
+            else SwitchRouter(
+                config.d_model, config.experts, top_k=config.top_k, bias_rate=config.bias_rate, even_rate=config.even_rate
+            )
         )
-        self.experts = Experts(config.d_model, config.experts, multiple=config.ffn_multiple, capacity=config.capacity)
+        self.experts = Experts(
+            config.d_model,
+            config.experts,
+            multiple=config.ffn_multiple,
+            capacity=config.capacity,
+            own_rate=config.own_rate,
+        )
         self._load_E: Tensor
         self._dropped_E: Tensor
         self._forget()
 
-    def forward(self, x_BTD: Tensor, state: Cache | None = None, *, tokens_BT: Tensor | None = None) -> tuple[Tensor, Cache]:
+    def forward(self, x_BTD: Tensor, state: State | None = None, *, tokens_BT: Tensor | None = None) -> tuple[Tensor, State]:
         """`tokens_BT` is needed by the `hash` router only, and ValueError without it."""
-        y_BTD, state = self.mixer(self.mixer_norm(x_BTD), state)
+        seen = 0 if state is None else int(state.seen)
+        y_BTD, cache = self.mixer(self.mixer_norm(x_BTD), None if state is None else state.attention())
         x_BTD = x_BTD + y_BTD
-        h_ND = self.ffn_norm(x_BTD).flatten(0, 1)
+        h_BTD = self.ffn_norm(x_BTD)
+        h_ND = h_BTD.flatten(0, 1)
         if isinstance(self.router, SwitchRouter):
-            chosen_NK, weight_NK = self.router(h_ND)
+            chosen_NK, weight_NK, past = self.router(h_BTD, None if state is None else Past(*state[3:]), seen=seen)
         elif tokens_BT is None:
             raise ValueError("the `hash` router routes by token value: call the block with `tokens_BT`")
         else:
             chosen_NK, weight_NK = self.router(h_ND, tokens_BT.flatten())
+            past = Past(*(x_BTD.new_zeros(len(x_BTD), 0) for _ in Past._fields))
         y_ND, load_E, dropped_E = self.experts(h_ND, chosen_NK, weight_NK)
         self._load_E, self._dropped_E = self._load_E + load_E, self._dropped_E + dropped_E
-        return x_BTD + y_ND.view_as(x_BTD), state
+        after = State(*cache, *past)
+        after.cache = cache
+        return x_BTD + y_ND.view_as(x_BTD), after
 
     def auxiliary_loss(self) -> Tensor:
-        """The weighted balance loss of the last forward; zero for the `hash` router."""
+        """The weighted balance and z-loss of the last forward; zero for the `hash` router."""
         if isinstance(self.router, SwitchRouter):
-            return self.config.balance_weight * self.router.balance_loss()
+            c = self.config
+            return c.balance_weight * self.router.balance_loss() + c.size_weight * self.router.size_loss()
         return self.ffn_norm.weight.new_zeros(())
 
     def diagnostics(self) -> dict[str, float]:
@@ -224,11 +328,12 @@ class MixtureOfExperts(nn.Module):
     def residual_weights(self) -> Iterator[Tensor]:
         """The matrices that write into the residual stream."""
         yield self.mixer.project_out.weight
-        yield self.experts.narrow_EFD
+        yield from self.experts.writers()
 
     def state_bytes(self, batch: int, length: int) -> int:
-        """Bytes of the key-value cache after `length` tokens; routing keeps no state."""
-        return self.mixer.state_bytes(batch, length)
+        """Bytes of the key-value cache after `length` tokens, and of what the learned router remembers."""
+        past = len(Past._fields) * batch * self.config.experts * self.ffn_norm.weight.element_size()
+        return self.mixer.state_bytes(batch, length) + (past if isinstance(self.router, SwitchRouter) else 0)
 
 
 def load_balance_std(load_E: Tensor) -> float:

@@ -6,11 +6,22 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kernels.agreement import rmse_ratio
 from modules.decoder import Decoder
-from modules.moe import Config, Experts, HashRouter, MixtureOfExperts, SwitchRouter, expert_utilization, load_balance_std
+from modules.moe import (
+    BLOCK,
+    Config,
+    Experts,
+    HashRouter,
+    MixtureOfExperts,
+    SwitchRouter,
+    expert_utilization,
+    load_balance_std,
+)
 from modules.trainer import next_token
 
 
@@ -21,15 +32,23 @@ def routed(tokens: int = 40, experts: int = 6, top_k: int = 2) -> tuple[Tensor, 
     return x_ND, chosen_NK, torch.rand(tokens, top_k, dtype=torch.float64)
 
 
+def some_experts(*, capacity: float = 0.0, own_rate: float = 0.0) -> Experts:
+    return Experts(8, 6, multiple=2.0, capacity=capacity, own_rate=own_rate).double()
+
+
 def one_expert(layer: Experts, e: int, x_D: Tensor) -> Tensor:
-    h_F = x_D @ layer.widen_EDF[e]
-    return (h_F * 0.5 * (1 + torch.erf(h_F / math.sqrt(2)))) @ layer.narrow_EFD[e]
+    widen_DF, narrow_FD = layer.widen_EDF[e], layer.narrow_EFD[e]
+    if layer.common is not None:
+        widen_DF, narrow_FD = layer.common[0] + 0.3 * widen_DF, layer.common[1] + 0.3 * narrow_FD
+    h_F = x_D @ widen_DF
+    return (h_F * 0.5 * (1 + torch.erf(h_F / math.sqrt(2)))) @ narrow_FD
 
 
+@pytest.mark.parametrize("own_rate", [0.0, 0.3])
 @pytest.mark.parametrize("top_k", [1, 2])
-def test_each_token_gets_the_weighted_sum_of_its_experts(top_k: int) -> None:
+def test_each_token_gets_the_weighted_sum_of_its_experts(top_k: int, own_rate: float) -> None:
     x_ND, chosen_NK, weight_NK = routed(top_k=top_k)
-    layer = Experts(8, 6, multiple=2.0, capacity=0.0).double()
+    layer = some_experts(own_rate=own_rate)
     y_ND, load_E, dropped_E = layer(x_ND, chosen_NK, weight_NK)
     expected = [
         sum((w * one_expert(layer, int(e), x) for e, w in zip(chosen, weight, strict=True)), torch.zeros(8).double())
@@ -42,15 +61,28 @@ def test_each_token_gets_the_weighted_sum_of_its_experts(top_k: int) -> None:
 
 def test_an_expert_without_tokens_has_a_zero_gradient() -> None:
     x_ND, _, weight_NK = routed(top_k=1)
-    layer = Experts(8, 6, multiple=2.0, capacity=0.0).double()
+    layer = some_experts()
     layer(x_ND, torch.full((40, 1), 4), weight_NK)[0].sum().backward()
     touched = [bool(grad.any()) for grad in layer.widen_EDF.grad]  # type: ignore[union-attr]
     assert touched == [False, False, False, False, True, False]
 
 
+def test_a_new_mixture_is_almost_the_dense_feed_forward_that_its_experts_share() -> None:
+    torch.manual_seed(0)
+    block, x_BTD = MixtureOfExperts(Config(d_model=32)), torch.randn(4, 50, 32)
+    seen: list[Tensor] = []
+    block.ffn_norm.register_forward_hook(lambda *hooked: seen.append(hooked[2]))
+    y_BTD, _ = block(x_BTD)
+    bare, _ = block.mixer(block.mixer_norm(x_BTD))
+    assert block.experts.common is not None
+    widen_DF, narrow_FD = block.experts.common
+    dense_BTD = F.gelu(seen[0] @ widen_DF) @ narrow_FD
+    assert rmse_ratio(y_BTD - x_BTD - bare, dense_BTD) < 0.3
+
+
 def test_capacity_drops_the_latest_tokens_in_training_alone_and_counts_them() -> None:
     x_ND, chosen_NK, weight_NK = routed(top_k=1)
-    layer = Experts(8, 6, multiple=2.0, capacity=0.9).double()
+    layer = some_experts(capacity=0.9)
     whole_ND = layer.eval()(x_ND, chosen_NK, weight_NK)[0]
     y_ND, load_E, dropped_E = layer.train()(x_ND, chosen_NK, weight_NK)
     room, seen = math.ceil(0.9 * 40 / 6), [0] * 6
@@ -86,33 +118,86 @@ def test_the_hash_router_refuses_to_guess_token_values() -> None:
         block(torch.randn(1, 4, 8))
 
 
-def test_the_switch_router_weighs_by_softmax() -> None:
+def a_router(experts: int = 8, *, top_k: int = 1, std: float = 1.0, **rates: float) -> SwitchRouter:
     torch.manual_seed(0)
-    x_ND = torch.randn(50, 8)
-    for top_k in (1, 2):
-        router = SwitchRouter(8, 5, top_k=top_k, bias_rate=0.0)
-        nn.init.normal_(router.score.weight)
-        chosen_NK, weight_NK = router(x_ND)
-        odds_NE = torch.exp(x_ND @ router.score.weight.T)
-        best_NK = odds_NE.sort(descending=True).indices[:, :top_k]
-        assert torch.equal(chosen_NK, best_NK)
-        picked_NK = odds_NE.gather(1, best_NK)
-        total = odds_NE.sum(1, keepdim=True) if top_k == 1 else picked_NK.sum(1, keepdim=True)
-        torch.testing.assert_close(weight_NK, picked_NK / total)
+    router = SwitchRouter(8, experts, top_k=top_k, **{"bias_rate": 0.0, "even_rate": 0.0, **rates})
+    nn.init.normal_(router.score.weight, std=std)
+    return router
+
+
+def logits(router: SwitchRouter, x_BTD: Tensor) -> Tensor:
+    """By the formula: a token's own score, and what the token before says of it."""
+    own_EwD, next_EwD = router.score.weight.chunk(2)
+    before_BTD = torch.cat([torch.zeros_like(x_BTD[:, :1]), x_BTD[:, :-1]], dim=1)
+    return x_BTD @ own_EwD.T + before_BTD @ next_EwD.T
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_the_switch_router_weighs_by_a_softmax_over_the_token_and_the_one_before(top_k: int) -> None:
+    router, x_BTD = a_router(5, top_k=top_k), torch.randn(3, 17, 8)
+    chosen_NK, weight_NK, _ = router(x_BTD, None, seen=0)
+    odds_NE = torch.exp(logits(router, x_BTD)).flatten(0, 1)
+    best_NK = odds_NE.sort(descending=True).indices[:, :top_k]
+    assert torch.equal(chosen_NK, best_NK)
+    picked_NK = odds_NE.gather(1, best_NK)
+    total = odds_NE.mean(1, keepdim=True) if top_k == 1 else picked_NK.sum(1, keepdim=True)
+    torch.testing.assert_close(weight_NK, picked_NK / total)
+
+
+def test_a_new_router_hands_on_one_expert_in_full() -> None:
+    router = SwitchRouter(64, 16, top_k=1, bias_rate=0.2, even_rate=0.1)
+    _, weight_NK, _ = router(torch.randn(4, 100, 64), None, seen=0)
+    assert 0.5 < weight_NK.min() < weight_NK.max() < 2
 
 
 def test_the_balance_loss_is_one_when_even_and_grows_with_concentration() -> None:
-    router = SwitchRouter(8, 4, top_k=1, bias_rate=0.0)
-    nn.init.zeros_(router.score.weight)
-    router(torch.randn(100, 8))
+    router, x_BTD = a_router(4, std=0.0), torch.rand(2, 50, 8)
+    router(x_BTD, None, seen=0)
     assert router.balance_loss().item() == pytest.approx(1.0)  # even probabilities, whatever the load
     with torch.no_grad():
         router.score.weight[2] = 5.0
-    x_ND = torch.rand(100, 8)
-    router(x_ND)
-    mean_E = (x_ND @ router.score.weight.T).softmax(1).mean(0)
+    router(x_BTD, None, seen=0)
+    mean_E = logits(router, x_BTD).softmax(-1).mean((0, 1))
     assert router.balance_loss().item() == pytest.approx(4 * mean_E[2].item())
     assert router.balance_loss().item() > 3.9
+
+
+def test_the_z_loss_is_the_mean_square_of_the_log_sum_and_part_of_the_auxiliary_loss() -> None:
+    router, x_BTD = a_router(4), torch.randn(2, 9, 8)
+    router(x_BTD, None, seen=0)
+    torch.testing.assert_close(router.size_loss(), logits(router, x_BTD).exp().sum(-1).log().square().mean())
+    block = MixtureOfExperts(Config(d_model=8, heads=2, balance_weight=0.0, size_weight=0.25)).train()
+    block(x_BTD)
+    assert isinstance(block.router, SwitchRouter)
+    torch.testing.assert_close(block.auxiliary_loss(), 0.25 * block.router.size_loss())
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_every_document_is_routed_almost_evenly_by_the_loads_of_its_earlier_blocks(top_k: int) -> None:
+    x_BTD = torch.randn(5, 640, 8) + 2 * torch.randn(5, 1, 8)  # each document has a bent of its own
+    loads = {}
+    for rate in (0.0, 0.1):
+        router = a_router(8, top_k=top_k, even_rate=rate).eval()
+        router.spread.copy_(logits(router, x_BTD).std(dim=(0, 1)).mean())
+        chosen_NK, _, _ = router(x_BTD, None, seen=0)
+        loads[rate] = [load_balance_std(torch.bincount(c.flatten(), minlength=8).double()) for c in chosen_NK.view(5, -1)]
+    assert min(loads[0.0]) > 0.4
+    assert max(loads[0.1]) < 0.2
+
+
+def test_blocks_are_routed_by_the_formula() -> None:
+    router, x_BTD = a_router(4, even_rate=0.2).eval(), torch.randn(1, 70, 8)
+    logit_TE, load_E, chosen = logits(router, x_BTD)[0], torch.zeros(4), []
+    for start in range(0, 70, BLOCK):
+        biased_tE = logit_TE[start : start + BLOCK] - 0.2 * 0.1 * (load_E - load_E.mean())
+        chosen += biased_tE.argmax(-1).tolist()
+        load_E = torch.bincount(torch.tensor(chosen), minlength=4).float()
+    assert router(x_BTD, None, seen=0)[0].flatten().tolist() == chosen
+    parts, past = [], None
+    for start, end in ((0, 5), (5, 16), (16, 17), (17, 70)):
+        part, _, past = router(x_BTD[:, start:end], past, seen=start)
+        parts += part.flatten().tolist()
+    assert parts == chosen
 
 
 def test_balance_and_utilisation_of_known_loads() -> None:
@@ -126,23 +211,20 @@ def test_balance_and_utilisation_of_known_loads() -> None:
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 10.0])
 def test_balancing_by_bias_evens_a_lopsided_router_at_any_scale_without_a_gradient(scale: float) -> None:
-    torch.manual_seed(0)
-    router = SwitchRouter(8, 8, top_k=1, bias_rate=0.05)
-    nn.init.normal_(router.score.weight, std=scale)
-    x_ND = torch.randn(2048, 8) + 1
+    router, x_BTD = a_router(std=scale, bias_rate=0.05), torch.randn(8, 256, 8) + 1
 
     def imbalance() -> float:
-        chosen_NK, _ = router.eval()(x_ND)
+        chosen_NK, _, _ = router.eval()(x_BTD, None, seen=0)
         return load_balance_std(torch.bincount(chosen_NK.flatten(), minlength=8).double())
 
     before = imbalance()
     router.train()
     for _ in range(250):
-        router(x_ND)
+        router(x_BTD, None, seen=0)
     assert before > 0.5
     assert imbalance() < 0.03
     settled = router.settled_E.clone()
-    router.eval()(x_ND)
+    router.eval()(x_BTD, None, seen=0)
     assert torch.equal(router.settled_E, settled)
 
 
