@@ -22,7 +22,10 @@ from plan.nouns import Status
 
 Numbers = Mapping[str, float | Tensor]
 Loss = Callable[[nn.Module, Any], tuple[Tensor, Numbers]]
-"""(model, batch) -> (loss to minimise, numbers to record); the trainer itself adds the model's `auxiliary_loss()`."""
+"""(model, batch) -> (loss to minimise, numbers to record); the trainer itself adds the model's `auxiliary_loss()`.
+
+One that carries something from step to step has `state_dict` and `load_state_dict`, as a module does; checkpoints keep it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,8 @@ def train(
     if saved:
         model.load_state_dict(saved["model"])
         optimiser.load(saved["optimiser"])
+        if hasattr(loss, "load_state_dict"):
+            loss.load_state_dict(saved["carried"])
         log, ended = TrainLog(**saved["log"]), saved["ended"]
         log.resumed_at = log.steps
     spent, began = log.seconds, time.monotonic()
@@ -141,7 +146,8 @@ def train(
     def save() -> None:
         if checkpoint:
             kept = {name: getattr(log, name) for name in TrainLog.__slots__}
-            body = {"model": model.state_dict(), "optimiser": optimiser.state(), "log": kept, "ended": ended}
+            carried = loss.state_dict() if hasattr(loss, "state_dict") else {}
+            body = {"model": model.state_dict(), "optimiser": optimiser.state(), "log": kept, "ended": ended, "carried": carried}
             store.write(checkpoint, body, identity=identity)
 
     model.train()
