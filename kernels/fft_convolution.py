@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 from kernels import native
 from kernels.paths import Path, choose
 
-NEAR = 16
+NEAR = 32
 """Inputs that a single step meets directly; what came before them was added ahead."""
 
 

@@ -121,17 +121,20 @@ class Filters(nn.Module):
         rate_X = math.log(100) * torch.linspace(1 / c.slow_decay, 1 / c.fast_decay, self.channels, dtype=torch.float64)
         return torch.exp(-torch.outer(time_L, rate_X)).float()
 
-    def forward(self) -> tuple[Taps, ...]:
-        """One filter for each convolution; the same objects as before while no parameter has changed and no gradient is wanted."""
+    def forward(self, seen: int) -> tuple[Taps, ...]:
+        """One filter for each convolution of `seen` inputs, at least as far as it reaches beyond them.
+
+        Without gradients: all of it, and the same objects as before while no parameter has changed.
+        """
         if torch.is_grad_enabled() or any(p.is_inference() for p in self.parameters()):
-            return self._drawn()
+            return self._drawn(seen + 1)
         key = tuple((p.data_ptr(), p._version, p.dtype) for p in self.parameters())
         if self._kept is None or self._kept[0] != key:
-            self._kept = key, self._drawn()
+            self._kept = key, self._drawn(self.config.filter_length)
         return self._kept[1]
 
-    def _drawn(self) -> tuple[Taps, ...]:
-        taps_LX = self.network(self.features_LP.to(self.bias_X)) * self.window_LX.to(self.bias_X)
+    def _drawn(self, count: int) -> tuple[Taps, ...]:
+        taps_LX = self.network(self.features_LP[:count].to(self.bias_X)) * self.window_LX[:count].to(self.bias_X)
         taps_LX = torch.cat((taps_LX[:1] + self.bias_X, taps_LX[1:]))
         return tuple(Taps(taps_LD) for taps_LD in taps_LX.chunk(self.config.order - 1, dim=1))
 
@@ -154,7 +157,7 @@ class HyenaOperator(nn.Module):
         mixed_BTX = causal_convolution(projected_BTX, before_BWX, self.conv.weight[:, 0], self.conv.bias)
         first_BTD, *gates, u_BTD = torch.split(mixed_BTX, D, dim=-1)
 
-        filters = self.filters()
+        filters = self.filters(T if state is None else state.past_BSX.shape[1] + T)
         pasts = [None] * len(filters) if state is None else torch.split(state.past_BSX, D, dim=-1)
         works = state.ahead if state is not None and state.ahead else (None,) * len(filters)
         left, ahead = [], list[Ahead | None]()

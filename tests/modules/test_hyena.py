@@ -77,7 +77,7 @@ def test_filters_are_drawn_again_as_soon_as_a_weight_has_changed() -> None:
     with torch.no_grad():
         _, state = block(x_BTD[:, :78])
         stepped = block(x_BTD[:, 78:79], state)[1]
-        assert block.mixer.filters() is block.mixer.filters()
+        assert block.mixer.filters(1) is block.mixer.filters(2)
         dict(block.named_parameters())["mixer.filters.bias_X"].mul_(-1)
         after, _ = block(x_BTD[:, 79:], stepped)
         fresh = Hyena(Config(d_model=8, filter_length=64))
@@ -93,7 +93,7 @@ def test_filters_start_with_unit_energy_at_most_and_fade_at_their_own_rates(freq
     operator = HyenaOperator(Config(d_model=256, filter_length=512, frequency=frequency))
     with torch.no_grad():
         operator.filters.bias_X.zero_()
-        taps_LD = operator.filters()[0].taps_LD
+        taps_LD = operator.filters(512)[0].taps_LD
         age_L1 = torch.arange(512.0)[:, None]
         energy_LD = taps_LD.square()
         assert low < energy_LD.sum(0).mean() < high
