@@ -46,7 +46,8 @@ inline vec decay(vec g, vec& lost) {
 // One head's memory and one chunk of its steps. Row t + 1 of each array is step t; the rows before and after the chunk change nothing.
 struct Head {
     const DeltaRule& in;
-    const long b, h, K = whole(in.K), M = whole(in.M);
+    const long b, h, keys = whole(in.K), M = whole(in.M);
+    const long K = keys + V;  // a row of keys and a gap: half rows of a power of two would share half of a cache's sets
     std::unique_ptr<float[]> memory;
     float *q, *k, *a, *b_, *keep;       // (CHUNK + 2, K): the step is state = keep state + b_ (a . state)' + k v' or, with one key, keep state + k (v + a . state)'
     float *v, *seen, *out;              // (CHUNK + 2, M): what is written, what is seen: a . state, and the output or its gradient
@@ -54,20 +55,20 @@ struct Head {
     float *dq, *dk, *da, *db, *dkeep;   // (CHUNK + 2, K)
     float *dv, *dseen, *grad;           // as v, seen, state
     float *state_t, *grad_t, *history;  // (M, K) twice; the states of a few rows at every step
-    long n = 0;
+    long start = 0, n = 0;
 
     Head(const DeltaRule& in, long head, bool training) : in(in), b(head / in.H), h(head % in.H) {
-        const long rows = std::min(CHUNK, in.T) + 2, keys = rows * K, values = rows * M;
-        const long floats = 5 * keys + 3 * values + K * M + (training ? 5 * keys + 2 * values + 3 * K * M + CHUNK * ROWS * 2 * V : 0) + V;
+        const long rows = std::min(CHUNK, in.T) + 2, by_key = rows * K, by_value = rows * M;
+        const long floats = 5 * by_key + 3 * by_value + K * M + (training ? 5 * by_key + 2 * by_value + 3 * K * M + CHUNK * ROWS * 2 * V : 0) + V;
         memory.reset(new float[floats]());
         float* free = memory.get() + (V - reinterpret_cast<std::size_t>(memory.get()) / 4 % V) % V;
         auto take = [&](long size) { return free += size, free - size; };
-        for (float** p : {&q, &k, &a, &b_, &keep}) *p = take(keys);
-        for (float** p : {&v, &seen, &out}) *p = take(values);
+        for (float** p : {&q, &k, &a, &b_, &keep}) *p = take(by_key);
+        for (float** p : {&v, &seen, &out}) *p = take(by_value);
         state = take(K * M);
         if (!training) return;
-        for (float** p : {&dq, &dk, &da, &db, &dkeep}) *p = take(keys);
-        for (float** p : {&dv, &dseen}) *p = take(values);
+        for (float** p : {&dq, &dk, &da, &db, &dkeep}) *p = take(by_key);
+        for (float** p : {&dv, &dseen}) *p = take(by_value);
         for (float** p : {&grad, &state_t, &grad_t}) *p = take(K * M);
         history = take(CHUNK * ROWS * 2 * V);
     }
@@ -76,10 +77,10 @@ struct Head {
     long step(long t) const { return (b * in.T + t) * in.H + h; }
     long unit() const { return b * in.H + h; }
 
-    void open(long start) {
-        n = std::min(CHUNK, in.T - start);
-        for (long j = 0; j < K; j += V) at(keep + j) = at(keep + (n + 1) * K + j) = all(1.0f), at(a + (n + 1) * K + j) = vec{};
-        for (long j = 0; j < (in.per_key ? K : V); j += V) {
+    void open(long first) {
+        start = first, n = std::min(CHUNK, in.T - start);
+        for (long j = 0; j < keys; j += V) at(keep + j) = at(keep + (n + 1) * K + j) = all(1.0f), at(a + (n + 1) * K + j) = vec{};
+        for (long j = 0; j < (in.per_key ? keys : V); j += V) {
             vec lost{};
             for (long r = 1; r <= n; ++r) {
                 const float* g = in.g + step(start + r - 1) * (in.per_key ? in.K : 1);
@@ -89,7 +90,7 @@ struct Head {
         for (long r = 1; r <= n; ++r) {
             const long t = step(start + r - 1);
             const float beta = in.beta ? in.beta[t] : 1.0f;
-            for (long j = 0; j < K; j += V) {
+            for (long j = 0; j < keys; j += V) {
                 const long here = r * K + j, from = t * in.K + j, count = in.K - j;
                 if (!in.per_key) at(keep + here) = at(keep + r * K);
                 at(q + here) = in.scale * load(in.q + from, count);
@@ -107,6 +108,16 @@ struct Head {
 
     void write(float* to, const float* from, long rows, long ld, long width) const {
         for (long i = 0; i < rows; ++i, from += ld) std::copy(from, from + width, to + i * width);
+    }
+
+    // to (M, K) = from' , which has in.K rows that lie `ld` apart
+    void turn(float* to, const float* from, long ld) const {
+        for (long i = 0; i < in.K; i += V)
+            for (long j = 0; j < in.M; ++j) {
+                vec x{};
+                for (long lane = 0; lane < std::min<long>(V, in.K - i); ++lane) x[lane] = from[(i + lane) * ld + j];
+                at(to + j * K + i) = x;
+            }
     }
 
     // Value channels j to j + N V through the chunk: state, output, and what each step sees.
@@ -169,50 +180,57 @@ struct Head {
             for (int y = 0; y < ROWS; ++y)
                 for (int x = 0; x < N; ++x) work(y, x);
         };
+        float *const past = history, *const q_sums = dq + i, *const k_sums = dk + i, *const a_sums = da + i, *const b_sums = db + i;
+        float *const keep_sums = dkeep + i;
+        const float *const q_i = q + i, *const k_i = k + i, *const a_i = a + i, *const b_i = b_ + i, *const keep_i = keep + i;
+        const float *const v_j = v + j, *const seen_j = seen + j, *const out_j = out + j, *const dseen_j = dseen + j;
+        const long K = this->K, M = this->M, n = this->n;
         each([&](int y, int x) { s[y][x] = at(state_t + (j + y) * K + i + x * V); });
         for (long r = 1; r <= n; ++r) {
-            const long here = r * K + i;
-            const float *v_M = v + r * M + j, *seen_M = seen + r * M + j, *do_M = out + r * M + j;
-            each([&](int y, int x) { at(history + (((r - 1) * ROWS + y) * N + x) * V) = s[y][x]; });
+            float* const here = past + (r - 1) * ROWS * N * V;
+            vec q_sum[N];
+            for (int x = 0; x < N; ++x) q_sum[x] = at(q_sums + r * K + x * V);
             each([&](int y, int x) {
-                s[y][x] = (TWO ? v_M[y] : v_M[y] + seen_M[y]) * at(k + here + x * V) + at(keep + here + x * V) * s[y][x];
-                if (TWO) s[y][x] += seen_M[y] * at(b_ + here + x * V);
+                at(here + (y * N + x) * V) = s[y][x];
+                s[y][x] = v_j[r * M + y] * at(k_i + r * K + x * V) + at(keep_i + r * K + x * V) * s[y][x];
+                if (TWO) s[y][x] += seen_j[r * M + y] * at(b_i + r * K + x * V);
+                q_sum[x] += out_j[r * M + y] * s[y][x];
             });
-            each([&](int y, int x) { at(dq + here + x * V) += do_M[y] * s[y][x]; });
+            for (int x = 0; x < N; ++x) at(q_sums + r * K + x * V) = q_sum[x];
         }
         each([&](int y, int x) { s[y][x] = at(grad_t + (j + y) * K + i + x * V); });
         for (long r = n; r >= 1; --r) {
-            const long here = r * K + i;
-            const float *v_M = v + r * M + j, *seen_M = seen + r * M + j, *do_M = out + r * M + j, *dseen_M = dseen + r * M + j;
+            const float* const here = past + (r - 1) * ROWS * N * V;
             vec k_sum[N], b_sum[N], a_sum[N], keep_sum[N];
             for (int x = 0; x < N; ++x) {
-                k_sum[x] = at(dk + here + x * V), a_sum[x] = at(da + here + x * V), keep_sum[x] = at(dkeep + here + x * V);
-                if (TWO) b_sum[x] = at(db + here + x * V);
+                const long t = r * K + x * V;
+                k_sum[x] = at(k_sums + t), a_sum[x] = at(a_sums + t), keep_sum[x] = at(keep_sums + t);
+                if (TWO) b_sum[x] = at(b_sums + t);
             }
             each([&](int y, int x) {
-                const vec before = at(history + (((r - 1) * ROWS + y) * N + x) * V);
-                const vec g = s[y][x] + do_M[y] * at(q + here + x * V);
-                k_sum[x] += (TWO ? v_M[y] : v_M[y] + seen_M[y]) * g;
-                if (TWO) b_sum[x] += seen_M[y] * g;
-                a_sum[x] += dseen_M[y] * before;
+                const vec before = at(here + (y * N + x) * V), g = s[y][x] + out_j[r * M + y] * at(q_i + r * K + x * V);
+                k_sum[x] += v_j[r * M + y] * g;
+                if (TWO) b_sum[x] += seen_j[r * M + y] * g;
+                a_sum[x] += dseen_j[r * M + y] * before;
                 keep_sum[x] += g * before;
-                s[y][x] = at(keep + here + x * V) * g + dseen_M[y] * at(a + here + x * V);
+                s[y][x] = dseen_j[r * M + y] * at(a_i + r * K + x * V) + at(keep_i + r * K + x * V) * g;
             });
             for (int x = 0; x < N; ++x) {
-                at(dk + here + x * V) = k_sum[x], at(da + here + x * V) = a_sum[x], at(dkeep + here + x * V) = keep_sum[x];
-                if (TWO) at(db + here + x * V) = b_sum[x];
+                const long t = r * K + x * V;
+                at(k_sums + t) = k_sum[x], at(a_sums + t) = a_sum[x], at(keep_sums + t) = keep_sum[x];
+                if (TWO) at(b_sums + t) = b_sum[x];
             }
         }
         each([&](int y, int x) { at(grad_t + (j + y) * K + i + x * V) = s[y][x]; });
     }
 
     // From the gradients of the chunk's rows to those of the inputs.
-    void close(long start, const Gradients& to) const {
+    void close(const Gradients& to) const {
         for (long r = 1; r <= n; ++r) {
             const long t = step(start + r - 1);
             const float beta = in.beta ? in.beta[t] : 1.0f;
             vec beta_sum{}, g_sum{};
-            for (long j = 0; j < K; j += V) {
+            for (long j = 0; j < keys; j += V) {
                 const long here = r * K + j, to_here = t * in.K + j, count = in.K - j;
                 vec k_grad = at(dk + here), keep_grad = at(dkeep + here);
                 if (!two()) {
@@ -267,26 +285,25 @@ struct Head {
     void run_backward(const Gradients& to) {
         const long size = in.K * in.M, chunks = (in.T + CHUNK - 1) / CHUNK;
         read(grad, to.last + unit() * size, in.K, M, in.M);
-        for (long i = 0; i < in.K; ++i)
-            for (long j = 0; j < in.M; ++j) grad_t[j * K + i] = grad[i * M + j];
+        turn(grad_t, grad, M);
         for (long start = (chunks - 1) * CHUNK; start >= 0; start -= CHUNK) {
             open(start);
             for (long r = 1; r <= n; ++r) {
                 const long row = step(start + r - 1) * in.M;
                 read(out + r * M, to.out + row, 1, M, in.M);
                 read(seen + r * M, to.seen + row, 1, M, in.M);
+                for (long j = 0; j < (TWO ? 0 : M); j += V) at(v + r * M + j) += at(seen + r * M + j);  // what it wrote in all
             }
             const float* kept = to.before + (unit() * chunks + start / CHUNK) * size;
-            for (long i = 0; i < in.K; ++i)
-                for (long j = 0; j < in.M; ++j) state_t[j * K + i] = kept[i * in.M + j];
+            turn(state_t, kept, in.M);
             over(M, [&](long j, auto N) { backward<TWO, N>(j); });
             for (float* p : {dq, dk, da, db, dkeep}) std::fill(p + K, p + (n + 1) * K, 0.0f);
-            for (long i = 0; i < K;) {
-                const int N = i + 2 * V <= K ? 2 : 1;
+            for (long i = 0; i < keys;) {
+                const int N = i + 2 * V <= keys ? 2 : 1;
                 for (long j = 0; j < in.M; j += ROWS) N == 2 ? gradients<TWO, 2>(i, j) : gradients<TWO, 1>(i, j);
                 i += N * V;
             }
-            close(start, to);
+            close(to);
         }
         write(to.state + unit() * size, grad, in.K, M, in.M);
     }
