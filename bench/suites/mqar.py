@@ -145,6 +145,34 @@ if TYPE_CHECKING:
     },
     steps=600,
 )
+@benchmark(
+    "mqar-64x8-v64-rates-v1",
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B", "best_lr": "", "lr_window": "x"},
+    source="arXiv:2312.04927, smaller vocabulary; best of four learning rates",
+    options={
+        "length": 64,
+        "pairs": 8,
+        "vocabulary": 64,
+        "decoder": {"tie": False, "embedding_std": 0.2},
+        "recipe": {"batch": 64, "weight_decay": 0.1},
+        "rates": [1e-3, 3e-3, 1e-2, 3e-2],
+    },
+    steps=600,
+)
+@benchmark(
+    "mqar-64x16-v64-rates-v1",
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B", "best_lr": "", "lr_window": "x"},
+    source="arXiv:2312.04927, smaller vocabulary; best of four learning rates",
+    options={
+        "length": 64,
+        "pairs": 16,
+        "vocabulary": 64,
+        "decoder": {"tie": False, "embedding_std": 0.2},
+        "recipe": {"batch": 64, "weight_decay": 0.1},
+        "rates": [1e-3, 3e-3, 1e-2, 3e-2],
+    },
+    steps=600,
+)
 def measure(bench: Bench) -> dict[str, float]:
     """Accuracy at recalling values of keys seen earlier in the sequence."""
     options = bench.options

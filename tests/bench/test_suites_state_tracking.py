@@ -15,7 +15,7 @@ from bench import data
 from bench.request import Bench
 from bench.subject import TermsError
 from bench.suites import extrapolation, state_tracking
-from bench.suites.state_tracking import products, word_problem
+from bench.suites.state_tracking import products, swaps, word_problem
 from modules.decoder import Decoder
 from plan import catalogue
 from plan.nouns import Request
@@ -68,7 +68,8 @@ def test_labels_are_where_the_things_end_up_when_they_are_moved_one_by_one(group
     things = {"parity": 2, "s3": 3, "a5": 5}[group]
     orders = sorted(o for o in product(range(things), repeat=things) if len(set(o)) == things)
     orders = [o for o in orders if even(o)] if group == "a5" else orders
-    inputs, labels = word_problem(np.random.default_rng(7), 100, table_GG=products(group), length=40)
+    given = np.arange(SIZES[group])
+    inputs, labels = word_problem(np.random.default_rng(7), 100, table_GG=products(group), length=40, given=given)
     for row, wanted in zip(inputs.tolist(), labels.tolist(), strict=True):
         at = list(range(things))
         for token, label in zip(row, wanted, strict=True):
@@ -78,8 +79,17 @@ def test_labels_are_where_the_things_end_up_when_they_are_moved_one_by_one(group
 
 
 def test_parity_labels_count_the_ones() -> None:
-    inputs, labels = word_problem(np.random.default_rng(0), 50, table_GG=products("parity"), length=100)
+    inputs, labels = word_problem(np.random.default_rng(0), 50, table_GG=products("parity"), length=100, given=np.arange(2))
     np.testing.assert_array_equal(labels, inputs.cumsum(axis=1) % 2)
+
+
+def test_swaps_are_their_own_inverses_and_reach_the_whole_group() -> None:
+    given, table = swaps("s3"), products("s3")
+    assert len(given) == 4
+    assert all(table[element, element] == 0 for element in given)
+    inputs, labels = word_problem(np.random.default_rng(0), 2000, table_GG=table, length=30, given=given)
+    assert set(inputs.ravel().tolist()) == set(given.tolist())
+    np.testing.assert_allclose(np.bincount(labels[:, -1]) / 2000, 1 / 6, atol=0.03)
 
 
 class Counting(nn.Module):

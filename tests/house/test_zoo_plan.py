@@ -1,0 +1,65 @@
+"""The plan of the full comparison: a fair table has a cell for every mixer, equal parameters, and the same overrides in every part."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from modules.decoder import Decoder
+from plan.grammar import parse
+from plan.nouns import Task
+from tests.house.pages import page, rows_below
+
+PLAN = parse(page("plan/Zoo.md"), path="plan/Zoo.md")
+COLUMNS: dict[str, dict[str, list[Task]]] = defaultdict(lambda: defaultdict(list))
+for _task in PLAN.tasks:
+    COLUMNS[_task.benchmark][_task.module].append(_task)
+MIXERS = set(COLUMNS["bytes-stdlib-v1"])
+
+
+def settings(task: Task) -> dict[str, Any]:
+    """The module's own settings but the width."""
+    return {
+        key: value for key, value in task.config.items() if key not in ("d_model", "recipe", "decoder", "negative_eigenvalues")
+    }
+
+
+def test_the_models_on_bytes_have_equal_parameters_at_width_128_and_two_layers() -> None:
+    counted = {}
+    for module, (task,) in COLUMNS["bytes-stdlib-v1"].items():
+        assert "decoder" not in task.config
+        model = Decoder.build(module, config=task.config)
+        assert (model.embedding.embedding_dim, len(model.blocks)) == (128, 2), module
+        counted[module] = model.parameters_count
+    bar = counted["transformer"]
+    assert {module: count for module, count in counted.items() if not 0.95 * bar <= count <= 1.05 * bar} == {}
+
+
+@pytest.mark.parametrize("benchmark", COLUMNS)
+def test_every_benchmark_has_a_cell_for_every_mixer(benchmark: str) -> None:
+    """Recall is asked of attention alone, without a feed-forward, as its authors do."""
+    expected = MIXERS - {"transformer"} | {"attention"} if benchmark.startswith("mqar") else MIXERS
+    assert set(COLUMNS[benchmark]) == expected
+
+
+def test_a_mixer_has_the_same_settings_in_every_part_but_recall() -> None:
+    for module in MIXERS:
+        tasks = [task for name, column in COLUMNS.items() if not name.startswith("mqar") for task in column[module]]
+        assert len(tasks) >= 11
+        assert {str(settings(task)) for task in tasks} == {str(settings(COLUMNS["bytes-stdlib-v1"][module][0]))}
+
+
+def test_every_task_has_a_time_budget_and_three_seeds() -> None:
+    for task in PLAN.tasks:
+        assert task.budget.seconds is not None, task.id
+        assert task.seeds.first >= 3, task.id
+
+
+def test_the_page_on_benchmarks_names_every_benchmark_of_the_plan() -> None:
+    told = {
+        name for row in rows_below(page("docs/benchmarks.md"), "| benchmark") for name in re.findall(r"`([\w-]+-v1)`", row[0])
+    }
+    assert set(COLUMNS) <= told
