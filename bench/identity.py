@@ -53,9 +53,10 @@ class Identifier:
     def identify(self, request: Request) -> Identity:
         """The identity of `request`; KeyError for a module or benchmark that is not on its shelf."""
         entry = _entry("benchmark", request.benchmark)
-        defaults = [default for _, default in _entry("module", request.module).fields.values()]
+        fields = _entry("module", request.module).fields
+        defaults = [default for name, (_, default) in fields.items() if name not in request.config]
         words = sorted({*_words([request.config, entry.arguments.get("options"), defaults])})
-        names = {request.module, *(name for name in words if on_shelf("module", name))}
+        names = {request.module, *(name for word in words for name in (word, *word.split()) if on_shelf("module", name))}
         roots = [entry.path, MEASURE, *(_entry("module", name).path for name in sorted(names))]
         code = self._fingerprint(request.benchmark, roots, words)
         corpus = request.data or entry.arguments.get("data") or ""

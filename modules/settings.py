@@ -82,6 +82,8 @@ def _fit(hint: Any, value: Any) -> tuple[bool, Any]:
             return False, value
         parts = [_fit(kind, part) for kind, part in zip(inner, value, strict=True)]
         return all(ok for ok, _ in parts), tuple(part for _, part in parts)
+    if origin is Mapping:
+        return isinstance(value, Mapping), value
     if hint is float and type(value) is int:
         return True, float(value)
     if hint is type(None):

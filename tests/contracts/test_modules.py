@@ -22,6 +22,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "transformer": [{"kv_heads": 2, "ffn": "swiglu"}, {"window": 17, "heads": 2}, {"ffn_multiple": 0.0, "rope": False}],
     "attention": [{"heads": 4, "kv_heads": 1, "window": 9}],
     "moe": [{"top_k": 2}, {"router": "hash", "top_k": 2, "capacity": 1.0}],
+    "hybrid": [
+        {"pattern": "gla attention", "settings": {"attention": {"window": 17}}},
+        {"pattern": "retnet megabyte delta_net rwkv4"},
+        {"pattern": "mamba2 moe", "settings": {"moe": {"router": "hash"}}},
+    ],
 }
 
 
