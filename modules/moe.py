@@ -1,8 +1,8 @@
 """A transformer block whose feed-forward is a mixture of experts: each token computes one or two of many.
 
-Shapes: B batch, T tokens, t tokens of a block, N = B T, D model width, E experts, K experts per token, M = N K assignments,
-F expert width. Dispatch is dropless (kernels/experts.py). A route depends on the token, on those before it in its document and on
-nothing else, so any chunking of a document agrees.
+Shapes: B batch, T tokens, N = B T, D model width, E experts, K experts per token, M = N K assignments,
+F expert width. Dispatch is dropless (kernels/experts.py), and routes look neither ahead nor at other documents (modules/routing.py),
+so any chunking of a document agrees; `expert-choice` alone cannot promise that.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.experts import by_expert, experts
 from modules.attention import Attention, Cache
+from modules.routing import ExpertChoiceRouter, HashRouter, Past, SwitchRouter
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
 from plan.catalogue import module
@@ -37,13 +37,13 @@ class Config:
     """Experts per token."""
     ffn_multiple: float = 4.0
     """Width of each expert over `d_model`."""
-    router: Literal["switch", "hash"] = "switch"
-    """`switch` learns where a token goes; `hash` sends each token value to fixed experts."""
+    router: Literal["switch", "hash", "expert-choice"] = "switch"
+    """`switch` learns where a token goes; `hash` sends each token value to fixed experts; `expert-choice` sees the future and fails the gate."""
     balance_weight: float = 0.01
     """Weight of the balance loss (Fedus et al. 2021, eq. 4); `switch` only."""
     bias_rate: float = 0.2
     """Speed of balancing by bias (after Wang et al. 2024, arXiv:2408.15664); 0 switches it off; `switch` only."""
-    even_rate: float = 0.1
+    even_rate: float = 0.5
     """Speed of balancing within a document, against the loads of its earlier blocks; 0 switches it off; `switch` only."""
     own_rate: float = 0.3
     """Experts are one common feed-forward plus each its own part, which learns at this rate beside it; 0: nothing in common."""
@@ -61,120 +61,8 @@ class Config:
 
 
 RECIPE = Recipe(lr=4e-3, weight_decay=0.1)
-SETTLING = 0.1
-"""Weight of the latest batch in the bias that evaluation uses."""
 APART = 0.1
 """Size of the experts' own parts at the start; were it none, two experts whose weights add up to one would not teach the router."""
-BLOCK = 16
-"""Tokens of a document routed under one bias, counted from its start however it is cut."""
-
-
-class HashRouter(nn.Module):
-    """Sends each token value to fixed experts, equally weighted, by arithmetic alone (Roller et al. 2021, random hash)."""
-
-    def __init__(self, experts: int, *, top_k: int) -> None:
-        super().__init__()
-        self.experts, self.top_k = experts, top_k
-        self.salt: Tensor
-        self.register_buffer("salt", torch.randint(2**30, (1,)))
-
-    def forward(self, x_ND: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
-        mixed_N = (tokens_N + self.salt) * 0x9E3779B1
-        first_N = (mixed_N >> 15) % self.experts
-        chosen_NK = first_N.unsqueeze(1)
-        if self.top_k == 2:
-            apart_N = 1 + (mixed_N >> 7) % (self.experts - 1)
-            chosen_NK = torch.stack([first_N, (first_N + apart_N) % self.experts], dim=1)
-        return chosen_NK, x_ND.new_full(chosen_NK.shape, 1 / self.top_k)
-
-
-class Past(NamedTuple):
-    """What a router remembers of a document."""
-
-    score_BE: Tensor
-    """How the latest token bears on the route of the one after it."""
-    load_BE: Tensor
-    """Assignments in whole blocks so far."""
-    open_BE: Tensor
-    """Assignments in the block that is not yet whole."""
-
-
-class SwitchRouter(nn.Module):
-    """Learns where tokens go from a token and the one before it: the top of a softmax, made even by two biases that take part in the choice alone.
-
-    One expert is weighted by `experts` times its probability, so that a new router, which is even, hands on what the expert makes of the
-    token; two are weighted by their probabilities renormalised. The first bias is the whole text's: each training batch moves it
-    against the expert's excess load, and evaluation uses its average over recent batches (Wang et al. 2024, arXiv:2408.15664). The
-    second is the document's own: blocks of BLOCK tokens are routed against the load of the blocks before. Both are in units
-    of the logits' spread, so that one rate suits a young and a decided router, and neither looks ahead or at other documents.
-    """
-
-    def __init__(self, d_model: int, experts: int, *, top_k: int, bias_rate: float, even_rate: float) -> None:
-        super().__init__()
-        self.experts, self.top_k, self.bias_rate, self.even_rate = experts, top_k, bias_rate, even_rate
-        self.score = nn.Linear(d_model, 2 * experts, bias=False)
-        nn.init.normal_(self.score.weight, std=0.1 * d_model**-0.5)
-        self.bias_E: Tensor
-        self.register_buffer("bias_E", torch.zeros(experts))
-        self.settled_E: Tensor
-        self.register_buffer("settled_E", torch.zeros(experts))
-        self.spread: Tensor
-        self.register_buffer("spread", torch.tensor(0.1))
-        self._probability_E = torch.full((experts,), 1 / experts)
-        self._share_E = torch.full((experts,), 1 / experts)
-        self._size = torch.zeros(())
-
-    def forward(self, x_BTD: Tensor, past: Past | None, *, seen: int) -> tuple[Tensor, Tensor, Past]:
-        """Experts chosen (N, K), their weights (N, K), and what to remember after `seen` + T tokens."""
-        own_BTE, next_BTE = self.score(x_BTD).chunk(2, dim=-1)
-        if past is None:
-            zero_BE = torch.zeros_like(own_BTE[:, 0])
-            past = Past(zero_BE, zero_BE, zero_BE)
-        logit_BTE = own_BTE + torch.cat([past.score_BE.unsqueeze(1), next_BTE[:, :-1]], dim=1)
-        logit_NE = logit_BTE.flatten(0, 1)
-        probability_NE = logit_NE.softmax(dim=-1)
-        if self.training:
-            self.spread.copy_(logit_NE.detach().std(dim=0, unbiased=False).mean())
-        chosen_NK, load_BE, open_BE = self._choose(logit_BTE.detach(), past, seen)
-        weight_NK = probability_NE.gather(1, chosen_NK)
-        weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True) if self.top_k > 1 else weight_NK * self.experts
-        self._probability_E = probability_NE.mean(dim=0)
-        self._share_E = torch.bincount(chosen_NK.flatten(), minlength=self.experts) / chosen_NK.numel()
-        self._size = logit_NE.logsumexp(-1).square().mean()
-        if self.training and self.bias_rate:
-            self._balance()
-        return chosen_NK, weight_NK, Past(next_BTE[:, -1].clone(), load_BE, open_BE)
-
-    def _choose(self, logit_BTE: Tensor, past: Past, seen: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The top experts of every token once both biases are added, and the document's loads after the last."""
-        biased_BTE = logit_BTE + (self.bias_E if self.training else self.settled_E)
-        if not self.even_rate:
-            return biased_BTE.topk(self.top_k, dim=-1).indices.flatten(0, 1), past.load_BE, past.open_BE
-        load_BE, open_BE, chosen = past.load_BE, past.open_BE, list[Tensor]()
-        start, end = 0, -seen % BLOCK or BLOCK
-        while start < biased_BTE.shape[1]:
-            part_BtE = biased_BTE[:, start:end]
-            excess_BE = load_BE - load_BE.mean(-1, keepdim=True)
-            pick_BtK = (part_BtE - self.even_rate * self.spread * excess_BE.unsqueeze(1)).topk(self.top_k, dim=-1).indices
-            chosen.append(pick_BtK)
-            open_BE = open_BE + F.one_hot(pick_BtK, self.experts).sum((1, 2))
-            if (seen + start + part_BtE.shape[1]) % BLOCK == 0:
-                load_BE, open_BE = load_BE + open_BE, torch.zeros_like(open_BE)
-            start, end = end, end + BLOCK
-        return torch.cat(chosen, dim=1).flatten(0, 1), load_BE, open_BE
-
-    def _balance(self) -> None:
-        excess_E = (self.experts * self._share_E - 1).clamp(max=1)
-        self.bias_E -= self.bias_rate * self.spread * excess_E
-        self.settled_E.lerp_(self.bias_E, SETTLING)
-
-    def balance_loss(self) -> Tensor:
-        """E times the sum over experts of load share and mean probability, of the last forward; 1 when even (Fedus, eq. 4)."""
-        return self.experts * (self._share_E * self._probability_E).sum()
-
-    def size_loss(self) -> Tensor:
-        """Mean square of the logits' log-sum-exp, of the last forward (router z-loss, Zoph et al. 2022, arXiv:2202.08906, eq. 5)."""
-        return self._size
 
 
 class Experts(nn.Module):
@@ -202,18 +90,12 @@ class Experts(nn.Module):
             starts_E = load_E.cumsum(0) - load_E
             rank_M = torch.arange(len(order_M), device=x_ND.device) - starts_E.repeat_interleave(load_E)
             order_M, done_E = order_M[rank_M < most], load_E.clamp(max=most)
-        shared = None if self.common is None else (self.common[0], self.common[1])
-        y_ND = experts(
-            x_ND,
-            order_M // K,
-            weight_NK.flatten()[order_M],
-            done_E,
-            self.widen_EDF,
-            self.narrow_EFD,
-            shared=shared,
-            scale=self.own_rate,
-        )
-        return y_ND, load_E, load_E - done_E
+        return self.added(x_ND, order_M // K, weight_NK.flatten()[order_M], done_E), load_E, load_E - done_E
+
+    def added(self, x_ND: Tensor, token_M: Tensor, weight_M: Tensor, load_E: Tensor) -> Tensor:
+        """The weighted sum per token over assignments that are sorted by expert."""
+        own, shared = (self.widen_EDF, self.narrow_EFD), None if self.common is None else (self.common[0], self.common[1])
+        return experts(x_ND, token_M, weight_M, load_E, *own, shared=shared, scale=self.own_rate)
 
     def writers(self) -> Iterator[Tensor]:
         """The matrices that write into the residual stream."""
@@ -260,13 +142,7 @@ class MixtureOfExperts(nn.Module):
         self.mixer_norm = nn.RMSNorm(config.d_model, eps=1e-6)
         self.mixer = Attention(config.d_model, heads=config.heads, rope=config.rope)
         self.ffn_norm = nn.RMSNorm(config.d_model, eps=1e-6)
-        self.router: HashRouter | SwitchRouter = (
-            HashRouter(config.experts, top_k=config.top_k)
-            if config.router == "hash"
-            else SwitchRouter(
-                config.d_model, config.experts, top_k=config.top_k, bias_rate=config.bias_rate, even_rate=config.even_rate
-            )
-        )
+        self.router = _router(config)
         self.experts = Experts(
             config.d_model,
             config.experts,
@@ -285,21 +161,25 @@ class MixtureOfExperts(nn.Module):
         x_BTD = x_BTD + y_BTD
         h_BTD = self.ffn_norm(x_BTD)
         h_ND = h_BTD.flatten(0, 1)
-        if isinstance(self.router, SwitchRouter):
-            chosen_NK, weight_NK, past = self.router(h_BTD, None if state is None else Past(*state[3:]), seen=seen)
-        elif tokens_BT is None:
-            raise ValueError("the `hash` router routes by token value: call the block with `tokens_BT`")
+        past = Past(*(x_BTD.new_zeros(len(x_BTD), 0) for _ in Past._fields))
+        if isinstance(self.router, ExpertChoiceRouter):
+            token_M, weight_M, load_E, dropped_E = self.router(h_ND)
+            y_ND = self.experts.added(h_ND, token_M, weight_M, load_E)
         else:
-            chosen_NK, weight_NK = self.router(h_ND, tokens_BT.flatten())
-            past = Past(*(x_BTD.new_zeros(len(x_BTD), 0) for _ in Past._fields))
-        y_ND, load_E, dropped_E = self.experts(h_ND, chosen_NK, weight_NK)
+            if isinstance(self.router, SwitchRouter):
+                chosen_NK, weight_NK, past = self.router(h_BTD, None if state is None else Past(*state[3:]), seen=seen)
+            elif tokens_BT is None:
+                raise ValueError("the `hash` router routes by token value: call the block with `tokens_BT`")
+            else:
+                chosen_NK, weight_NK = self.router(h_ND, tokens_BT.flatten())
+            y_ND, load_E, dropped_E = self.experts(h_ND, chosen_NK, weight_NK)
         self._load_E, self._dropped_E = self._load_E + load_E, self._dropped_E + dropped_E
-        after = State(*cache, *past)
+        after = State._make((*cache, *past))
         after.cache = cache
         return x_BTD + y_ND.view_as(x_BTD), after
 
     def auxiliary_loss(self) -> Tensor:
-        """The weighted balance and z-loss of the last forward; zero for the `hash` router."""
+        """The weighted balance and z-loss of the last forward; zero but for the `switch` router."""
         if isinstance(self.router, SwitchRouter):
             c = self.config
             return c.balance_weight * self.router.balance_loss() + c.size_weight * self.router.size_loss()
@@ -334,6 +214,15 @@ class MixtureOfExperts(nn.Module):
         """Bytes of the key-value cache after `length` tokens, and of what the learned router remembers."""
         past = len(Past._fields) * batch * self.config.experts * self.ffn_norm.weight.element_size()
         return self.mixer.state_bytes(batch, length) + (past if isinstance(self.router, SwitchRouter) else 0)
+
+
+def _router(config: Config) -> HashRouter | SwitchRouter | ExpertChoiceRouter:
+    if config.router == "hash":
+        return HashRouter(config.experts, top_k=config.top_k)
+    if config.router == "expert-choice":
+        return ExpertChoiceRouter(config.d_model, config.experts, top_k=config.top_k)
+    rates = {"bias_rate": config.bias_rate, "even_rate": config.even_rate}
+    return SwitchRouter(config.d_model, config.experts, top_k=config.top_k, **rates)
 
 
 def load_balance_std(load_E: Tensor) -> float:

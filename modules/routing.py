@@ -1,0 +1,152 @@
+"""Which experts compute a token: by hash, by a learned router kept even, or by the experts' own choice.
+
+Shapes: B batch, T tokens, t tokens of a block, N = B T, D model width, E experts, K experts per token, C tokens per expert, M assignments.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SETTLING = 0.1
+"""Weight of the latest batch in the bias that evaluation uses."""
+BLOCK = 16
+"""Tokens of a document routed under one bias, counted from its start however it is cut."""
+
+
+class HashRouter(nn.Module):
+    """Sends each token value to fixed experts, equally weighted, by arithmetic alone (Roller et al. 2021, random hash)."""
+
+    def __init__(self, experts: int, *, top_k: int) -> None:
+        super().__init__()
+        self.experts, self.top_k = experts, top_k
+        self.salt: Tensor
+        self.register_buffer("salt", torch.randint(2**30, (1,)))
+
+    def forward(self, x_ND: Tensor, tokens_N: Tensor) -> tuple[Tensor, Tensor]:
+        mixed_N = (tokens_N + self.salt) * 0x9E3779B1
+        first_N = (mixed_N >> 15) % self.experts
+        chosen_NK = first_N.unsqueeze(1)
+        if self.top_k == 2:
+            apart_N = 1 + (mixed_N >> 7) % (self.experts - 1)
+            chosen_NK = torch.stack([first_N, (first_N + apart_N) % self.experts], dim=1)
+        return chosen_NK, x_ND.new_full(chosen_NK.shape, 1 / self.top_k)
+
+
+class Past(NamedTuple):
+    """What a router remembers of a document."""
+
+    score_BE: Tensor
+    """How the latest token bears on the route of the one after it."""
+    load_BE: Tensor
+    """Assignments in whole blocks so far."""
+    open_BE: Tensor
+    """Assignments in the block that is not yet whole."""
+
+
+class SwitchRouter(nn.Module):
+    """Learns where tokens go from a token and the one before it: the top of a softmax, made even by two biases that take part in the choice alone.
+
+    One expert is weighted by `experts` times its probability, so that a new router, which is even, hands on what the expert makes of the
+    token; two are weighted by their probabilities renormalised. The first bias is the whole text's: each training batch moves it
+    against the expert's excess load, and evaluation uses its average over recent batches (Wang et al. 2024, arXiv:2408.15664). The
+    second is the document's own: blocks of BLOCK tokens are routed against the excess load of the blocks before, over an even share of a
+    block. Both are in units of the logits' spread, so that one rate suits a young and a decided router, and neither looks ahead or
+    at other documents.
+    """
+
+    def __init__(self, d_model: int, experts: int, *, top_k: int, bias_rate: float, even_rate: float) -> None:
+        super().__init__()
+        self.experts, self.top_k, self.bias_rate, self.even_rate = experts, top_k, bias_rate, even_rate
+        self.score = nn.Linear(d_model, 2 * experts, bias=False)
+        nn.init.normal_(self.score.weight, std=0.1 * d_model**-0.5)
+        self.bias_E: Tensor
+        self.register_buffer("bias_E", torch.zeros(experts))
+        self.settled_E: Tensor
+        self.register_buffer("settled_E", torch.zeros(experts))
+        self.spread: Tensor
+        self.register_buffer("spread", torch.tensor(0.1))
+        self._probability_E = torch.full((experts,), 1 / experts)
+        self._share_E = torch.full((experts,), 1 / experts)
+        self._size = torch.zeros(())
+
+    def forward(self, x_BTD: Tensor, past: Past | None, *, seen: int) -> tuple[Tensor, Tensor, Past]:
+        """Experts chosen (N, K), their weights (N, K), and what to remember after `seen` + T tokens."""
+        own_BTE, next_BTE = self.score(x_BTD).chunk(2, dim=-1)
+        if past is None:
+            zero_BE = torch.zeros_like(own_BTE[:, 0])
+            past = Past(zero_BE, zero_BE, zero_BE)
+        logit_BTE = own_BTE + torch.cat([past.score_BE.unsqueeze(1), next_BTE[:, :-1]], dim=1)
+        logit_NE = logit_BTE.flatten(0, 1)
+        probability_NE = logit_NE.softmax(dim=-1)
+        if self.training:
+            self.spread.copy_(logit_NE.detach().std(dim=0, unbiased=False).mean())
+        chosen_NK, load_BE, open_BE = self._choose(logit_BTE.detach(), past, seen)
+        weight_NK = probability_NE.gather(1, chosen_NK)
+        weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True) if self.top_k > 1 else weight_NK * self.experts
+        self._probability_E = probability_NE.mean(dim=0)
+        self._share_E = torch.bincount(chosen_NK.flatten(), minlength=self.experts) / chosen_NK.numel()
+        self._size = logit_NE.logsumexp(-1).square().mean()
+        if self.training and self.bias_rate:
+            self._balance()
+        return chosen_NK, weight_NK, Past(next_BTE[:, -1].clone(), load_BE, open_BE)
+
+    def _choose(self, logit_BTE: Tensor, past: Past, seen: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The top experts of every token once both biases are added, and the document's loads after the last."""
+        biased_BTE = logit_BTE + (self.bias_E if self.training else self.settled_E)
+        if not self.even_rate:
+            return biased_BTE.topk(self.top_k, dim=-1).indices.flatten(0, 1), past.load_BE, past.open_BE
+        load_BE, open_BE, chosen = past.load_BE, past.open_BE, list[Tensor]()
+        even, start, end = BLOCK * self.top_k / self.experts, 0, -seen % BLOCK or BLOCK
+        while start < biased_BTE.shape[1]:
+            part_BtE = biased_BTE[:, start:end]
+            excess_BE = (load_BE - load_BE.mean(-1, keepdim=True)) / even
+            pick_BtK = (part_BtE - self.even_rate * self.spread * excess_BE.unsqueeze(1)).topk(self.top_k, dim=-1).indices
+            chosen.append(pick_BtK)
+            open_BE = open_BE + F.one_hot(pick_BtK, self.experts).sum((1, 2))
+            if (seen + start + part_BtE.shape[1]) % BLOCK == 0:
+                load_BE, open_BE = load_BE + open_BE, torch.zeros_like(open_BE)
+            start, end = end, end + BLOCK
+        return torch.cat(chosen, dim=1).flatten(0, 1), load_BE, open_BE
+
+    def _balance(self) -> None:
+        excess_E = (self.experts * self._share_E - 1).clamp(max=1)
+        self.bias_E -= self.bias_rate * self.spread * excess_E
+        self.settled_E.lerp_(self.bias_E, SETTLING)
+
+    def balance_loss(self) -> Tensor:
+        """E times the sum over experts of load share and mean probability, of the last forward; 1 when even (Fedus, eq. 4)."""
+        return self.experts * (self._share_E * self._probability_E).sum()
+
+    def size_loss(self) -> Tensor:
+        """Mean square of the logits' log-sum-exp, of the last forward (router z-loss, Zoph et al. 2022, arXiv:2202.08906, eq. 5)."""
+        return self._size
+
+
+class ExpertChoiceRouter(nn.Module):
+    """Each expert takes the C = N K / E tokens of the whole batch that score it best, so that loads are equal (Zhou et al. 2022,
+    arXiv:2202.09368).
+
+    A token is compared with later ones and with other documents, so this is no router for a causal model: the contract's checks of
+    causality, chunks and independence fail, and a block that uses it has no verdict. A token may get any number of experts, or none.
+    """
+
+    def __init__(self, d_model: int, experts: int, *, top_k: int) -> None:
+        super().__init__()
+        self.top_k = top_k
+        self.score = nn.Linear(d_model, experts, bias=False)
+        nn.init.normal_(self.score.weight, std=0.1 * d_model**-0.5)
+
+    def forward(self, x_ND: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tokens by expert (M), their weights (M), the load of each expert (E), and how many tokens nobody took."""
+        probability_NE: Tensor = self.score(x_ND).softmax(dim=-1)
+        N, E = probability_NE.shape
+        weight_CE, token_CE = probability_NE.topk(math.ceil(N * self.top_k / E), dim=0)
+        token_M = token_CE.T.flatten()
+        load_E = torch.full((E,), len(token_CE), device=x_ND.device)
+        unserved_1 = (torch.bincount(token_M, minlength=N) == 0).sum().unsqueeze(0)
+        return token_M, weight_CE.T.flatten() * E / self.top_k, load_E, unserved_1
