@@ -3,11 +3,14 @@
     delta_rule:  state_t = exp(g_t) state_{t-1} + beta_t k_t' (v_t - k_t exp(g_t) state_{t-1})      out_t = scale q_t state_t
     dplr:        state_t = exp(g_t) state_{t-1} + b_t' (a_t state_{t-1}) + k_t' v_t                 out_t = scale q_t state_t
 
-What the memory holds under a key is replaced by a mix of it and the new value. No g is the delta rule (Yang et al. 2024, arXiv:2406.06484), one g per head the gated delta rule (Yang et al. 2024, arXiv:2412.06464), one per key channel Kimi delta attention (2025,
-arXiv:2510.26692); a, b that need not be k are RWKV-7's generalised rule (Peng et al. 2025, arXiv:2503.14456). With keys of
-length 1 and beta in (0, 2) no memory ever grows; beta > 1 turns what lies along k around, which parity and permutations need (Grazzi et al. 2024,
-arXiv:2411.12537). The loops are the formulas. `path="compiled"` takes the same steps in registers (kernels/cpp/delta_rule.cpp);
-`path="torch"` solves one triangular system per chunk (the UT transform), so that only the states between chunks come one after the other.
+What the memory holds under a key is replaced by a mix of it and the new value. No g is the delta rule (Yang et al. 2024, arXiv:2406.06484),
+one g per head the gated delta rule (Yang et al. 2024, arXiv:2412.06464), one per key channel Kimi delta attention (2025, arXiv:2510.26692); a
+and b that need not be k are RWKV-7's generalised rule (Peng et al. 2025, arXiv:2503.14456). With keys of length 1 and beta in (0, 2) no memory
+grows; beta > 1 turns around what lies along k, which parity and permutations need (Grazzi et al. 2024, arXiv:2411.12537).
+
+The loops are the formulas. `path="compiled"` takes the same steps on a state that stays in the first cache (kernels/cpp/delta_rule.cpp): they
+cost as many operations as the algebra of chunks and are exact. `path="torch"` solves one triangular system per chunk (the UT
+transform), so that only the states between chunks come one after the other.
 
 Shapes: B batch, T time, H heads, K key size, V value size; N chunks of C steps; X is K, or 1 where a decay is shared by the head. g <= 0 is
 (B, T, H) or (B, T, H, K). Nothing is divided by a decay. The state is (B, H, K, V), computed in float32 at least whatever the inputs are; the

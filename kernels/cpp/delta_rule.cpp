@@ -49,8 +49,9 @@ struct Head {
     const long b, h, keys = whole(in.K), M = whole(in.M);
     const long K = keys + V;  // a row of keys and a gap: half rows of a power of two would share half of a cache's sets
     std::unique_ptr<float[]> memory;
-    float *q, *k, *a, *b_, *keep;       // (CHUNK + 2, K): the step is state = keep state + b_ (a . state)' + k v' or, with one key, keep state + k (v + a . state)'
-    float *v, *seen, *out;              // (CHUNK + 2, M): what is written, what is seen: a . state, and the output or its gradient
+    // A step is state = keep state + b_' (a state) + k' v, or with one key for both keep state + k' (v + a state).
+    float *q, *k, *a, *b_, *keep;       // (CHUNK + 2, K)
+    float *v, *seen, *out;              // (CHUNK + 2, M): what is written, what is seen (a state), and the output or its gradient
     float *state;                       // (K, M)
     float *dq, *dk, *da, *db, *dkeep;   // (CHUNK + 2, K)
     float *dv, *dseen, *grad;           // as v, seen, state
