@@ -165,3 +165,18 @@ def test_extrapolation_measures_the_same_text_at_three_lengths(tmp_path: Path, m
     )
     with pytest.raises(TermsError, match="length"):
         extrapolation.measure(again)
+
+
+@pytest.mark.slow
+def test_eigenvalues_down_to_minus_one_carry_parity_beyond_the_trained_length_and_others_do_not(tmp_path: Path) -> None:
+    """Two minutes: `python -m pytest -m slow tests/bench/test_suites_state_tracking.py` (arXiv:2411.12537, in small)."""
+    found = {}
+    for module, negative in [("delta_net", True), ("delta_net", False), ("transformer", None)]:
+        config = {"d_model": 64, **({} if negative is None else {"negative_eigenvalues": negative})}
+        folder = tmp_path / f"{module}-{negative}"
+        folder.mkdir()
+        request = Request(module=module, benchmark="state-tracking-parity-v1", seed=100, config=config, steps=300)
+        found[module, negative] = catalogue.load("benchmark", request.benchmark)(Bench(request=request, folder=folder))
+    assert found["delta_net", True]["accuracy_2x"] > 0.95
+    assert found["delta_net", False]["accuracy_2x"] < 0.6
+    assert found["transformer", None]["accuracy_2x"] < 0.6
