@@ -36,6 +36,13 @@ class Backend(StrEnum):
     TRIO = "trio"
 
 
+class Better(StrEnum):
+    """Which way a metric is better."""
+
+    LESS = "less"
+    MORE = "more"
+
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
@@ -145,12 +152,78 @@ def runs(
 @app.command()
 def modules(
     shelf: Annotated[str, typer.Option("--shelf", help="module, benchmark, env, decider or guard.")] = "module",
+    table: Annotated[bool, typer.Option("--table", help="Modules x benchmarks and Pareto fronts, as measured.")] = False,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    earlier: Annotated[
+        bool, typer.Option("--earlier", help="With --table: also show what was measured under code that has since changed.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """List what stands on a shelf, without importing it."""
-    from agents.reading import list_shelf
+    """List what stands on a shelf, without importing it; with --table, what was measured of the modules."""
+    from agents.reading import list_shelf, show_table
 
-    raise typer.Exit(list_shelf(shelf, json=json))
+    raise typer.Exit(show_table(ledger, earlier=earlier, json=json) if table else list_shelf(shelf, json=json))
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="The module that is asked about.")],
+    b: Annotated[str, typer.Argument(help="The module it is compared with.")],
+    benchmark: Annotated[str, typer.Option("--benchmark", help="What both are measured on.")] = "bytes-stdlib-v1",
+    metric: Annotated[str | None, typer.Option("--metric", help="Default: the benchmark's first.")] = None,
+    better: Annotated[
+        Better | None, typer.Option("--better", help="Which way the metric is better, where that is not known.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of each, fixed before the run.")] = 5,
+    up_to: Annotated[
+        int | None, typer.Option("--up-to", min=1, help="Seeds that an undecided comparison may buy, in the same declared error.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Training steps of each run; default: the benchmark's.")
+    ] = None,
+    config_a: Annotated[
+        list[str] | None,
+        typer.Option("--config-a", help="A line of TOML for A, e.g. d_model=64 or recipe.lr=1e-2; may be repeated."),
+    ] = None,
+    config_b: Annotated[list[str] | None, typer.Option("--config-b", help="A line of TOML for B; may be repeated.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Text file or folder, for a benchmark that reads one.")] = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    budget: Annotated[str | None, typer.Option("--budget", help="Wall-clock limit of this session, e.g. 90s, 3m, 1.5h.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Measurements at a time; default: one a core.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure again what ended without numbers.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure nothing; print the runs and the time.")] = False,
+    display: Annotated[Show, typer.Option("--display", help="How the work is told on stderr.")] = Show.AUTO,
+    json: JsonOption = False,
+) -> None:
+    """Say whether module A is better or worse than B at equal budget, or that the seeds do not tell."""
+    from agents.compare import Wish
+    from agents.compare import compare as answer
+
+    wish = Wish(
+        a=a,
+        b=b,
+        benchmark=benchmark,
+        metric=metric,
+        better=None if better is None else better.value,
+        seeds=seeds,
+        up_to=up_to,
+        steps=steps,
+        config_a=config_a or (),
+        config_b=config_b or (),
+        data=data,
+    )
+    raise typer.Exit(
+        answer(
+            wish,
+            ledger,
+            budget=budget,
+            workers=workers,
+            retry_failed=retry_failed,
+            dry_run=dry_run,
+            display=display,
+            json=json,
+        )
+    )
 
 
 @app.command()

@@ -58,6 +58,8 @@ class Options:
     """Wall-clock seconds of this session."""
     retry_failed: bool = False
     """Measure again what ended crashed, timed out or otherwise without numbers."""
+    alternate: bool = False
+    """Measure seed by seed, each of all tasks in turn, so that what drifts on the machine falls on all alike."""
     command: str = ""
     machine: Mapping[str, Any] = field(default_factory=dict)
 
@@ -87,7 +89,7 @@ class Orchestrator:
     ) -> None:
         self.plan, self.ledger, self.work, self.options, self.watch = plan, ledger, work, options, watch
         self.make_bench = bench
-        self.standing = Standing(plan, ledger, only=options.only, retry_failed=options.retry_failed)
+        self.standing = Standing(plan, ledger, only=options.only, retry_failed=options.retry_failed, alternate=options.alternate)
         self.deciders: dict[str, Decider] = {name: catalogue.load("decider", name)() for name in catalogue.shelf("decider")}
         self.guards: list[Guard] = [catalogue.load("guard", name)() for name in catalogue.shelf("guard")]
         self.session = str(uuid.uuid4())
@@ -100,8 +102,6 @@ class Orchestrator:
         self.bench: AutoBench | None = None
         self.stopping: str | None = None
         self.signal: int | None = None
-
-    # ------------------------------------------------------------------ the session
 
     async def run(self) -> tuple[Verdict, ...]:
         """Work until every target is judged, the budget is spent, or a signal says stop; the final verdicts."""
@@ -256,8 +256,6 @@ class Orchestrator:
             text = f"the budget of `{task}` has too little left for {many} measurement{'' if many == 1 else 's'}"
             self.watch(Noted(text=f"{text}; raise it in the plan, and they go on"))
 
-    # ------------------------------------------------------------------ measuring
-
     def _next(self) -> tuple[Job, Limits] | None:
         """The first job that can start now. Those that time things wait until nothing else is left to run beside."""
         full = len(self.running) >= self.options.workers or any(r.job.alone for r in self.running.values())
@@ -349,8 +347,6 @@ class Orchestrator:
         for attempt in self.standing.facts.open_attempts:
             seconds = min(attempt.limits.seconds, max(0.0, last - attempt.at) + LAST_SIGN)
             self.ledger.append("abandoned", attempt_key(attempt.key, attempt.number), Abandoned(seconds=seconds))
-
-    # ------------------------------------------------------------------ deciding
 
     def _decide(self) -> bool:
         """Ask every decider once; True when some action was applied, so that there may be more to measure."""

@@ -18,9 +18,10 @@ from plan.wire import SCHEMA, plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.identity import Identifier
     from bench.ledger import Ledger
     from bench.scoreboard import Scoreboard
-    from plan.nouns import Plan, Status
+    from plan.nouns import Plan, Run, Status
 
 
 def say(code: Exit, text: str) -> Exit:
@@ -95,6 +96,40 @@ def list_shelf(kind: str, *, json: bool) -> Exit:
 
 def _entry(entry: catalogue.Entry) -> dict[str, Any]:
     return {"name": entry.name, "summary": entry.summary, "file": entry.path.name, "line": entry.line, **plain(entry.arguments)}
+
+
+def show_table(place: str, *, earlier: bool, json: bool) -> Exit:
+    """Modules down, benchmarks across, and the Pareto fronts, from the ledger's runs under today's code, data and machine."""
+    from bench.fold import fold
+    from bench.identity import Identifier
+    from bench.ledger import Ledger
+    from bench.pareto import fronts
+    from bench.report import matrix as face
+    from bench.table import matrix
+
+    with Ledger.open(place, create=False) as ledger:
+        runs, where = list(fold(ledger.events()).runs.values()), ledger.where
+    identifier = Identifier()
+    made = matrix(runs, current=lambda run: _is_current(run, identifier), earlier=earlier)
+    found = fronts(made)
+    if json:
+        print(jsonlib.dumps({**face.document(made, found), "ledger": where}))
+        return Exit.HOLDS
+    if not made.cells:
+        hint = f" {_many(made.left_out, 'earlier measurement')} can be shown with `--earlier`" if made.left_out else ""
+        return say(
+            Exit.NOTHING, f"nothing in {where} was measured with today's code, data and machine;{hint or ' nothing at all'}"
+        )
+    face.print_matrix(made, found, ledger=where)
+    return Exit.HOLDS
+
+
+def _is_current(run: Run, identifier: Identifier) -> bool:
+    """Whether measuring the same today would be the same run."""
+    try:
+        return identifier.identify(run.request).key == run.key
+    except Exception:  # its module, benchmark or text is gone, and a candidate may have done anything to its files
+        return False
 
 
 def list_runs(place: str, *, module: str | None, status: Status | None, json: bool) -> Exit:

@@ -44,12 +44,10 @@ def run_plan(
 ) -> Exit:
     """Everything `orchestrate run` does; the exit code."""
     plan = read_plan(path)
-    seconds = None
-    if budget is not None:
-        matched = BUDGET.fullmatch(budget.strip())
-        if matched is None:
-            return say(Exit.USAGE, f"`--budget {budget}` is no time; write e.g. 90s, 3m or 1.5h; nothing was run")
-        seconds = float(matched[1]) * SCALE[matched[2]]
+    try:
+        seconds = None if budget is None else seconds_in(budget)
+    except ValueError as error:
+        return say(Exit.USAGE, str(error))
     strangers = [id for id in only if id not in {task.id for task in plan.tasks}]
     if strangers:
         near = suggest(strangers[0], [task.id for task in plan.tasks])
@@ -71,6 +69,14 @@ def run_plan(
     return _work(plan, place, options, display=display, fail_on=fail_on, backend=backend, fresh=fresh)
 
 
+def seconds_in(budget: str) -> float:
+    """`3m` as 180.0; ValueError for what is no time."""
+    matched = BUDGET.fullmatch(budget.strip())
+    if matched is None:
+        raise ValueError(f"`--budget {budget}` is no time; write e.g. 90s, 3m or 1.5h; nothing was run")
+    return float(matched[1]) * SCALE[matched[2]]
+
+
 def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: FailOn, backend: str, fresh: bool) -> Exit:
     if fresh and "://" in place and not place.startswith("sqlite"):
         return say(Exit.USAGE, "`--fresh` sets a file aside; on a server name another database with `--ledger`; nothing was run")
@@ -79,16 +85,29 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
             aside = set_aside(earlier)
         print(f"the earlier ledger was set aside as {aside}", file=sys.stderr)
     with Ledger.open(place) as ledger, ledger.hold():
-        _build_kernels()
-        with _display(display) as watch:
-            loop = Orchestrator(plan, ledger, work=workshop(ledger), options=options, watch=watch)
-            verdicts = anyio.run(loop.run, backend=backend)
+        loop = session(plan, ledger, options, display=display, backend=backend)
         if display != "json":
             tell(ledger)
-    if loop.signal is not None:
-        return Exit.INTERRUPTED if loop.signal == signal.SIGINT else Exit.TERMINATED
+    if (ended := stopped_by_signal(loop)) is not None:
+        return ended
     selected = {task.id for task in loop.standing.tasks}
-    return exit_code([verdict for verdict in verdicts if verdict.task in selected], fail_on)
+    return exit_code([verdict for verdict in loop.standing.verdicts if verdict.task in selected], fail_on)
+
+
+def session(plan: Plan, ledger: Ledger, options: Options, *, display: str, backend: str) -> Orchestrator:
+    """One session of the loop, to its end, over a ledger that the caller holds."""
+    _build_kernels()
+    with _display(display) as watch:
+        loop = Orchestrator(plan, ledger, work=workshop(ledger), options=options, watch=watch)
+        anyio.run(loop.run, backend=backend)
+    return loop
+
+
+def stopped_by_signal(loop: Orchestrator) -> Exit | None:
+    """The exit code of a session that a signal ended."""
+    if loop.signal is None:
+        return None
+    return Exit.INTERRUPTED if loop.signal == signal.SIGINT else Exit.TERMINATED
 
 
 def _build_kernels() -> None:

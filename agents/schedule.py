@@ -131,8 +131,8 @@ def partners(task: Task) -> set[str]:
     return {name for target in task.targets for name in (target.threshold.task, target.rule.versus) if name is not None}
 
 
-def jobs(tasks: Iterable[Task], seeds: Mapping[str, int], identify: Identify) -> tuple[Job, ...]:
-    """Every measurement wanted by `tasks`, with `seeds[task id]` seeds each."""
+def jobs(tasks: Iterable[Task], seeds: Mapping[str, int], identify: Identify, *, alternate: bool = False) -> tuple[Job, ...]:
+    """Every measurement wanted by `tasks`, with `seeds[task id]` seeds each; task by task, or seed by seed where they `alternate`."""
     found: dict[str, Job] = {}
 
     def want(request: Request, owners: tuple[str, ...]) -> None:
@@ -141,11 +141,11 @@ def jobs(tasks: Iterable[Task], seeds: Mapping[str, int], identify: Identify) ->
         owners = owners if known is None else (*known.tasks, *(o for o in owners if o not in known.tasks))
         found[identity.key] = Job(request=request, identity=identity, tasks=owners)
 
-    for task in sorted(tasks, key=lambda task: -task.priority):
+    wanted = [(task, seed) for task in sorted(tasks, key=lambda task: -task.priority) for seed in range(seeds[task.id])]
+    for task, seed in sorted(wanted, key=lambda pair: pair[1]) if alternate else wanted:
         if task.gate:
             want(gate_request(task), ())
-        for seed in range(seeds[task.id]):
-            want(request_of(task, seed), (task.id,))
+        want(request_of(task, seed), (task.id,))
     return tuple(found.values())
 
 

@@ -23,8 +23,16 @@ from plan.nouns import Plan, Run, State, Status, Task, Verdict
 class Standing:
     """The fold of one ledger for the chosen tasks of one plan."""
 
-    def __init__(self, plan: Plan, ledger: Ledger | None, *, only: Sequence[str] = (), retry_failed: bool = False) -> None:
-        self.plan, self.ledger = plan, ledger
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger | None,
+        *,
+        only: Sequence[str] = (),
+        retry_failed: bool = False,
+        alternate: bool = False,
+    ) -> None:
+        self.plan, self.ledger, self.alternate = plan, ledger, alternate
         self.tasks = select(plan, only)
         self.identifier = Identifier()
         self.facts = Facts()
@@ -92,7 +100,7 @@ class Standing:
     def _jobs(self, tasks: Sequence[Task]) -> tuple[Mapping[str, int], tuple[Job, ...]]:
         identify = self.identifier.identify
         seeds = seeds_wanted(tasks, identify, lambda id, keys: self.facts.granted(id, among=keys))
-        return seeds, jobs(tasks, seeds, identify)
+        return seeds, jobs(tasks, seeds, identify, alternate=self.alternate)
 
     def _found(self, task: Task) -> bool:
         try:

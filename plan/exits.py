@@ -12,9 +12,9 @@ class Exit(IntEnum):
     """What a command's exit code means; the same for all commands."""
 
     HOLDS = 0
-    """Every target holds."""
+    """Every target holds; in `compare`, the first is better."""
     MISSED = 1
-    """Some target fails, is unsure, or still waits at the end."""
+    """Some target fails, is unsure, or still waits at the end; in `compare`, the first is worse, or there is no answer."""
     USAGE = 2
     """The command line was not understood."""
     FAULTS = 3
@@ -23,6 +23,8 @@ class Exit(IntEnum):
     """Something the command needs is not there: a file, a package, a device, the right house."""
     NOTHING = 5
     """Nothing was selected."""
+    UNDECIDED = 6
+    """`compare` has the numbers it wanted, and they do not tell which side is better."""
     INTERNAL = 70
     """A mistake of the program's own."""
     INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""The HTML report's second half: the zoo side by side, how sure the verdicts are, and where every number came from."""
+"""The HTML report's last part: how sure the verdicts are, and where every number came from."""
 
 from __future__ import annotations
 
@@ -10,38 +10,6 @@ from bench.report.markup import Child, coded, tag
 from bench.report.story import Section, table
 from bench.scoreboard import Scoreboard
 from plan.nouns import RuleKind, State, Verdict
-
-
-def zoo(board: Scoreboard) -> Section:
-    """Modules down, benchmarks across: what each measured."""
-    modules = sorted({task.module for task in board.plan.tasks})
-    benchmarks = sorted({task.benchmark for task in board.plan.tasks})
-    body = [
-        tag("tr", tag("th", module, scope="row", class_="id"), [tag("td", _cell(board, module, name)) for name in benchmarks])
-        for module in modules
-    ]
-    return Section("Modules and benchmarks", (table("Modules and benchmarks", ("module", *benchmarks), body),))
-
-
-def _cell(board: Scoreboard, module: str, benchmark: str) -> Child:
-    lines = []
-    for task in board.plan.tasks:
-        if (task.module, task.benchmark) != (module, benchmark):
-            continue
-        for verdict in board.verdicts_of(task.id):
-            measured = wording.figure(verdict.value, wording.unit_of(task, verdict.target))
-            glyph = tag(
-                "span",
-                wording.GLYPH[verdict.state],
-                class_=verdict.state,
-                title=verdict.state.value,
-                aria_label=verdict.state.value,
-                role="img",
-            )
-            lines.append(
-                tag("div", glyph, " ", tag("a", verdict.target.metric, href=f"#{verdict.id}"), f" {measured}, n {verdict.n}")
-            )
-    return lines or tag("span", "–", class_="faint")
 
 
 def certainty(board: Scoreboard) -> Section:

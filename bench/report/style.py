@@ -66,6 +66,10 @@ pre.log { border-left: 3px solid var(--fail); white-space: pre-wrap; overflow-wr
 details { margin: .8rem 0 0; } summary { cursor: pointer; color: var(--soft); width: fit-content; } summary:hover { color: var(--gold); }
 figure { margin: 0; min-width: 0; } figcaption { font-size: .85rem; color: var(--soft); } figcaption b { color: var(--ink); font-weight: 600; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1.4rem 2rem; }
+.zoo td { min-width: 12rem; } .zoo td.num { min-width: 0; } .overrides { display: block; max-width: 14rem; font-weight: 400; color: var(--soft); }
+.said { text-transform: none; letter-spacing: 0; font-size: .95rem; color: var(--ink); }
+.front .figures { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); }
+.front { margin-top: 2.2rem; } .standings { list-style: none; padding: 0; margin: .6rem 0; font-size: .92rem; }
 .wide { min-width: 44rem; }
 .opinions { list-style: none; padding: 0; margin: 0; } .opinions li + li { margin-top: .3rem; } dd pre { margin-top: .4rem; }
 svg.chart { display: block; width: 100%; height: auto; overflow: visible; }
@@ -78,6 +82,9 @@ svg .one, svg .lost, svg .centre { fill: none; stroke-linejoin: round; }
 svg .one { stroke: var(--soft); stroke-width: 1; opacity: .55; } svg path.lost { stroke: var(--fail); stroke-width: 1; stroke-dasharray: 4 3; }
 svg .centre { stroke: var(--gold); stroke-width: 2.4; }
 svg .ran { fill: var(--soft); opacity: .6; } svg rect.lost { fill: var(--fail); opacity: .9; }
+svg .bar { stroke: currentcolor; stroke-width: 1.6; opacity: .55; } svg .stair { fill: none; stroke: var(--gold); stroke-width: 1.2; stroke-dasharray: 5 3; }
+svg .front { fill: var(--gold); stroke: var(--card); } svg .unsure { fill: var(--paper); stroke: var(--gold); stroke-width: 1.8; }
+svg .dominated { fill: var(--paper); stroke: var(--soft); stroke-width: 1.6; } svg .name { fill: var(--ink); }
 svg .decision { fill: var(--gold); stroke: var(--paper); stroke-width: 1.5; }
 footer { margin-top: 4rem; color: var(--soft); font-size: .85rem; }
 @media (max-width: 46rem) {

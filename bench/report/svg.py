@@ -54,7 +54,7 @@ def strip(verdict: Verdict, *, described: str) -> Markup:
         parts.append(tag("line", x1=x(verdict.value), x2=x(verdict.value), y1=middle - 8, y2=middle + 8, class_="value"))
     if _finite(verdict.threshold):
         parts.append(tag("line", x1=at, x2=at, y1=1, y2=height - 1, class_="threshold"))
-    return _chart(width, height, f"strip {verdict.state}", verdict.id, described, parts)
+    return chart(width, height, f"strip {verdict.state}", verdict.id, described, parts)
 
 
 def curves(series: Sequence[Points], centre: Points, lost: Sequence[Points], *, title: str, described: str) -> Markup:
@@ -65,20 +65,20 @@ def curves(series: Sequence[Points], centre: Points, lost: Sequence[Points], *, 
     xs = [x for line in drawn for x, _ in line]
     pad = (max(ys) - min(ys)) * 0.05 or abs(ys[0]) * 0.05 or 1.0
     ticks = nice(min(ys) - pad, max(ys) + pad, 4)
-    left = 12.0 + 6.4 * max(len(_short(tick)) for tick in ticks)
+    left = 12.0 + 6.4 * max(len(short(tick)) for tick in ticks)
     x = Scale(min(xs), max(xs), left, width - 8)
     y = Scale(min(ys) - pad, max(ys) + pad, height - 24, 8)
     parts = []
     for tick in ticks:
         parts.append(tag("line", x1=left, x2=width - 8, y1=y(tick), y2=y(tick), class_="grid"))
-        parts.append(tag("text", _short(tick), x=left - 6, y=y(tick) + 3.5, text_anchor="end"))
+        parts.append(tag("text", short(tick), x=left - 6, y=y(tick) + 3.5, text_anchor="end"))
     for at, anchor in ((min(xs), "start"), (max(xs), "end")):
-        parts.append(tag("text", _short(at), x=x(at), y=height - 8, text_anchor=anchor))
+        parts.append(tag("text", short(at), x=x(at), y=height - 8, text_anchor=anchor))
     parts += [_line(line, x, y, "one") for line in series]
     parts += [_line(line, x, y, "lost") for line in lost]
     if centre:
         parts.append(_line(centre, x, y, "centre"))
-    return _chart(width, height, "curves", title, described, parts)
+    return chart(width, height, "curves", title, described, parts)
 
 
 def lanes(runs: Sequence[Lane], told: Sequence[Told], tasks: Sequence[str]) -> Markup:
@@ -120,7 +120,7 @@ def lanes(runs: Sequence[Lane], told: Sequence[Told], tasks: Sequence[str]) -> M
             at, top = x(clock(one.at)), first[one.decision.action.task]
             path = f"M{at:.1f} {top - 1:.1f}l6 8.5l-6 8.5l-6 -8.5z"
             parts.append(tag("path", tag("title", f"decision {one.decision.id}"), d=path, class_="decision"))
-    return _chart(
+    return chart(
         width, height, "lanes", "Runs over time", f"{len(runs)} runs of {len(first)} tasks; the table below lists them.", parts
     )
 
@@ -187,7 +187,8 @@ def _line(points: Points, x: Scale, y: Scale, kind: str) -> Markup:
     return tag("path", d=path, class_=kind)
 
 
-def _chart(width: float, height: float, kind: str, title: str, described: str, parts: Sequence[Markup]) -> Markup:
+def chart(width: float, height: float, kind: str, title: str, described: str, parts: Sequence[Markup]) -> Markup:
+    """The drawing as an element that a screen reader tells by its title and description."""
     box = f"0 0 {width:g} {height:g}"
     return tag(
         "svg",
@@ -205,5 +206,6 @@ def _finite(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number beside an axis."""
     return f"{value:.4g}".replace("e+0", "e").replace("e-0", "e−").replace("-", "−")

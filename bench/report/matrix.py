@@ -1,0 +1,181 @@
+"""The table module x benchmark on a terminal, its Pareto fronts in words, and the words that the page shares with it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
+
+from rich import box
+from rich.table import Table
+
+from bench.pareto import Axis, Front, Point, Standing
+from bench.report import wording
+from bench.report.terminal import PLAIN_HEAD, Face
+from bench.table import Cell, Column, Matrix
+from plan.nouns import Status
+from plan.wire import SCHEMA, plain
+
+SIGN = {Standing.FRONT: "◆", Standing.UNSURE: "◇", Standing.DOMINATED: "○", Standing.UNPLACED: " "}
+EARLIER = "‡"
+FIXED, WIDE = 60, 34
+"""Characters that the columns before the benchmarks take, and one benchmark."""
+
+
+def print_matrix(matrix: Matrix, fronts: Sequence[Front], *, ledger: str, stream: TextIO | None = None) -> None:
+    """Print the table, in pieces where a terminal is too narrow, then each front in words, then what was left out."""
+    face = Face(stream or sys.stdout)
+    at_once = max(1, (face.console.width - FIXED) // WIDE)
+    for first in range(0, len(matrix.columns), at_once):
+        face.console.print(_table(face, matrix, fronts, matrix.columns[first : first + at_once]))
+    for front in fronts:
+        for line in told(front):
+            face.line(face.text(line))
+        face.console.print()
+    for note in notes(matrix):
+        face.line(face.text(note, "dim"))
+    face.line(face.text(f"ledger: {ledger}"))
+
+
+def _table(face: Face, matrix: Matrix, fronts: Sequence[Front], columns: Sequence[Column]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD if face.unicode else PLAIN_HEAD, header_style="", border_style="dim", pad_edge=False)
+    for heading in ("module", "overrides"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("parameters", "state"):
+        table.add_column(heading, justify="right")
+    for column in columns:
+        table.add_column("\n".join(face.text(part).plain for part in heading_of(column)), overflow="fold")
+    for row in matrix.rows:
+        inside = [matrix.at(row, column) for column in columns]
+        if any(inside) or len(columns) == len(matrix.columns):
+            texts = ["\n".join(f"{sign(cell, fronts)} {said(cell)}" for cell in cells) or "  –" for cells in inside]
+            table.add_row(*map(face.text, (row[0], row[1] or "none", *sizes(matrix, row), *texts)))
+    return table
+
+
+def heading_of(column: Column) -> tuple[str, ...]:
+    """The lines above a column: benchmark, metric, budget."""
+    return tuple(filter(None, (column.benchmark, column.metric, column.budget)))
+
+
+def said(cell: Cell) -> str:
+    """A cell in words: mean, interval, number of seeds, what was lost, and what it was trained with."""
+    parts = []
+    if cell.estimate is not None:
+        mean = wording.figure(cell.estimate.value, cell.unit)
+        spread = wording.interval(cell.estimate.low, cell.estimate.high, cell.unit)
+        parts.append(f"{mean}  n 1, no interval" if cell.n == 1 else f"{mean}  ({spread})  n {cell.n}")
+    if cell.lost:
+        counted = Counter("without the metric" if status is Status.OK else status.value for _, status in cell.lost)
+        parts.append("✗ " + ", ".join(f"{many} {status}" for status, many in sorted(counted.items())))
+    parts += [f"[{cell.recipe}]" if cell.recipe else "", EARLIER if cell.earlier else ""]
+    return "  ".join(filter(None, parts))
+
+
+def sizes(matrix: Matrix, row: tuple[str, str]) -> tuple[str, str]:
+    """Parameters and bytes of state of a model; from smallest to largest where benchmarks differ in vocabulary or length."""
+    cells = matrix.of_row(row)
+    return _range((c.parameters for c in cells), ""), _range((c.state_bytes for c in cells), "B")
+
+
+def _range(values: Iterable[float | None], unit: str) -> str:
+    known = sorted({value for value in values if value is not None})
+    if len(known) < 2:
+        return wording.figure(known[0] if known else None, unit)
+    return wording.interval(known[0], known[-1], unit)
+
+
+def sign(cell: Cell, fronts: Sequence[Front]) -> str:
+    """The sign of a cell on the front of its column; blank where there is none."""
+    point = next((point for front in fronts if (point := front.of(cell))), None)
+    return SIGN[point.standing] if point else " "
+
+
+def labels(front: Front) -> dict[str, str]:
+    """A short name for each model on a front: the module, with only those overrides that set it apart from its like."""
+    made = {}
+    for point in front.points:
+        like = [one.cell for one in front.points if one.cell.module == point.cell.module]
+        shared = set.intersection(*map(_overrides, like))
+        own = sorted(_overrides(point.cell) - shared)
+        made[point.cell.name] = " ".join([point.cell.module, *(own or ["defaults"] if len(like) > 1 else [])])
+    return made
+
+
+def _overrides(cell: Cell) -> set[str]:
+    return {*cell.config.split(), *cell.recipe.split()}
+
+
+def axis_in_words(axis: Axis) -> str:
+    """`state_bytes of memory-growth-v1`."""
+    return f"{axis.name} of {axis.source}"
+
+
+def told(front: Front) -> Iterator[str]:
+    """A front in words, a line for each standing that occurs."""
+    quality, *costs = front.axes
+    yield (
+        f"Pareto front of {front.column.name} ({quality.better} is better) against "
+        + " and ".join(f"{axis_in_words(axis)} ({axis.better} is better)" for axis in costs)
+    )
+    names = labels(front)
+    for standing in Standing:
+        if points := front.named(standing):
+            yield f"  {SIGN[standing]} {standing.value}: " + "; ".join(_who(point, names) for point in points)
+
+
+def _who(point: Point, names: dict[str, str]) -> str:
+    name = names[point.cell.name]
+    match point.standing:
+        case Standing.DOMINATED:
+            return f"{name} by {names[point.by]}"
+        case Standing.UNSURE:
+            return f"{name}, which {names[point.by]} beats by the means, while intervals overlap"
+        case Standing.UNPLACED:
+            return f"{name} ({point.why})"
+    return name
+
+
+def notes(matrix: Matrix) -> tuple[str, ...]:
+    """What a reader has to know of the table."""
+    found = ["mean of the seeds and its 95% interval; the runs of a cell share config, steps, code, data and machine"]
+    if matrix.left_out:
+        measured = wording.many(matrix.left_out, "measurement")
+        found.append(f"{measured} left out: of code, data or a machine that has since changed")
+    if any(cell.earlier for cell in matrix.cells):
+        found.append(f"{EARLIER} measured under code, data or a machine that has since changed")
+    return tuple(found)
+
+
+def document(matrix: Matrix, fronts: Sequence[Front]) -> dict[str, Any]:
+    """The table as plain JSON values, numbers in base units; runs by id."""
+    rows = []
+    for module, config in matrix.rows:
+        cells = [_cell(cell, fronts) for cell in matrix.of_row((module, config))]
+        rows.append({"module": module, "overrides": config, "cells": cells})
+    made = []
+    for front in fronts:
+        points = [{"module": p.cell.name, "standing": p.standing.value, "by": p.by, "why": p.why} for p in front.points]
+        made.append({"column": plain(front.column), "axes": plain(front.axes), "points": points})
+    return {"v": SCHEMA, "columns": plain(matrix.columns), "rows": rows, "fronts": made, "left_out": matrix.left_out}
+
+
+def _cell(cell: Cell, fronts: Sequence[Front]) -> dict[str, Any]:
+    point = next((point for front in fronts if (point := front.of(cell))), None)
+    return {
+        "column": plain(cell.column),
+        "recipe": cell.recipe,
+        "unit": cell.unit,
+        "better": cell.better,
+        "n": cell.n,
+        "seeds": list(cell.seeds),
+        **({} if cell.estimate is None else plain(cell.estimate)),
+        "lost": [{"seed": seed, "status": status.value} for seed, status in cell.lost],
+        "parameters": cell.parameters,
+        "state_bytes": cell.state_bytes,
+        "step_seconds": plain(cell.step_seconds),
+        "standing": point.standing.value if point else None,
+        "earlier": cell.earlier,
+        "runs": list(cell.runs),
+    }
