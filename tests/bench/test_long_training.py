@@ -1,0 +1,85 @@
+"""The long-training benchmarks score what they say, and tell a state that grows from one that does not."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bench.data import Corpus
+from bench.request import Bench
+from bench.suites import long_training
+from bench.suites.long_training import bits_per_byte, forget_peak, measure, measure_memory, peak_resident, resident
+from modules.decoder import Decoder
+from plan.nouns import Request
+
+LINUX = Path("/proc/self/status").exists()
+
+
+def bench(tmp_path: Path, benchmark: str, module: str, **options: Any) -> Bench:
+    config = {"d_model": 16, "decoder": {"layers": 1}}
+    return Bench(request=Request(module=module, benchmark=benchmark, seed=0, config=config, **options), folder=tmp_path)
+
+
+@pytest.mark.parametrize("carry", [True, False])
+def test_bits_per_byte_are_those_of_one_byte_after_the_other(carry: bool) -> None:
+    model = Decoder.build("rwkv4", config={"d_model": 16}, decoder={"layers": 2})
+    documents = torch.randint(256, (2, 50), generator=torch.Generator().manual_seed(0))
+    bits, states = 0.0, None
+    with torch.no_grad():
+        for t in range(49):
+            logits, states = model.step(documents[:, t], states if carry or t % 16 else None)
+            chances = F.softmax(logits.double(), dim=-1)
+            bits -= float(torch.log2(chances[torch.arange(2), documents[:, t + 1]]).sum())
+    assert bits_per_byte(model, documents, window=16, carry=carry) == pytest.approx(bits / 98, rel=1e-6)
+
+
+@pytest.fixture
+def periodic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text in which a byte is known from those before it, so that something is learnt in a few steps."""
+    text = np.tile(np.frombuffer(b"abcdefgh" * 8, dtype=np.uint8), 1000)
+    facts = {"corpus": "test", "data_digest": "0", "bytes_train": len(text), "bytes_validation": len(text)}
+    monkeypatch.setattr(long_training, "corpus", lambda source: Corpus(train=text, validation=text, facts=facts))
+
+
+@pytest.mark.usefixtures("periodic")
+def test_both_trainings_are_scored_on_the_same_documents_and_resumed(tmp_path: Path) -> None:
+    first = measure(bench(tmp_path, "long-training-v1", "rwkv4", steps=4))
+    again = bench(tmp_path, "long-training-v1", "rwkv4", steps=4)
+    assert measure(again) == first
+    assert again.facts["resumed_at"] == 4
+    assert first["bpb_ratio"] == pytest.approx(first["val_bpb"] / first["windowed_bpb"])
+    told = again.facts["bits_per_byte"]
+    assert first["val_bpb"] == told["carried on"] < math.log2(256)
+    assert first["windowed_bpb"] == min(told["windowed windows"], told["windowed on"])
+    assert again.series["carried_train_loss"] != again.series["windowed_train_loss"]
+
+
+@pytest.mark.skipif(not LINUX, reason="no /proc to forget a peak in")
+def test_the_peak_is_that_since_it_was_forgotten() -> None:
+    block = np.ones(64 << 20, dtype=np.uint8)
+    assert peak_resident() >= resident() >= block.nbytes
+    high = peak_resident()
+    del block
+    forget_peak()
+    assert peak_resident() <= high - (48 << 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "flat"), [("rwkv4", True), ("transformer", False)])
+def test_memory_of_training_tells_a_growing_state_from_one_of_fixed_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, flat: bool
+) -> None:
+    """`python -m pytest -m slow tests/bench/test_long_training.py`, a minute each, in a process of its own."""
+    short = Bench(
+        request=Request(module=module, benchmark="long-training-memory-v1", seed=0, config={"d_model": 64}), folder=tmp_path
+    )
+    options = {**short.options, "documents": [4096, 65536]}
+    monkeypatch.setattr(Bench, "options", property(lambda self: options))
+    ratio = measure_memory(short)["memory_ratio"]
+    assert (ratio <= 1.05) == flat
