@@ -1,8 +1,8 @@
 """Memorization: facts that are the same in every sequence have to be learnt by heart, since nothing in the sequence tells them.
 
 Definition: Poli et al. 2024, "Mechanistic Design and Scaling of Hybrid Architectures" (MAD, arXiv:2403.17844),
-baseline setting: 256 token values, 32 positions: 16 times a key and a token that asks for its value. The facts are drawn once for all. MAD
-trains 200 epochs on 256 examples in batches of 128, which is 400 steps; here every step sees fresh sequences of the same facts.
+baseline setting: 256 token values, 32 positions: 16 times a key and a token that asks for its value; `v2048` is one of its harder
+settings. The facts are drawn once for all. MAD trains 200 epochs on 256 examples in batches of 128, which is 400 steps; here every step sees fresh sequences of the same facts.
 Said at random, one of 128 values is right once in 128.
 
 Shapes: B examples, T positions, K keys.
@@ -32,6 +32,18 @@ FACTS = 2403_17844
     options={
         "length": 32,
         "vocabulary": 256,
+        "decoder": {"tie": False, "embedding_std": 0.2},
+        "recipe": {"lr": 2e-3, "batch": 128, "weight_decay": 0.1},
+    },
+    steps=400,
+)
+@benchmark(
+    "memorization-32-v2048-v1",
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
+    source="arXiv:2403.17844, with 2048 token values",
+    options={
+        "length": 32,
+        "vocabulary": 2048,
         "decoder": {"tie": False, "embedding_std": 0.2},
         "recipe": {"lr": 2e-3, "batch": 128, "weight_decay": 0.1},
     },
