@@ -149,6 +149,10 @@ class MegaByte(nn.Module):
         self.global_norm = nn.RMSNorm(c.global_width, eps=1e-6)
         self.to_local = nn.Linear(c.global_width, c.patch * c.d_model, bias=False)
         self.local_layers = nn.ModuleList(LocalLayer(c) for _ in range(c.local_layers))
+        with torch.no_grad():  # embeddings of bytes start small, and what is added to them must not drown them
+            self.to_local.weight *= 0.1
+            if self.conv is not None and self.conv.bias is not None:
+                self.conv.bias.zero_()
 
     def forward(self, x_BTD: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, State]:
         (B, T, D), P = x_BTD.shape, self.config.patch
