@@ -41,7 +41,7 @@ class Config:
     """`switch` learns where a token goes; `hash` sends each token value to fixed experts; `expert-choice` sees the future and fails the gate."""
     balance_weight: float = 0.01
     """Weight of the balance loss (Fedus et al. 2021, eq. 4); `switch` only."""
-    bias_rate: float = 0.2
+    bias_rate: float = 0.05
     """Speed of balancing by bias (after Wang et al. 2024, arXiv:2408.15664); 0 switches it off; `switch` only."""
     even_rate: float = 0.5
     """Speed of balancing within a document, against the loads of its earlier blocks; 0 switches it off; `switch` only."""
