@@ -103,6 +103,9 @@ def cross_entropy(model: nn.Module, puzzle: tuple[Tensor, Tensor]) -> tuple[Tens
     """Mean cross-entropy in nats over the labelled positions; logits are computed there only."""
     inputs_BT, labels_BT = puzzle
     asked = labels_BT != IGNORED
+    if isinstance(model, Decoder):
+        nats, _ = model(inputs_BT, positions=asked, targets=labels_BT[asked])
+        return nats / asked.sum(), {}
     logits_NV, _ = model(inputs_BT, positions=asked)
     return F.cross_entropy(logits_NV.float(), labels_BT[asked]), {}
 

@@ -12,8 +12,10 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.cross_entropy import linear_cross_entropy, worthwhile
 from modules.settings import build_config, check_ranges
 from plan import catalogue
 
@@ -104,12 +106,18 @@ class Decoder(nn.Module):
                 weight *= len(writers) ** -0.5
 
     def forward(
-        self, tokens_BT: Tensor, states: DecoderState | None = None, positions: Tensor | None = None
+        self,
+        tokens_BT: Tensor,
+        states: DecoderState | None = None,
+        positions: Tensor | None = None,
+        targets: Tensor | None = None,
     ) -> tuple[Tensor, DecoderState]:
         """Logits for the token after each of `tokens_BT`, and the state to go on from.
 
         `positions` chooses where logits are wanted, which saves the head's work elsewhere: a boolean mask (B, T)
-        gives logits_NV in row-major order, indices (K,) or (B, K) into T give logits_BKV.
+        gives logits_NV in row-major order, indices (K,) or (B, K) into T give logits_BKV. With `targets`, the token that should
+        follow at each place where logits would be given, the sum of the cross-entropies in nats takes the logits' place; those of a
+        large vocabulary are then made a chunk at a time, and never all kept.
         Raises ValueError when there is no token, and when a document outgrows the learned positions.
         """
         seen = states.seen if states is not None else 0
@@ -134,7 +142,14 @@ class Decoder(nn.Module):
             left.append(after)
         if positions is not None:
             x_BTD = _chosen(x_BTD, positions)
-        return self.head(self.norm(x_BTD)), DecoderState(tuple(left), seen + T)
+        x_BTD = self.norm(x_BTD)
+        return self.head(x_BTD) if targets is None else self._nats(x_BTD, targets), DecoderState(tuple(left), seen + T)
+
+    def _nats(self, x_BTD: Tensor, targets: Tensor) -> Tensor:
+        target_N, vocabulary = targets.flatten(), self.config.vocabulary
+        if type(self.head) is nn.Linear and worthwhile(len(target_N), vocabulary):
+            return linear_cross_entropy(x_BTD.flatten(0, -2), self.head.weight, target_N)
+        return F.cross_entropy(self.head(x_BTD).flatten(0, -2).float(), target_N, reduction="sum")
 
     def step(self, token_B: Tensor, states: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """Logits_BV after one more token per document."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules import checkpoint as store
@@ -247,9 +246,8 @@ def next_token(model: nn.Module, tokens_BT: Tensor, *, chunk: int = 0) -> tuple[
     total, states = torch.zeros((), device=tokens_BT.device), None
     for at in range(0, T, span):
         end = min(at + span, T)
-        logits_BTV, states = model(tokens_BT[:, at:end], states)
-        targets_BT = tokens_BT[:, at + 1 : end + 1]
-        total = total + F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), reduction="sum")
+        nats, states = model(tokens_BT[:, at:end], states, targets=tokens_BT[:, at + 1 : end + 1])
+        total = total + nats
         if chunk:
             states = states._replace(blocks=tuple(detached(block) for block in states.blocks))
     return total / (len(tokens_BT) * T), {}
