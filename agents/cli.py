@@ -174,9 +174,9 @@ def compare(
     better: Annotated[
         Better | None, typer.Option("--better", help="Which way the metric is better, where that is not known.")
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of each, fixed before the run.")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", min=3, help="Seeds of each, fixed before the run.")] = 5,
     up_to: Annotated[
-        int | None, typer.Option("--up-to", min=1, help="Seeds that an undecided comparison may buy, in the same declared error.")
+        int | None, typer.Option("--up-to", min=3, help="Seeds that an undecided comparison may buy, in the same declared error.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Training steps of each run; default: the benchmark's.")

@@ -36,7 +36,7 @@ class Wish:
 
     a: str
     b: str
-    benchmark: str
+    benchmark: str = "bytes-stdlib-v1"
     metric: str | None = None
     """The benchmark's first by default."""
     better: Better | None = None
@@ -193,11 +193,9 @@ def sentence(found: Comparison) -> str:
 
 def _difference(found: Comparison) -> str:
     seeds = f"{wording.many(found.n, 'seed')}, {found.better} is better"
-    if found.confidence is None:
-        return f"A - B = {wording.figure(found.difference, found.unit)}, no interval; {seeds}"
-    claimed = f"declared error {wording.rate(found.error)}" if found.error is not None else "no error rate claimed"
+    claimed = f"; declared error {wording.rate(found.error)}" if found.error is not None else ""
     between = f"{100 * found.confidence:.4g}% interval {wording.interval(found.low, found.high, found.unit)}"
-    return f"A - B = {wording.figure(found.difference, found.unit)}, {between}; {seeds}; {claimed}"
+    return f"A - B = {wording.figure(found.difference, found.unit)}, {between}; {seeds}{claimed}"
 
 
 def _sides(face: Face, found: Comparison) -> Table:

@@ -68,7 +68,7 @@ class Comparison:
     difference: float | None = None
     low: float | None = None
     high: float | None = None
-    confidence: float | None = None
+    confidence: float = 1 - ERROR
     """Of the interval: 1 - ERROR / looks registered."""
     error: float | None = None
     """The declared error, where an answer was given and seeds differ."""
@@ -102,16 +102,16 @@ def compared(plan: Plan, verdicts: Sequence[Verdict], runs: Mapping[str, Sequenc
     answer = Answer.BETTER if verdict.state is State.PASS else Answer.WORSE if opposite.state is State.PASS else Answer.UNDECIDED
     gaps, error = evidence.gaps, ERROR / evidence.looks
     claims = answer is not Answer.UNDECIDED and None not in (verdict.error, opposite.error)
-    bounds = statistics.mean_bounds(gaps, error=error / 2) if evidence.n > 1 else (None, None)
+    low, high = statistics.mean_bounds(gaps, error=error / 2)
     same = bool((gaps == 0).all())
     return replace(
         known,
         answer=answer,
         n=evidence.n,
         difference=statistics.mean(gaps),
-        low=bounds[0],
-        high=bounds[1],
-        confidence=1 - error if evidence.n > 1 else None,
+        low=low,
+        high=high,
+        confidence=1 - error,
         error=ERROR if claims else None,
         more_seeds=verdict.more_seeds if answer is Answer.UNDECIDED else None,
         reason=f"both sides gave the same numbers on {evidence.n} seeds" if same else verdict.reason,

@@ -1,0 +1,173 @@
+"""The table and the fronts as they are shown: on a terminal, in a record, on the page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from bench.judge import judge
+from bench.pareto import fronts
+from bench.report import html, matrix
+from bench.report.scatter import scatter
+from bench.scoreboard import Scoreboard
+from bench.table import matrix as tabled
+from plan.nouns import Run, Seeds, Status, Task
+from tests.bench.report_boards import EVERY, plan_of, target
+from tests.bench.test_report_html import Page, browser, pixels, visit
+from tests.bench.zoo_runs import run, seeds, zoo
+
+TOLD = """\
+Pareto front of bytes-stdlib-v1 val_bpb, 300 steps (less is better) against state_bytes of memory-growth-v1 (less is better) \
+and train_ratio of train-throughput-512-v1 (more is better)
+  ◆ front: mamba; retnet
+  ◇ unsure: transformer, which retnet beats by the means, while intervals overlap
+
+mean of the seeds and its 95% interval; the runs of a cell share config, steps, code, data and machine
+ledger: here.db
+"""
+
+
+def shown(runs: list[Run], **more: object) -> str:
+    made, stream = tabled(runs, **more), StringIO()  # type: ignore[arg-type]
+    matrix.print_matrix(made, fronts(made), ledger="here.db", stream=stream)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def test_a_terminal_shows_sizes_means_intervals_seeds_and_signs_then_the_front_in_words() -> None:
+    text = shown(zoo())
+    assert text.endswith(TOLD)
+    rows = {
+        line.split()[0]: re.split(r"\s{3,}", line.strip())
+        for line in text.splitlines()
+        if re.match(r" (mamba|retnet|tran)", line)
+    }
+    assert rows["retnet"] == [
+        "retnet", "none", "400_006", "64 KiB", "◆ 3 bpb  (2.925 – 3.075 bpb)  n 3", "0  n 1, no interval",
+        "1.11 x  (1.085 – 1.135 x)  n 3",
+    ]  # fmt: skip
+    assert rows["transformer"][4].startswith("◇ 3.027 bpb")
+    headings = text.partition("─")[0]
+    assert all(word in headings for word in ("bytes-stdlib-v1", "val_bpb", "300 steps", "train_ratio", "state_exponent"))
+
+
+def test_lost_runs_other_recipes_and_earlier_code_stand_in_the_cell() -> None:
+    runs = [
+        *seeds("retnet", "bytes-stdlib-v1", "val_bpb", (2.5, 2.7), config={"recipe": {"lr": 0.01}}),
+        run("retnet", "bytes-stdlib-v1", 2, status=Status.CRASHED, config={"recipe": {"lr": 0.01}}),
+        *seeds("retnet", "bytes-stdlib-v1", "val_bpb", (2.9,)),
+    ]
+    text = shown(runs, current=lambda one: "recipe" in one.request.config, earlier=True)
+    assert "2.6 bpb  (1.329 – 3.871 bpb)  n 2  ✗ 1 crashed  [lr=0.01]\n" in text
+    assert "2.9 bpb  n 1, no interval  ‡\n" in text
+    assert "‡ measured under code, data or a machine that has since changed" in text
+
+
+def test_the_record_has_every_number_in_base_units() -> None:
+    made = tabled(zoo())
+    record = json.loads(json.dumps(matrix.document(made, fronts(made)), allow_nan=False))
+    (cell,) = [
+        c for row in record["rows"] if row["module"] == "mamba" for c in row["cells"] if c["column"]["metric"] == "val_bpb"
+    ]
+    assert (cell["values"], cell["seeds"], cell["standing"], cell["better"]) == ([2.48, 2.49, 2.47], [0, 1, 2], "front", "less")
+    assert [point["standing"] for point in record["fronts"][0]["points"]] == ["front", "front", "unsure"]
+
+
+def board() -> Scoreboard:
+    """A plan with a task for each module and benchmark of the small zoo."""
+    runs: dict[str, list[Run]] = {}
+    for one in zoo():
+        runs.setdefault(f"{one.request.module}-{one.request.benchmark}", []).append(one)
+    tasks = [
+        Task(
+            id=id, title=id, module=found[0].request.module, benchmark=found[0].request.benchmark,
+            seeds=Seeds(first=len(found), most=len(found)), targets=(target(next(iter(found[0].metrics)), "<=", 2.9, EVERY),),
+        )
+        for id, found in runs.items()
+    ]  # fmt: skip
+    plan = plan_of(*tasks)
+    return Scoreboard(plan=plan, verdicts=judge(plan, runs), runs={id: tuple(found) for id, found in runs.items()})
+
+
+def section(page: str) -> str:
+    found = re.search(r'<section id="Modules-and-benchmarks".*?</section>', page, re.DOTALL)
+    assert found
+    return found[0]
+
+
+def test_the_page_has_the_table_with_links_to_the_verdicts_and_a_chart_for_each_cost() -> None:
+    found = section(html.render(board()))
+    text = Page(found).text
+    assert "◇ 3.027 bpb  (2.975 – 3.078 bpb)  n 3" in text
+    assert "◆ front: mamba; retnet" in text
+    assert 'href="#mamba-bytes-stdlib-v1::val_bpb" class="pass"' in found
+    charts = re.findall(r'<svg viewBox[^>]*class="chart pareto".*?</svg>', found, re.DOTALL)
+    assert [re.search("<title>(.*?)</title>", chart)[1] for chart in charts] == [  # type: ignore[index]
+        "bytes-stdlib-v1 val_bpb, 300 steps against state_bytes of memory-growth-v1",
+        "bytes-stdlib-v1 val_bpb, 300 steps against train_ratio of train-throughput-512-v1",
+    ]
+    assert (
+        "mamba 2.48 bpb at 38.09 KiB, front; retnet 3 bpb at 64 KiB, front; transformer 3.027 bpb at 32 MiB, unsure" in charts[0]
+    )
+
+
+def test_the_page_is_the_same_bytes_for_the_same_facts_in_another_order() -> None:
+    one = board()
+    two = replace(one, runs={id: tuple(reversed(found)) for id, found in reversed(one.runs.items())})
+    assert section(html.render(one)) == section(html.render(two))
+
+
+def test_marks_lie_where_the_numbers_say_and_bars_span_the_intervals() -> None:
+    (front,) = fronts(tabled(zoo()))
+    chart = scatter(front, front.axes[1])
+    marks = {
+        name: (float(x), float(y) + 7) for name, x, y in re.findall(r"<g><title>(\w+): .*?<path d=\"M([\d.]+) ([\d.]+)l6", chart)
+    }
+    assert marks.keys() == {"mamba", "retnet", "transformer"}
+    bytes_of = {"mamba": 39_000, "retnet": 65_536, "transformer": 33_554_432}
+    (x0, y0), (x1, y1), (x2, y2) = (marks[name] for name in bytes_of)
+    share = math.log(65_536 / 39_000) / math.log(33_554_432 / 39_000)
+    assert (x1 - x0) / (x2 - x0) == pytest.approx(share, abs=0.005)
+    assert (y0 - y1) / (y0 - y2) == pytest.approx((3.0 - 2.48) / (3.0267 - 2.48), abs=0.01)
+    low, high = (float(end) for end in re.search(r'retnet: .*?y1="([\d.]+)" y2="([\d.]+)" class="bar"', chart).groups())  # type: ignore[union-attr]
+    per_bit = (y0 - y1) / (3.0 - 2.48)
+    assert low - high == pytest.approx(per_bit * (3.0745 - 2.9255), abs=0.3)
+
+
+def test_no_two_labels_of_a_chart_overlap() -> None:
+    many = [
+        one
+        for name in "abcdefgh"
+        for one in seeds(f"mod{name}", "bytes-stdlib-v1", "val_bpb", (2.5, 2.5), {"state_bytes": 1024.0})
+    ]
+    (front,) = fronts(tabled(many))
+    labels = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="label">(\w+)<', scatter(front, front.axes[1]))
+    assert len(labels) == 8
+    assert len({y for _, y, _ in labels}) == 8
+
+
+@browser
+def test_a_browser_draws_the_chart_in_light_and_dark_without_a_complaint(tmp_path: Path) -> None:
+    page, text = tmp_path / "report.html", html.render(board())
+    page.write_text(
+        re.sub(r"<main>.*</main>", lambda _: f"<main>{section(text)}</main>", text, flags=re.DOTALL), encoding="utf-8"
+    )
+    gold = {}
+    for mode, option in (("light", "1"), ("dark", "0")):
+        picture = tmp_path / f"{mode}.png"
+        _, log = visit(
+            page,
+            tmp_path / mode,
+            f"--blink-settings=preferredColorScheme={option}",
+            f"--screenshot={picture}",
+            "--window-size=900,1400",
+        )
+        assert ":CONSOLE" not in log, log
+        gold[mode] = {pixel[:3] for row in pixels(picture) for pixel in row}
+    assert (0x86, 0x60, 0x15) in gold["light"]
+    assert (0xD9, 0xB2, 0x5F) in gold["dark"]
