@@ -173,9 +173,20 @@ void transpose(float* to, const float* from, long rows, long columns) {
         for (long j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
 }
 
+// Log decays to decays. Near 1 a float32 is off by up to 6e-8, and a constant decay always to the same side; what one token's decay loses is
+// handed to the next token's, so that no drift adds up.
 void fades(float* to, long size, long n) {
-    for (long j = 0; j < size; j += PANEL)
-        for (long i = 0; i < n * PANEL; i += V) at(to + place(j) + i) = exp(at((const float*)to + place(j) + i));
+    for (long j = 0; j < size; j += V) {
+        vec lost{};
+        for (long t = 0; t < n; ++t) {
+            const vec g = at((const float*)to + place(j) + t * PANEL);
+            vec change = g * (1.0f + g * (0.5f + g * (1.0f / 6 + g * (1.0f / 24 + g * (1.0f / 120 + g * (1.0f / 720))))));
+            change += lost * (1.0f + change);
+            const vec near = 1.0f + change;
+            lost = g > -0.25f ? (change - (near - 1.0f)) / near : vec{};
+            at(to + place(j) + t * PANEL) = g > -0.25f ? near : exp(g);
+        }
+    }
 }
 
 // What a token is worth to its own reading by the bonus: the sum over keys of q u k.

@@ -21,8 +21,12 @@ inline vec larger(vec a, vec b) { return a > b ? a : b; }
 
 // Decay of a step: a slow one is a factor, a fast one a summand of `top`, so that neither is lost.
 struct Decay {
-    vec factor, summand;
-    explicit Decay(vec w) : factor(w < -1.0f ? all(1) : exp(w)), summand(w < -1.0f ? w : all(0)) {}
+    vec factor, summand, slip{};  // slip: what the factor, rounded to float32, lacks of the log decay in each step
+    explicit Decay(vec w) : factor(w < -1.0f ? all(1) : exp(w)), summand(w < -1.0f ? w : all(0)) {
+        const vec change = w * (1.0f + w * (0.5f + w * (1.0f / 6 + w * (1.0f / 24 + w * (1.0f / 120 + w * (1.0f / 720)))))), near = 1.0f + change;
+        factor = w > -0.25f ? near : factor;
+        slip = w > -0.25f ? (change - (near - 1.0f)) / near : vec{};
+    }
 };
 
 // S sums of one channel vector whose terms carry weights e^log, as multiples of e^top; sums[S - 1] is that of the weights alone.
@@ -41,9 +45,9 @@ struct Sums {
         for (int i = 0; i < S; ++i) sums[i] = old * sums[i] + fresh * terms[i];
         top = larger(faded, log_weight);
     }
-    void settle() {
+    void settle(const Decay& decay, long steps) {
         const vec one_by = 1.0f / sums[S - 1];
-        top += log(sums[S - 1]);
+        top += log(sums[S - 1]) + (float)steps * decay.slip;
         for (int i = 0; i < S - 1; ++i) sums[i] *= one_by;
         sums[S - 1] = all(1);
     }
@@ -110,7 +114,7 @@ extern "C" void rwkv4_forward(const Inputs* in, float* y, float* mean, float* we
                     store(y + t * E + e, Answer(past, bonus + k, v).y, count);
                     past.add(decay, k, {v, all(1)});
                 }
-                past.settle();
+                past.settle(decay, std::min(CHUNK, T - c * CHUNK));
                 store(mean + here, past.sums[0], count);
                 store(weight + here, past.top, count);
             });
@@ -158,7 +162,7 @@ extern "C" void rwkv4_backward(const Inputs* in, const Gradients* to, long B, lo
                     const vec one_by = 1.0f / weights[i];
                     future.add(decay, -tops[i], {dy * one_by, dy * ys[i] * one_by, one_by});
                 }
-                future.settle();
+                future.settle(decay, n);
                 dws[place] += decay.factor * dw;
                 dus[place] += du;
             });

@@ -72,6 +72,14 @@ def test_the_gradient_of_a_long_memory_is_not_lost_in_a_sum_over_a_long_sequence
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_a_slow_constant_decay_does_not_drift(path: Path) -> None:
+    x = inputs(3000, B=1, H=1, K=8, V=8)
+    x |= {name: torch.zeros_like(x[name]) for name in ("k_BTHK",)} | {"g_BTHK": torch.full_like(x["g_BTHK"], -1e-4)}
+    _, last = gla(**x, path=path)
+    assert_agrees({"last": last}, {"last": x["state"] * torch.tensor(-0.3, dtype=torch.float64).exp()})
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_one_decay_for_all_keys_is_the_scalar_decay_operation(path: Path) -> None:
     x = inputs(100)
     x["g_BTHK"] = x["g_BTHK"][..., :1].expand_as(x["g_BTHK"])

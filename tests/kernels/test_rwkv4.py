@@ -93,9 +93,9 @@ def test_keys_of_any_size_are_safe(path: Path, low: float, high: float) -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_a_decay_that_is_tiny_beside_the_log_weight_is_not_lost(path: Path) -> None:
     x = {"k": torch.cat((torch.full((1, 1, 2), 12.0), torch.full((1, 20_000, 2), -30.0)), dim=1), "u": torch.zeros(2)}
-    x |= {"v": torch.zeros(1, 20_001, 2), "w": torch.tensor([-7 * 2.0**-24, 0.0])}  # 12 + w is 12
+    x |= {"v": torch.zeros(1, 20_001, 2), "w": torch.tensor([-4e-7, 0.0])}  # to float32, 12 + w is 12
     weight = flat(partial(rwkv4, path=path))(**x)[2]
-    assert weight[0, 0] == pytest.approx(12 - 7 * 2.0**-24 * 20_000, abs=2e-4)
+    assert weight[0, 0] == pytest.approx(12 - 4e-7 * 20_000, abs=2e-4)
     assert weight[0, 1] == pytest.approx(12, abs=1e-6)
 
 
