@@ -1,0 +1,264 @@
+// Attention of each query to its few highest-scoring keys: see kernels/topk_attention.py for the map.
+// Scores of a few queries at a time are made where they stay in the cache; only the chosen keys' numbers outlive that.
+#include "parallel.h"
+#include "vector.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace {
+
+constexpr int ROWS = 8, WIDE = 2 * V;
+constexpr long CHUNK = 64;  // queries that a thread takes at a time
+
+struct Sizes {
+    long B, H, G, T, S, D, k;
+    float scale;
+    long padded() const { return (S + WIDE - 1) / WIDE * WIDE; }
+    long group(long bh) const { return bh / H * G + bh % H / (H / G); }
+    long visible(long t) const { return S - T + t + 1; }
+};
+
+float* scratch(long floats) {
+    static thread_local std::vector<float> memory;
+    if ((long)memory.size() < floats) memory.resize(floats);
+    return memory.data();
+}
+
+// Keys (D numbers each) by panels of WIDE: number d of all keys of a panel side by side, zeros for keys beyond the last.
+void turn(const float* k, long S, long D, long padded, float* to) {
+    for (long first = 0; first < padded; first += WIDE, to += D * WIDE)
+        for (long s = 0; s < WIDE; ++s)
+            for (long d = 0; d < D; ++d) to[d * WIDE + s] = first + s < S ? k[(first + s) * D + d] : 0.0f;
+}
+
+// A score that is no number counts as infinite, so that it is chosen and makes its output no number.
+inline vec comparable(vec x) { return x == x ? x : all(std::numeric_limits<float>::infinity()); }
+
+// scores[i][s] of ROWS queries for keys [0, until)
+void score_tile(const float* q, long rows, long D, const float* keys, long padded, long until, float scale, float* scores) {
+    const float* row[ROWS];
+    for (long i = 0; i < ROWS; ++i) row[i] = q + std::min(i, rows - 1) * D;
+    for (long s = 0; s < until; s += WIDE) {
+        vec tile[ROWS][2] = {};
+        for (long d = 0; d < D; ++d) {
+            const vec a = load(keys + s * D + d * WIDE), b = load(keys + s * D + d * WIDE + V);
+            for (int i = 0; i < ROWS; ++i) {
+                tile[i][0] += row[i][d] * a;
+                tile[i][1] += row[i][d] * b;
+            }
+        }
+        for (long i = 0; i < rows; ++i) {
+            store(scores + i * padded + s, comparable(tile[i][0] * scale));
+            store(scores + i * padded + s + V, comparable(tile[i][1] * scale));
+        }
+    }
+}
+
+inline float total_of(vec x) {
+    float lanes[V];
+    store(lanes, x);
+    for (int n = V / 2; n; n /= 2)
+        for (int i = 0; i < n; ++i) lanes[i] += lanes[i + n];
+    return lanes[0];
+}
+
+inline float dot(const float* a, const float* b, long D) {
+    vec sum{};
+    for (long d = 0; d < D; d += V) sum += load(a + d, D - d) * load(b + d, D - d);
+    return total_of(sum);
+}
+
+inline void add(float* to, float factor, const float* from, long D) {
+    for (long d = 0; d < D; d += V) store(to + d, load(to + d, D - d) + factor * load(from + d, D - d), D - d);
+}
+
+inline long total_of(ivec x) {
+    int32_t lanes[V];
+    std::memcpy(lanes, &x, sizeof x);
+    for (int n = V / 2; n; n /= 2)
+        for (int i = 0; i < n; ++i) lanes[i] += lanes[i + n];
+    return lanes[0];
+}
+
+// A float's bits as a whole number of the same order.
+inline int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
+
+// The k-th largest of n >= k values: bit by bit the largest number that k of them reach. `room` holds n + V numbers.
+float kth_largest(const float* values, long n, long k, int32_t* room) {
+    for (long i = 0; i < n; ++i) {
+        int32_t bits;
+        std::memcpy(&bits, values + i, sizeof bits);
+        room[i] = ordered(bits);
+    }
+    constexpr int32_t LOWEST = std::numeric_limits<int32_t>::min();
+    std::fill(room + n, room + (n + V - 1) / V * V, LOWEST);
+    auto reach = [&](int32_t least) {
+        ivec count{};
+        for (long i = 0; i < n; i += V) {
+            ivec some;
+            std::memcpy(&some, room + i, sizeof some);
+            count -= some >= least;
+        }
+        return total_of(count);
+    };
+    int32_t least = reach(0) >= k ? 0 : LOWEST;
+    for (int bit = 30; bit >= 0; --bit) {
+        const long reached = reach(least + (int32_t(1) << bit));
+        if (reached < k) continue;
+        least += int32_t(1) << bit;
+        if (reached > k) continue;
+        int32_t smallest = std::numeric_limits<int32_t>::max();
+        for (long i = 0; i < n; ++i) smallest = std::min(smallest, room[i] >= least ? room[i] : smallest);
+        least = smallest;
+        break;
+    }
+    least = ordered(least);
+    float value;
+    std::memcpy(&value, &least, sizeof value);
+    return value;
+}
+
+// Those of n scores that reach `bound`, and where they stood; how many there are.
+long gather(const float* scores, long n, float bound, float* values, int32_t* places) {
+    long count = 0, s = 0;
+#if defined(__AVX512F__)
+    const __m512 least = _mm512_set1_ps(bound);
+    __m512i place = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (; s + 16 <= n; s += 16, place = _mm512_add_epi32(place, _mm512_set1_epi32(16))) {
+        const __m512 some = _mm512_loadu_ps(scores + s);
+        const __mmask16 reached = _mm512_cmp_ps_mask(some, least, _CMP_GE_OQ);
+        _mm512_storeu_ps(values + count, _mm512_maskz_compress_ps(reached, some));
+        _mm512_storeu_si512(places + count, _mm512_maskz_compress_epi32(reached, place));
+        count += __builtin_popcount(reached);
+    }
+#endif
+    for (; s < n; ++s) {
+        values[count] = scores[s];
+        places[count] = s;
+        count += scores[s] >= bound;
+    }
+    return count;
+}
+
+// Indices, ascending, of the k largest of n scores, of equal ones the earliest; how many there are. `room` holds 3 (n + V) numbers.
+long choose(const float* scores, long n, long k, int32_t* chosen, float* room) {
+    if (n <= k) {
+        for (long s = 0; s < n; ++s) chosen[s] = s;
+        return n;
+    }
+    float* values = room;
+    int32_t *places = reinterpret_cast<int32_t*>(room + n + V), *work = places + n + V;
+    // Of the largest values of 2 k columns, k are at least as large as the k-th of these: a bound from below that few scores reach.
+    const long columns = (2 * k + V - 1) / V * V;
+    float bound = -std::numeric_limits<float>::infinity();
+    if (n >= 2 * columns) {
+        std::copy(scores, scores + columns, values);
+        for (long s = columns; s < n; s += columns)
+            for (long c = 0; c < std::min(columns, n - s); ++c) values[c] = std::max(values[c], scores[s + c]);
+        bound = kth_largest(values, columns, k, work);
+    }
+    const long count = gather(scores, n, bound, values, places);
+    const float least = kth_largest(values, count, k, work);
+    long equal = k, taken = 0;
+    for (long c = 0; c < count; ++c) equal -= values[c] > least;
+    for (long c = 0; c < count; ++c)
+        if (values[c] > least || (values[c] == least && equal-- > 0)) chosen[taken++] = places[c];
+    return taken;
+}
+
+struct Outputs {
+    float *out, *log_sum;
+    int32_t* chosen;
+};
+
+// Softmax over the chosen scores, and the values so weighted.
+void read(const Sizes& z, const float* scores, const int32_t* chosen, long count, const float* v, float* weights, float* out, float* log_sum) {
+    float most = -std::numeric_limits<float>::infinity(), sum = 0;
+    for (long c = 0; c < count; ++c) most = std::max(most, weights[c] = scores[chosen[c]]);
+    for (long c = 0; c < count; c += V) store(weights + c, exp(load(weights + c, count - c) - most), count - c);
+    for (long c = 0; c < count; ++c) sum += weights[c];
+    for (long d = 0; d < z.D; d += V) {
+        vec total{};
+        for (long c = 0; c < count; ++c) total += weights[c] * load(v + chosen[c] * z.D + d, z.D - d);
+        store(out + d, total / sum, z.D - d);
+    }
+    *log_sum = most + std::log(sum);
+}
+
+// Queries [first, until) of one head; `keys` turned, or null where each query meets the keys as they lie.
+void attend(const Sizes& z, const float* q, const float* k, const float* keys, const float* v, long first, long until, const Outputs& to) {
+    const long padded = z.padded(), room = 3 * (padded + V);
+    float* scores = scratch(ROWS * padded + room + z.k + V);
+    float *work = scores + ROWS * padded, *weights = work + room;
+    for (long t = first; t < until; t += ROWS) {
+        const long rows = std::min<long>(ROWS, until - t);
+        if (keys) score_tile(q + t * z.D, rows, z.D, keys, padded, z.visible(t + rows - 1), z.scale, scores);
+        else
+            for (long i = 0; i < rows; ++i)
+                for (long s = 0; s < z.visible(t + i); ++s) scores[i * padded + s] = comparable(all(z.scale * dot(q + (t + i) * z.D, k + s * z.D, z.D)))[0];
+        for (long i = 0; i < rows; ++i) {
+            int32_t* chosen = to.chosen + (t + i) * z.k;
+            const long count = choose(scores + i * padded, z.visible(t + i), z.k, chosen, work);
+            std::fill(chosen + count, chosen + z.k, -1);
+            read(z, scores + i * padded, chosen, count, v, weights, to.out + (t + i) * z.D, to.log_sum + t + i);
+        }
+    }
+}
+
+struct Gradients {
+    const float *dout, *out, *log_sum;
+    const int32_t* chosen;
+    float *dq, *dk, *dv;
+};
+
+void pull_back(const Sizes& z, const float* q, const float* k, const float* v, long bh, const Gradients& g) {
+    const long at = z.group(bh) * z.S * z.D;
+    k += at, v += at;
+    for (long t = 0; t < z.T; ++t) {
+        const long row = bh * z.T + t;
+        const float *query = q + row * z.D, *dout = g.dout + row * z.D;
+        const int32_t* chosen = g.chosen + row * z.k;
+        float* dquery = g.dq + row * z.D;
+        const float along = dot(dout, g.out + row * z.D, z.D);
+        std::fill(dquery, dquery + z.D, 0.0f);
+        for (long c = 0; c < z.k && chosen[c] >= 0; ++c) {
+            const long s = chosen[c] * z.D;
+            const float weight = std::exp(z.scale * dot(query, k + s, z.D) - g.log_sum[row]);
+            const float dscore = z.scale * weight * (dot(dout, v + s, z.D) - along);
+            add(dquery, dscore, k + s, z.D);
+            add(g.dk + at + s, dscore, query, z.D);
+            add(g.dv + at + s, weight, dout, z.D);
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// q (B, H, T, D), k and v (B, G, S, D); out like q, log_sum (B, H, T), chosen (B, H, T, k); keys: room for B G D `padded` floats, or null
+void topk_forward(const Sizes* z, const float* q, const float* k, const float* v, float* keys, float* out, float* log_sum, int32_t* chosen, int threads) {
+    const long padded = z->padded();
+    if (keys)
+        parallel(z->B * z->G, threads, [&](long bg) { turn(k + bg * z->S * z->D, z->S, z->D, padded, keys + bg * z->D * padded); });
+    const long chunks = (z->T + CHUNK - 1) / CHUNK;
+    parallel(z->B * z->H * chunks, threads, [&](long i) {
+        const long bh = i / chunks, first = i % chunks * CHUNK, bg = z->group(bh), at = bg * z->S * z->D, row = bh * z->T;
+        const Outputs to{out + row * z->D, log_sum + row, chosen + row * z->k};
+        attend(*z, q + row * z->D, k + at, keys ? keys + bg * z->D * padded : nullptr, v + at, first, std::min(z->T, first + CHUNK), to);
+    });
+}
+
+// dk and dv come filled with zeros; the heads of a group add to them in turn.
+void topk_backward(const Sizes* z, const float* q, const float* k, const float* v, const Gradients* g, int threads) {
+    parallel(z->B * z->G, threads, [&](long bg) {
+        const long heads = z->H / z->G, first = bg / z->G * z->H + bg % z->G * heads;
+        for (long bh = first; bh < first + heads; ++bh) pull_back(*z, q, k, v, bh, *g);
+    });
+}
+}
