@@ -85,6 +85,7 @@ svg .ran { fill: var(--soft); opacity: .6; } svg rect.lost { fill: var(--fail); 
 svg .bar { stroke: currentcolor; stroke-width: 1.6; opacity: .55; } svg .stair { fill: none; stroke: var(--gold); stroke-width: 1.2; stroke-dasharray: 5 3; }
 svg .front { fill: var(--gold); stroke: var(--card); } svg .unsure { fill: var(--paper); stroke: var(--gold); stroke-width: 1.8; }
 svg .dominated { fill: var(--paper); stroke: var(--soft); stroke-width: 1.6; } svg .name { fill: var(--ink); }
+svg.pareto .label { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; }
 svg .decision { fill: var(--gold); stroke: var(--paper); stroke-width: 1.5; }
 footer { margin-top: 4rem; color: var(--soft); font-size: .85rem; }
 @media (max-width: 46rem) {
