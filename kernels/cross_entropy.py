@@ -62,7 +62,7 @@ def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, target_N: Tensor, *, c
         dtype = torch.get_autocast_dtype(device)
         x_ND, weight_VD = x_ND.to(dtype), weight_VD.to(dtype)
     with torch.autocast(device, enabled=False):
-        nats: Tensor = _Chunked.apply(x_ND, weight_VD, target_N, chunk or max(FEWEST, CHUNK // V))
+        nats: Tensor = _Chunked.apply(x_ND, weight_VD, target_N, chunk or max(FEWEST, CHUNK // V))  # type: ignore[no-untyped-call]
     return nats
 
 
@@ -103,7 +103,7 @@ class _Chunked(torch.autograd.Function):
         return nats
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x_ND, weight_VD = ctx.saved_tensors
         return (

@@ -22,6 +22,13 @@ ALLOWED = {
     *("CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "PYTHONHOME"),
 }
 """Names (and everything that begins with `LC_`) a worker may inherit. Whatever is not named here, secrets included, it never sees."""
+POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Sizes of the thread pools."""
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
+"""glibc: keep freed memory for the next result. By default it goes back to the kernel, which clears every page anew: more than half of the
+time of arithmetic on large tensors. No bit of a result depends on it, and the counts of torch's allocator do not; resident memory does a
+little, as blocks of several sizes leave gaps. Blocks of a GiB and more go back at once. Elsewhere the names mean nothing.
+"""
 BLANK = "0" * 32
 """Placeholder of the marker in the fork server's environment; as long as a real one."""
 
@@ -36,9 +43,13 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def pinned(environment: Mapping[str, str], threads: int) -> dict[str, str]:
-    """`environment` with the thread pools' sizes, fixed string hashes and room for the marker."""
-    pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return {**environment, **dict.fromkeys(pools, str(threads)), "PYTHONHASHSEED": "0", MARKER: BLANK}
+    """`environment` with the thread pools' sizes, the allocator's settings, fixed string hashes and room for the marker."""
+    return {**environment, **ALLOCATOR, **dict.fromkeys(POOLS, str(threads)), "PYTHONHASHSEED": "0", MARKER: BLANK}
+
+
+def settings() -> dict[str, str]:
+    """What of thread pools and allocator this process is set to by its environment: provenance for a run."""
+    return {name: os.environ[name] for name in (*POOLS, *ALLOCATOR) if name in os.environ}
 
 
 def mark(marker: str) -> None:
@@ -135,7 +146,7 @@ def free_blocks(descriptor: int, length: int) -> None:
 
 def pin_threads(threads: int) -> None:
     """Fix the size of the thread pools of this process and of those it starts."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in POOLS:
         os.environ[name] = str(threads)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from bench.autobench import confine
 from bench.autobench.outcome import Outcome, Rejected
 from bench.autobench.worker import Tell
 from bench.request import Bench
@@ -35,6 +36,7 @@ def measure(tell: Tell, *, request: Mapping[str, Any], folder: str, key: str = "
         required, optional = declared(asked)
         if asked.module in catalogue.shelf("module"):
             catalogue.load("module", asked.module)
+        bench.facts["settings"] = confine.settings()
         returned = function(bench)
     return {
         "metrics": checked_metrics(returned, required=required, optional=optional),

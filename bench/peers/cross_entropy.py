@@ -27,11 +27,7 @@ def contests() -> Iterator[Contest]:
         yield Contest(
             name=f"cross-entropy-{vocabulary}",
             ours=partial(linear_cross_entropy, target_N=target_N),
-            peers={
-                "torch linear and cross-entropy": Peer(
-                    form=lambda t=target_N: partial(plain_cross_entropy, target_N=t), at_least=1.0
-                )
-            },
+            peers={"torch linear and cross-entropy": Peer(form=partial(_torch, target_N), at_least=1.0)},
             inputs=partial(_inputs, tokens, width, vocabulary),
         )
 
@@ -45,6 +41,10 @@ def peak(form: Form, inputs: dict[str, Tensor]) -> int:
         torch.autograd.backward(nats)
     events = profiler.profiler.kineto_results.events()
     return peak_bytes([(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"])
+
+
+def _torch(target_N: Tensor) -> Form:
+    return partial(plain_cross_entropy, target_N=target_N)
 
 
 def _inputs(tokens: int, width: int, vocabulary: int) -> dict[str, Tensor]:
