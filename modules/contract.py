@@ -8,6 +8,7 @@ a new module has the whole suite as soon as its file exists. Shapes: B batch, T 
 from __future__ import annotations
 
 import io
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,10 @@ from plan import catalogue
 LENGTHS = (63, 100)
 TOLERANCE = 1e-5
 """Largest RMSE ratio between two ways to compute the same thing in float32."""
+SLOPE_TOLERANCE = 5e-5
+"""Largest difference between a gradient and a slope, over the gradient's norm; most slopes are known far better."""
+STEPS = (1e-6, 1e-4, 1e-3)
+"""Steps of the slopes, over a tensor's norm: the first is the exact one, the others rise above what a block rounds to float32."""
 WIDTH = 32
 BATCH = 3
 
@@ -52,6 +57,10 @@ class Document:
     def part(self, start: int, end: int) -> Document:
         """Tokens `start` up to `end`."""
         return Document(x_BTD=self.x_BTD[:, start:end], tokens_BT=self.tokens_BT[:, start:end])
+
+    def double(self) -> Document:
+        """The same in float64."""
+        return Document(x_BTD=self.x_BTD.double(), tokens_BT=self.tokens_BT)
 
     def rows(self, index: slice) -> Document:
         """Some documents of the batch."""
@@ -165,16 +174,44 @@ def gradients(subject: Subject) -> Iterator[str]:
     """In training mode a finite gradient reaches the input and every parameter."""
     block, document = subject.build().train(), subject.document(LENGTHS[0])
     document.x_BTD.requires_grad_()
-    y_BTD, _ = _run(block, document)
-    objective = (y_BTD * _direction(y_BTD)).sum()
-    if hasattr(block, "auxiliary_loss"):
-        objective = objective + block.auxiliary_loss()
-    torch.autograd.backward(objective)
+    torch.autograd.backward(_objective(block, document))
     for name, tensor in [("the input", document.x_BTD), *block.named_parameters()]:
         if tensor.requires_grad and tensor.grad is None:
             yield f"no gradient reaches `{name}`"
         elif tensor.grad is not None and not tensor.grad.isfinite().all():
             yield f"the gradient of `{name}` is not finite"
+
+
+def precision(subject: Subject) -> Iterator[str]:
+    """In float64, where kernels take other paths, a document has the outputs, final state and gradients of float32."""
+    document = subject.document(LENGTHS[1])
+    narrow, wide = (_outcome(subject, document, [LENGTHS[1]], dtype=dtype) for dtype in (torch.float32, torch.float64))
+    for name in wide:
+        ratio = rmse_ratio(narrow[name], wide[name])
+        if not ratio <= TOLERANCE:
+            yield f"{name} differs between float32 and float64 by {ratio:.2g}"
+
+
+def slopes(subject: Subject) -> Iterator[str]:
+    """In float64 the gradients of the input and of every parameter are the slopes that finite differences find.
+
+    A slope is taken along the gradient, which shows a wrong size, plus a random direction, which shows a part that is missing.
+    """
+    block, document = subject.build().double(), subject.document(LENGTHS[0] + 4, batch=1).double()
+    document.x_BTD.requires_grad_()
+    torch.autograd.backward(_objective(block, document))
+    tensors = {"the input": document.x_BTD, **dict(block.named_parameters())}
+    sizes = {name: float(tensor.grad.norm()) for name, tensor in tensors.items() if tensor.grad is not None}
+    for name, size in sizes.items():
+        gradient, random = tensors[name].grad, _direction(tensors[name]).double()
+        along = random / random.norm() + (gradient / size if size else 0)
+        claimed, measured = float((gradient * along).sum()), []
+        for step in STEPS:
+            measured.append(_slope(block, document, tensors[name], along, step))
+            if abs(measured[-1] - claimed) <= SLOPE_TOLERANCE * size + 1e-6 * max(sizes.values()):
+                break
+        else:
+            yield f"the gradient of `{name}` says {claimed:.6g} where the slope is {measured[0]:.6g}"
 
 
 def state_size(subject: Subject) -> Iterator[str]:
@@ -258,7 +295,19 @@ def reports(subject: Subject) -> Iterator[str]:
 
 CHECKS: Mapping[str, Callable[[Subject], Iterator[str]]] = {
     look.__name__: look
-    for look in (shapes, causality, chunks, gradients, state_size, same_bits, independence, resumption, reports)
+    for look in (
+        shapes,
+        causality,
+        chunks,
+        gradients,
+        precision,
+        slopes,
+        state_size,
+        same_bits,
+        independence,
+        resumption,
+        reports,
+    )
 }
 
 DECODING = (independence, resumption)
@@ -288,10 +337,28 @@ def _direction(like: Tensor) -> Tensor:
     return torch.randn(like.shape, generator=torch.Generator().manual_seed(4))
 
 
-def _outcome(subject: Subject, document: Document, sizes: list[int]) -> dict[str, Tensor]:
+def _objective(block: Any, document: Document) -> Tensor:
+    y_BTD, _ = _run(block, document)
+    objective = (y_BTD * _direction(y_BTD)).sum()
+    return objective + block.auxiliary_loss() if hasattr(block, "auxiliary_loss") else objective
+
+
+@torch.no_grad()
+def _slope(block: Any, document: Document, tensor: Tensor, along: Tensor, step: float) -> float:
+    """The central difference of the objective along a direction from `tensor`, which is what it was afterwards."""
+    here, most = tensor.clone(), step * max(float(tensor.norm()), 0.1 * math.sqrt(tensor.numel()))
+    ends = list[float]()
+    for sign in (1, -1):
+        tensor.copy_(here + sign * most * along)
+        ends.append(float(_objective(block, document)))
+    tensor.copy_(here)
+    return (ends[0] - ends[1]) / (2.0 * most)
+
+
+def _outcome(subject: Subject, document: Document, sizes: list[int], *, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """Outputs, final state and gradients of a fresh instance fed `document` in pieces of `sizes` tokens."""
-    block = subject.build()
-    x_BTD = document.x_BTD.clone().requires_grad_()
+    block = subject.build().to(dtype)
+    x_BTD = document.x_BTD.to(dtype, copy=True).requires_grad_()
     document = Document(x_BTD=x_BTD, tokens_BT=document.tokens_BT)
     outputs, state, start = [], None, 0
     for size in sizes:

@@ -194,6 +194,36 @@ class LeavesAParameterOut(Decay):
         self.idle = nn.Parameter(torch.zeros(3))
 
 
+class Scaled(torch.autograd.Function):
+    """The identity, whose gradient is too large by a thousandth."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, dx: Tensor) -> Tensor:
+        return 1.001 * dx
+
+
+class HasAWrongGradient(Decay):
+    def forward(self, x_BTD: Tensor, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        y_BTD, state = super().forward(x_BTD, state)
+        return y_BTD + Scaled.apply(x_BTD), state  # type: ignore[no-untyped-call]
+
+
+class LosesAPartOfAGradient(Decay):
+    def forward(self, x_BTD: Tensor, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        y_BTD, state = super().forward(x_BTD, state)
+        return y_BTD + x_BTD * self.mix.weight[0].detach(), state
+
+
+class HasAFastPathOfItsOwn(Decay):
+    def forward(self, x_BTD: Tensor, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        y_BTD, state = super().forward(x_BTD, state)
+        return y_BTD * (1.0001 if x_BTD.dtype == torch.float32 else 1), state
+
+
 class IsNoisy(Decay):
     def forward(self, x_BTD: Tensor, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         y_BTD, state = super().forward(x_BTD, state)
@@ -245,6 +275,9 @@ def test_a_sound_block_breaks_no_promise() -> None:
         (UnderstatesItsState, "state_size"),
         (HasNaNGradients, "gradients"),
         (LeavesAParameterOut, "gradients"),
+        (HasAWrongGradient, "slopes"),
+        (LosesAPartOfAGradient, "slopes"),
+        (HasAFastPathOfItsOwn, "precision"),
         (IsNoisy, "same_bits"),
         (KeepsParametersOutOfSight, "resumption"),
         (ReturnsDouble, "shapes"),
@@ -263,6 +296,9 @@ def test_a_broken_promise_is_caught_by_its_check(block: type[nn.Module], claim: 
         (UnderstatesItsState, "state_size"),
         (KeepsItsDocumentAlive, "state_size"),
         (LeavesAParameterOut, "gradients"),
+        (HasAWrongGradient, "slopes"),
+        (LosesAPartOfAGradient, "slopes"),
+        (HasAFastPathOfItsOwn, "precision"),
         (KeepsParametersOutOfSight, "resumption"),
         (ReportsUndeclared, "reports"),
     ],
