@@ -171,7 +171,7 @@ def chunks(subject: Subject) -> Iterator[str]:
 
 
 def gradients(subject: Subject) -> Iterator[str]:
-    """In training mode a finite gradient reaches the input and every parameter."""
+    """In training mode a finite gradient reaches the input, every parameter, and every matrix of those that are stacks of matrices."""
     block, document = subject.build().train(), subject.document(LENGTHS[0])
     document.x_BTD.requires_grad_()
     torch.autograd.backward(_objective(block, document))
@@ -180,12 +180,15 @@ def gradients(subject: Subject) -> Iterator[str]:
             yield f"no gradient reaches `{name}`"
         elif tensor.grad is not None and not tensor.grad.isfinite().all():
             yield f"the gradient of `{name}` is not finite"
+        elif tensor.grad is not None and tensor.ndim > 2 and not (tensor.grad.flatten(1) != 0).any(1).all():
+            yield f"no gradient reaches some parts of `{name}`"
 
 
 def precision(subject: Subject) -> Iterator[str]:
-    """In float64, where kernels take other paths, a document has the outputs, final state and gradients of float32."""
+    """In float64, where kernels take other paths, a document in two has the outputs, final state and gradients of float32."""
     document = subject.document(LENGTHS[1])
-    narrow, wide = (_outcome(subject, document, [LENGTHS[1]], dtype=dtype) for dtype in (torch.float32, torch.float64))
+    sizes = [LENGTHS[1] - LENGTHS[0] - 7, LENGTHS[0] + 7]
+    narrow, wide = (_outcome(subject, document, sizes, dtype=dtype) for dtype in (torch.float32, torch.float64))
     for name in wide:
         ratio = rmse_ratio(narrow[name], wide[name])
         if not ratio <= TOLERANCE:
@@ -208,7 +211,7 @@ def slopes(subject: Subject) -> Iterator[str]:
         claimed, measured = float((gradient * along).sum()), []
         for step in STEPS:
             measured.append(_slope(block, document, tensors[name], along, step))
-            if abs(measured[-1] - claimed) <= SLOPE_TOLERANCE * size + 1e-6 * max(sizes.values()):
+            if abs(measured[-1] - claimed) <= SLOPE_TOLERANCE * size + 1e-8 * max(sizes.values()):
                 break
         else:
             yield f"the gradient of `{name}` says {claimed:.6g} where the slope is {measured[0]:.6g}"

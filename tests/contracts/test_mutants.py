@@ -1,0 +1,41 @@
+"""Bugs of every kind planted in the real modules and kernels are caught by the contract, each by the check that is for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from house_of_mutants import Shelf
+from planted import COMPILED, MUTANTS, Mutant
+
+from kernels import native
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    with_bugs = Shelf(tmp_path_factory.mktemp("shelf"))
+    yield with_bugs
+    with_bugs.close()
+
+
+@pytest.mark.skipif(
+    native.compiler() is None, reason="without a C++ compiler there is one path only, which cannot differ from another"
+)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_a_planted_bug_is_caught(shelf: Shelf, mutant: Mutant) -> None:
+    with shelf.edited(mutant.file, mutant.old, mutant.new):
+        assert shelf.complaints(mutant.module, mutant.claim, **mutant.settings)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("mutant", COMPILED, ids=str)
+def test_a_bug_planted_in_a_compiled_kernel_is_caught(shelf: Shelf, mutant: Mutant) -> None:
+    """pytest -m slow tests/contracts/test_mutants.py"""
+    with shelf.edited(mutant.file, mutant.old, mutant.new):
+        assert shelf.complaints(mutant.module, mutant.claim, **mutant.settings)
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.settings], ids=str)
+def test_the_settings_of_a_mutant_break_nothing_by_themselves(shelf: Shelf, mutant: Mutant) -> None:
+    assert shelf.complaints(mutant.module, mutant.claim, **mutant.settings) == []
