@@ -228,7 +228,9 @@ def test_a_mixture_of_experts_has_many_parameters_at_the_flops_of_one_expert(tmp
     config = {"d_model": 32, "heads": 2, "experts": 8}
     bench = bench_for("flops-v1", tmp_path, module="moe", config=config)
     numbers = measure(bench)
-    assert numbers["parameters"] - bench.facts["dense_parameters"] == 2 * (8 * 8 * 32 * 32 + 2 * 8 * 32)  # a common part and eight, less the dense one
+    assert numbers["parameters"] - bench.facts["dense_parameters"] == 2 * (
+        8 * 8 * 32 * 32 + 2 * 8 * 32
+    )  # a common part and eight, less the dense one
     router, dense = 2 * 6 * 2 * 8 * 32, bench.facts["dense_train_flops"]
     assert numbers["flops_ratio"] == pytest.approx(1 + router / dense, rel=1e-6)
 
