@@ -10,9 +10,9 @@ Shapes: N windows, T bytes of a window.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -93,4 +93,6 @@ def run(folder: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(Path(sys.argv[1]))))
+    parser = argparse.ArgumentParser(prog="python -m bench.adapters", description="one fine-tuning of adapters")
+    parser.add_argument("folder", type=Path, help="holds job.json, model.pt, train.u8 and held.u8")
+    print(json.dumps(run(parser.parse_args().folder)))
