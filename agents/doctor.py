@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernels.native import compiler
 from plan.exits import Exit
 from plan.house import StrangerInTheHouse, check_house
 from plan.wire import SCHEMA, plain
@@ -71,6 +72,9 @@ def _findings() -> Iterator[Finding]:
     yield Finding(name="disk", good=free > FREE_BYTES, found=f"{free / 2**30:.1f} GiB free here", mend="free at least 1 GiB")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Finding(name="cores", good=True, found=str(cores))
+    yield Finding(
+        name="compiler", good=True, found=compiler() or "none: kernels run in plain torch, the same numbers more slowly"
+    )
     isolated = sys.platform == "linux"
     yield Finding(
         name="isolation",
