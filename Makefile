@@ -1,7 +1,7 @@
 # A few verbs; each is one command that also works without make.
 .PHONY: test slow run smoke format
 test:
-	python -m pytest
+	python -m pytest -n auto
 slow:
 	python -m pytest -m slow
 run:
