@@ -41,7 +41,7 @@ MODULES = sorted(
 )
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
 RUN_COMMAND = "python3 -m venv .venv && . .venv/bin/activate && python -m pip install -e . && orchestrate run --plan plan/Plan.md"
-TEST_COMMAND = "python3 -m venv .venv && . .venv/bin/activate && python -m pip install -e '.[test]' && python -m pytest"
+TEST_COMMAND = "python3 -m venv .venv && . .venv/bin/activate && python -m pip install -e '.[test]' && python -m pytest -n auto"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
