@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
-from kernels.paths import Path, choose, rows
+from kernels.paths import Path, PathUnavailable, choose, rows
 
 
 def short_convolution(seen_BSE: Tensor, weight_EW: Tensor, bias_E: Tensor | None) -> Tensor:
@@ -56,9 +56,15 @@ def causal_convolution(
 def _either(x_BTE: Tensor, before_BWE: Tensor, weight_EW: Tensor, bias_E: Tensor | None, silu: bool, path: Path) -> Tensor:
     if not x_BTE.shape[1]:
         raise ValueError("a convolution of no tokens (T = 0); hand over at least one")
+    shape, (E, W) = x_BTE.shape, weight_EW.shape
+    if shape[2] != E or before_BWE.shape != (shape[0], W - 1, E) or (bias_E is not None and bias_E.shape != (E,)):
+        bias = "" if bias_E is None else f", bias {tuple(bias_E.shape)}"
+        raise ValueError(f"x {tuple(shape)}, before {tuple(before_BWE.shape)}, weight {(E, W)}{bias} do not fit one another")
     one_dtype = len({t.dtype for t in (x_BTE, before_BWE, weight_EW, bias_E) if t is not None}) == 1
     if path == "auto" and (not one_dtype or x_BTE.shape[1] == 1 or torch.is_autocast_enabled(x_BTE.device.type)):
         path = "torch"
+    if path == "compiled" and not one_dtype:
+        raise PathUnavailable("path `compiled` cannot run: its inputs have several dtypes; `auto` takes the fastest that can")
     if choose(path, x_BTE, library="convolution") == "compiled":
         bias_E = weight_EW.new_zeros(weight_EW.shape[0]) if bias_E is None else bias_E
         out_BTE: Tensor = _compiled(x_BTE, before_BWE, weight_EW.mT.contiguous(), bias_E, silu)

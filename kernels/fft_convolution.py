@@ -75,6 +75,8 @@ def fft_convolution(
     Raises ValueError where there is no step, PathUnavailable where `path` cannot run on these tensors.
     """
     seen_BSD, taps = _seen(u_BTD, state), taps if isinstance(taps, Taps) else Taps(taps)
+    if taps.taps_LD.shape[1] != u_BTD.shape[2]:
+        raise ValueError(f"taps {tuple(taps.taps_LD.shape)} are not of the {u_BTD.shape[2]} channels of u {tuple(u_BTD.shape)}")
     return _outputs(seen_BSD, u_BTD.shape[1], taps, path).to(u_BTD.dtype), _latest(seen_BSD, taps)
 
 
@@ -98,9 +100,11 @@ class Ahead:
     room: Room
     at: int
 
-    def serves(self, u_B1D: Tensor, taps: Taps) -> bool:
-        """Whether `u` can be the next input: nobody has gone on from here, and neither filters nor documents are others."""
+    def serves(self, u_B1D: Tensor, taps: Taps, state: Tensor) -> bool:
+        """Whether `u` can be the next input: nobody has gone on from here, and neither filters, documents nor the state are others."""
         inputs, room = self.room.inputs_BCD, self.room
+        if state.untyped_storage().data_ptr() != inputs.untyped_storage().data_ptr():
+            return False
         alike = inputs.dtype == u_B1D.dtype and inputs.shape[0] == u_B1D.shape[0] and inputs.device == u_B1D.device
         writable = torch.is_inference_mode_enabled() or not inputs.is_inference()
         return alike and writable and room.taps is taps and self.at == room.filled < inputs.shape[1]
@@ -117,7 +121,7 @@ def fft_convolution_step(
     if state is None or state.shape[1] < 2 * NEAR or state.dtype != u_B1D.dtype:
         out_B1D, state = fft_convolution(u_B1D, taps, state=state, path="torch")
         return out_B1D, state, None
-    if ahead is None or not ahead.serves(u_B1D, taps):
+    if ahead is None or not ahead.serves(u_B1D, taps, state):
         ahead = _begin(state, taps, path)
     room, at = ahead.room, ahead.at
     i = at - room.begin
@@ -153,7 +157,7 @@ def _weighted(near_BSD: Tensor, taps_LD: Tensor) -> Tensor:
 def _seen(u_BTD: Tensor, state: Tensor | None) -> Tensor:
     if not u_BTD.shape[1]:
         raise ValueError("a convolution of no steps (T = 0); hand over at least one")
-    return u_BTD if state is None else torch.cat((state, u_BTD), dim=1)
+    return u_BTD.clone() if state is None else torch.cat((state, u_BTD), dim=1)  # what is kept must not be the caller's
 
 
 def _latest(seen_BSD: Tensor, taps: Taps) -> Tensor:

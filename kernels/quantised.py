@@ -138,6 +138,8 @@ def quantised_linear(x: Tensor, packed: Packed, *, path: Path = "auto") -> Tenso
     outputs, width = packed.codes.shape[0], 2 * packed.codes.shape[1]
     if not width - BLOCK < x.shape[-1] <= width:
         raise ValueError(f"inputs of width {x.shape[-1]} for a weight of {width - BLOCK + 1} to {width} columns")
+    if packed.codes.device != x.device:
+        raise ValueError(f"the weight lies on `{packed.codes.device}`, the inputs on `{x.device}`")
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     if choose(path, wide, library="quantised") == "compiled":
         x_MI = wide.reshape(-1, x.shape[-1])
@@ -220,7 +222,7 @@ _kept = threading.local()
 def _scratch(count: int) -> Tensor:
     """Room for a panel, kept by each thread: touching fresh memory costs more than decoding into it."""
     if getattr(_kept, "room", None) is None or len(_kept.room) < count:
-        _kept.room = torch.empty(count)
+        _kept.room = torch.empty(count, dtype=torch.float32, device="cpu")
     room: Tensor = _kept.room
     return room[:count]
 

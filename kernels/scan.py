@@ -47,7 +47,7 @@ def selective_scan_loop(
     softplus: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """y (B, T, E) and final state (B, E, N), one step after the other; memory O(B T E N) under autograd."""
-    _check(x_BTE)
+    _check(x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E, gate_BTE, state)
     dt_BTE = F.softplus(dt_BTE) if softplus else dt_BTE
     state_BEN = x_BTE.new_zeros(x_BTE.shape[0], *A_EN.shape) if state is None else state
     outs = []
@@ -75,7 +75,7 @@ def selective_scan(
 
     Raises ValueError where there is no step, PathUnavailable where `path` cannot run on these tensors.
     """
-    _check(x_BTE)
+    _check(x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E, gate_BTE, state)
     dtype, given = x_BTE.dtype, (x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E, gate_BTE, state)
     wide = functools.reduce(torch.promote_types, (t.dtype for t in given if t is not None), torch.float32)
     x, dt, A, B, C, D = (t.to(wide) for t in (x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E))
@@ -98,9 +98,17 @@ def _form(path: Path) -> Callable[..., tuple[Tensor, Tensor]]:
     return _chunked
 
 
-def _check(x_BTE: Tensor) -> None:
-    if not x_BTE.shape[1]:
+def _check(
+    x_BTE: Tensor, dt: Tensor, A_EN: Tensor, B: Tensor, C: Tensor, D: Tensor, gate: Tensor | None, state: Tensor | None
+) -> None:
+    (batch, T, E), N = x_BTE.shape, A_EN.shape[1]
+    if not T:
         raise ValueError("selective scan of no steps (T = 0); hand over at least one")
+    wanted = {"dt": (dt, x_BTE.shape), "A": (A_EN, (E, N)), "B": (B, (batch, T, N)), "C": (C, (batch, T, N)), "D": (D, (E,))}
+    wanted |= {"gate": (gate, x_BTE.shape), "state": (state, (batch, E, N))}  # type: ignore[dict-item]
+    for name, (given, shape) in wanted.items():
+        if given is not None and given.shape != shape:
+            raise ValueError(f"`{name}` has shape {tuple(given.shape)} where x {tuple(x_BTE.shape)} asks for {tuple(shape)}")
 
 
 class _Inputs(ctypes.Structure):

@@ -83,9 +83,9 @@ class SwitchRouter(nn.Module):
         logit_BTE = own_BTE + torch.cat([past.score_BE.unsqueeze(1), next_BTE[:, :-1]], dim=1)
         logit_NE = logit_BTE.flatten(0, 1)
         probability_NE = logit_NE.softmax(dim=-1)
-        if self.training:
-            self.spread.copy_(logit_NE.detach().std(dim=0, unbiased=False).mean())
         chosen_NK, load_BE, open_BE = self._choose(logit_BTE.detach(), past, seen)
+        if self.training:  # counts from the next batch on: this one's later tokens must not move its earlier ones
+            self.spread.copy_(logit_NE.detach().std(dim=0, unbiased=False).mean())
         weight_NK = probability_NE.gather(1, chosen_NK)
         weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True) if self.top_k > 1 else weight_NK * self.experts
         self._probability_E = probability_NE.mean(dim=0)
