@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.delta_rule import delta_rule
+from kernels.precision import wide
 from modules.delta_net import ShortConvolution, State, unit
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
@@ -87,7 +88,7 @@ class GatedDeltaRule(nn.Module):
             unit(k_BTHK),
             v_BTHV,
             self.strongest * beta_BTH.sigmoid(),
-            -F.softplus(dt_BTH.float() + self.dt_bias_H.float()) * self.A_log_H.float().exp(),
+            -F.softplus(wide(dt_BTH) + wide(self.dt_bias_H)) * wide(self.A_log_H).exp(),
             state=None if state is None else state.memory_BHKV,
             scale=q_BTHK.shape[-1] ** -0.5,
         )

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.gla import gla
+from kernels.precision import wide
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
 from modules.transformer import FeedForward
@@ -71,7 +72,7 @@ class GatedLinearAttention(nn.Module):
     def forward(self, x_BTD: Tensor, state: State | None) -> tuple[Tensor, State]:
         parts = torch.split(self.project_in(x_BTD), self.sizes, dim=-1)
         q_BTHK, k_BTHK, v_BTHV = (torch.unflatten(part, -1, (self.heads, -1)) for part in parts)
-        log_decay = F.logsigmoid(self.decay_out(self.decay_in(x_BTD)).float()) / self.temperature
+        log_decay = F.logsigmoid(wide(self.decay_out(self.decay_in(x_BTD)))) / self.temperature
         out_BTHV, memory_BHKV = gla(
             q_BTHK,
             k_BTHK,

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.convolution import silu_convolution
+from kernels.precision import wide
 from kernels.simple_gla import simple_gla
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
@@ -99,12 +100,12 @@ class SSD(nn.Module):
         x, k, q = torch.split(mixed_BTX, self.sizes, dim=-1)
         x_BTHP, k_BTGN, q_BTGN = x.view(B, T, H, -1), k.view(B, T, self.groups, -1), q.view(B, T, self.groups, -1)
 
-        dt_BTH = F.softplus(dt_BTH.float() + self.dt_bias_H.float())
+        dt_BTH = F.softplus(wide(dt_BTH) + wide(self.dt_bias_H))
         y_BTHP, memory_BHNP = simple_gla(
             q_BTGN,
             k_BTGN,
             x_BTHP * dt_BTH[..., None],
-            -dt_BTH * self.A_log_H.float().exp(),
+            -dt_BTH * wide(self.A_log_H).exp(),
             state=None if state is None else state.memory_BHNP,
         )
         y_BTHP = torch.addcmul(y_BTHP, x_BTHP, self.skip_H[:, None])

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.precision import wide
 from kernels.rwkv4 import rwkv4
 from modules.settings import check_ranges
 from modules.trainer import Recipe
@@ -71,7 +72,7 @@ class TimeMixing(nn.Module):
         self, x_BTD: Tensor, before_BD: Tensor | None, past: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         r, k, v = torch.lerp(one_step_back(x_BTD, before_BD), x_BTD, self.mix_3D[:, None, None].to(x_BTD.dtype)).unbind(0)
-        w_D = -self.decay_D.float().exp()
+        w_D = -wide(self.decay_D).exp()
         out_BTD, past = rwkv4(self.project_k(k), self.project_v(v), w_D, self.bonus_D, state=past)
         return self.project_out(self.project_r(r).sigmoid() * out_BTD), past
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.gla import gla
+from kernels.precision import wide
 from modules.rwkv4 import ChannelMixing, one_step_back
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
@@ -89,7 +90,7 @@ class TimeMixing(nn.Module):
         chosen_BT5R = torch.unflatten(self.shift_in(torch.addcmul(x_BTD, step_BTD, self.mix_D)).tanh(), -1, (5, -1))
         mixes = torch.einsum("btsr,srd->sbtd", chosen_BT5R, self.shift_out_5RD) + self.mix_5D[:, None, None]
         w, k, v, r, gate = torch.addcmul(x_BTD, step_BTD, mixes).unbind(0)
-        log_decay = -self.decay_out(self.decay_in(w).tanh()).float().exp()
+        log_decay = -wide(self.decay_out(self.decay_in(w).tanh())).exp()
         parts = (self.project_r(r), self.project_k(k), self.project_v(v), log_decay)
         r_BTHK, k_BTHK, v_BTHK, log_decay_BTHK = (torch.unflatten(part, -1, (self.heads, -1)) for part in parts)
         out_BTHK, memory_BHKV = gla(r_BTHK, k_BTHK, v_BTHK, log_decay_BTHK, bonus_HK=self.bonus_HK, state=memory_BHKV)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.delta_rule import dplr
+from kernels.precision import wide
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
 from plan.catalogue import module
@@ -90,7 +91,7 @@ class TimeMixing(nn.Module):
         step_BTD = one_step_back(x_BTD, before_BD) - x_BTD
         r, w, k, v, a, g = torch.addcmul(x_BTD, step_BTD, self.mix_6D[:, None, None]).unbind(0)
         r, k, v = self.project_r(r), self.project_k(k), self.project_v(v)
-        log_decay = STRONGEST_DECAY * self.decay_out(self.decay_in(w).tanh()).float().sigmoid()
+        log_decay = STRONGEST_DECAY * wide(self.decay_out(self.decay_in(w).tanh())).sigmoid()
         rate = self.rate_out(self.rate_in(a)).sigmoid()
         gate = self.gate_out(self.gate_in(g).sigmoid())
         erased = k * self.erased_D
@@ -98,7 +99,7 @@ class TimeMixing(nn.Module):
 
         heads = (torch.unflatten(x, -1, (self.heads, -1)) for x in (r, k, v, erased, rate, log_decay))
         r_BTHK, k_BTHK, v_BTHV, erased_BTHK, rate_BTHK, log_decay_BTHK = heads
-        erased_BTHK = F.normalize(erased_BTHK.float(), dim=-1)
+        erased_BTHK = F.normalize(wide(erased_BTHK), dim=-1)
         out_BTHV, memory_BHKV = dplr(
             r_BTHK, k_BTHK, v_BTHV, -erased_BTHK, rate_BTHK * erased_BTHK, log_decay_BTHK, state=memory_BHKV
         )
