@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -201,7 +202,8 @@ def narrate(event: Event, marks: dict[State, str]) -> Iterable[str]:
 
 
 def sparkline(values: list[float], *, width: int = 16) -> str:
-    """The last part of a curve as block characters, resampled to `width`."""
+    """The last part of a curve as block characters, resampled to `width`; numbers that are none are left out."""
+    values = [value / 2 for value in values if math.isfinite(value)]  # half of it, so that no difference overflows
     if len(values) < 2:
         return ""
     picked = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)] if len(values) > width else values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import signal
@@ -134,6 +135,10 @@ def set_aside(ledger: Ledger) -> Path:
         raise LedgerFault("only a file can be set aside", where=ledger.where, mend="name another database for a fresh start")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     work, aside = workshop(ledger), file.with_name(f"{file.stem}-{stamp}{file.suffix}")
+    for again in itertools.count(2):
+        if not aside.exists() and not work.with_name(f"{aside.stem}-work").exists():
+            break
+        aside = file.with_name(f"{file.stem}-{stamp}-{again}{file.suffix}")
     ledger.close()
     for suffix in ("", "-wal", "-shm"):
         part = file.with_name(file.name + suffix)

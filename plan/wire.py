@@ -35,8 +35,9 @@ def plain(noun: Any) -> Any:
 
 
 def encode(noun: Any) -> str:
-    """`noun` as one line of canonical JSON; ValueError on NaN or infinity."""
-    return json.dumps(plain(noun), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    """`noun` as one line of canonical JSON; ValueError on NaN or infinity. Half a character (a lone surrogate) is written as `?`."""
+    text = json.dumps(plain(noun), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return text.encode(errors="replace").decode()
 
 
 def decode(kind: type[T], text: str) -> T:

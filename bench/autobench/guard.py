@@ -77,7 +77,7 @@ def _ordered(link: socket.socket) -> tuple[Order, bool] | None:
 
 
 def _line(kind: str, body: Any) -> bytes:
-    return json.dumps({kind: body}).encode() + b"\n"
+    return json.dumps({kind: body}, ensure_ascii=False).encode(errors="replace") + b"\n"  # a name in another encoding
 
 
 class _Watch:

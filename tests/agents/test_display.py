@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from agents.display import LiveDisplay
+from agents.display import LiveDisplay, sparkline
 from agents.events import Noted, Progressed, Started
 from plan.nouns import Request
 
@@ -29,3 +29,8 @@ def test_the_live_display_shows_what_runs_and_what_is_said(encoding: str) -> Non
     assert "all is [well]" in shown
     assert "attention seed 2" in shown
     assert "3/4" in shown
+
+
+def test_a_curve_with_numbers_that_are_none_is_drawn_from_the_others() -> None:
+    assert sparkline([1.0, float("inf"), 2.0, float("nan")]) == sparkline([1.0, 2.0])
+    assert len(sparkline([1e308, -1e308])) == 2

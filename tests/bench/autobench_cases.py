@@ -24,6 +24,10 @@ def honest(tell, value=1.0):
     return {"value": value}
 
 
+def names_a_file_in_another_encoding(tell):
+    raise ValueError("no such file: caf\udce9.txt")
+
+
 def raises(tell):
     print("before it broke")
     raise ZeroDivisionError("a loss of zero")

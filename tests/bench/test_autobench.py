@@ -80,6 +80,13 @@ def test_an_exception_is_a_crash_with_its_last_line_and_the_traceback_in_the_log
     assert "raise ZeroDivisionError" in outcome.log_tail
 
 
+def test_half_a_character_in_a_message_is_a_crash_that_the_ledger_can_hold(run):
+    outcome = run("names_a_file_in_another_encoding")
+    assert outcome.status is Status.CRASHED
+    assert outcome.message == "ValueError: no such file: caf?.txt"
+    wire.encode(outcome).encode()
+
+
 def test_a_segmentation_fault_is_a_crash_by_name(run):
     outcome = run("segfaults")
     assert (outcome.status, outcome.message) == (Status.CRASHED, "killed by SIGSEGV")
