@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from kernels.delta_rule import dplr
 from kernels.precision import wide
+from modules.rwkv4 import one_step_back
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
 from plan.catalogue import module
@@ -50,12 +51,6 @@ class State(NamedTuple):
     """What is held under each key."""
     channels_BD: Tensor
     """The latest input of the channel mixing; of no width without one."""
-
-
-def one_step_back(x_BTD: Tensor, before_BD: Tensor | None) -> Tensor:
-    """Each token's predecessor; zeros before the first."""
-    before_BD = torch.zeros_like(x_BTD[:, 0]) if before_BD is None else before_BD
-    return torch.cat((before_BD[:, None], x_BTD[:, :-1]), dim=1)
 
 
 class TimeMixing(nn.Module):
