@@ -8,7 +8,7 @@ pass without gradients and with logits of the last token only, above what it hel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -71,21 +71,26 @@ def peak_bytes(events: Sequence[tuple[int, int]]) -> int:
     return most
 
 
+def allocator_peak(work: Callable[[], object], *, device: str) -> int:
+    """Most bytes that torch's allocator held at once during `work`, above what it held before."""
+    if device.startswith("cuda"):
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    events = profiler.profiler.kineto_results.events()
+    return peak_bytes([(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"])
+
+
 def footprint(model: Decoder, tokens_BT: Tensor) -> tuple[int, int]:
     """Bytes of the state after `tokens_BT`, and the peak of computing it above what was held before."""
     last = torch.tensor([tokens_BT.shape[1] - 1], device=tokens_BT.device)
+    left = []
     with torch.no_grad():
-        if tokens_BT.device.type == "cuda":
-            before = torch.cuda.memory_allocated(tokens_BT.device)
-            torch.cuda.reset_peak_memory_stats(tokens_BT.device)
-            _, state = model(tokens_BT, positions=last)
-            peak = torch.cuda.max_memory_allocated(tokens_BT.device) - before
-        else:
-            with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-                _, state = model(tokens_BT, positions=last)
-            events = profiler.profiler.kineto_results.events()
-            peak = peak_bytes([(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"])
-    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(state.blocks)), peak
+        peak = allocator_peak(lambda: left.append(model(tokens_BT, positions=last)[1]), device=str(tokens_BT.device))
+    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(left[0].blocks)), peak
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from bench.request import Bench
 from bench.subject import subject
-from bench.suites.memory_growth import peak_bytes, slope
+from bench.suites.memory_growth import allocator_peak, slope
 from modules.decoder import Decoder
 from modules.trainer import next_token
 from plan.catalogue import benchmark
@@ -81,12 +80,4 @@ def _timed(work: Callable[[], None], device: str) -> float:
 
 def _peak(model: Decoder, work: Callable[[], None]) -> int:
     model.zero_grad(set_to_none=True)
-    if next(model.parameters()).device.type == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        work()
-        return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        work()
-    events = profiler.profiler.kineto_results.events()
-    return peak_bytes([(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"])
+    return allocator_peak(work, device=str(next(model.parameters()).device))
