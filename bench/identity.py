@@ -103,8 +103,8 @@ def data_digest(data: Mapping[str, Any]) -> str:
 
 
 def asked(request: Request) -> dict[str, Any]:
-    """The request as far as it bears identity: data counts by its digest, not by where it lies."""
-    return {name: value for name, value in plain(request).items() if name != "data"}
+    """The request as far as it bears identity: data counts by its digest, not by where it lies, and a tree by what its code means."""
+    return {name: value for name, value in plain(request).items() if name not in ("data", "tree")}
 
 
 def run_key(request: Request, *, code: str, data_digest: str, environment: Mapping[str, Any]) -> str:

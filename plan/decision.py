@@ -13,6 +13,33 @@ from typing import Any, Protocol
 
 from plan.nouns import Plan, Run, Verdict
 
+IMPROVING = ("tune", "refactor", "replace")
+"""Kinds of actions whose details are a Candidate, which fights a duel with its task's champion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What a task could be measured as: the plan's own is the first champion."""
+
+    module: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """As `Task.config`: overrides of the module's Config, and the tables `decoder` and `recipe`."""
+    patch: str = ""
+    """Unified diff that touches `modules/` and `kernels/` only; empty: the code as it is."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What an action carries to ask for it."""
+        return {"module": self.module, "config": self.config, "patch": self.patch}
+
+    @classmethod
+    def of(cls, details: Mapping[str, Any]) -> Candidate:
+        """The candidate that an action's details name; KeyError, TypeError or ValueError when they name none."""
+        module, config, patch = details["module"], details.get("config", {}), details.get("patch", "")
+        if not (isinstance(module, str) and isinstance(config, Mapping) and isinstance(patch, str)):
+            raise TypeError("a candidate is a `module` (text), a `config` (table) and a `patch` (text)")
+        return cls(module=module, config=config, patch=patch)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
@@ -59,6 +86,45 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bout:
+    """How a duel ended, and on what: enough to compute its answer again from the runs."""
+
+    answer: str
+    """`promote`, `reject` or `undecided`."""
+    why: str
+    metric: str = ""
+    better: str = ""
+    """`less` or `more`."""
+    runs: tuple[str, ...] = ()
+    """Run ids in submission order: champion and challenger of each pair that was read."""
+    pairs: tuple[tuple[float | None, float | None], ...] = ()
+    """(champion, challenger) of these runs; None where a run ended without a number."""
+    e_value: float | None = None
+    error: float | None = None
+    """What it has spent of the run's error of promotions."""
+    low: float | None = None
+    high: float | None = None
+    """Anytime-valid bounds of the mean gain, in the metric's unit, positive where the challenger is better."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A candidate that was tried on a task, and what became of it."""
+
+    decision: str
+    """Id of the decision that asked for it."""
+    kind: str
+    task: str
+    candidate: Candidate
+    champion: Candidate
+    """Whom it fought."""
+    bout: Bout | None = None
+    """None while the duel is under way."""
+    stands: bool = True
+    """False when it was undone: rolled back, or the code or the plan it was measured under has changed since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
     """What is known at one moment: the fold of the ledger that deciders and guards may read."""
 
@@ -69,6 +135,16 @@ class Situation:
     seeds: Mapping[str, int]
     """Seeds granted to each task so far."""
     decisions: tuple[Decision, ...] = ()
+    champions: Mapping[str, Candidate] = field(default_factory=dict)
+    """By task id; the plan's own where nothing better was found. `verdicts` and `runs` are the champion's."""
+    tried: tuple[Tried, ...] = ()
+    """All candidates so far, in the order of their decisions."""
+    trials: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+    """By task id: finished runs of candidates on the seeds of trials, in submission order; what each measured is in its request."""
+    trials_left: Mapping[str, int] = field(default_factory=dict)
+    """By task id: measurements that trying may still cost."""
+    former: tuple[Verdict, ...] = ()
+    """Of tasks whose champion is not the plan's own: the verdicts of the champion before it, on its own runs."""
 
 
 class Decider(Protocol):

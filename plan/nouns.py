@@ -131,6 +131,15 @@ class Budget:
     """Number of measurements of the task, attempts that failed included."""
 
 
+class PullsRule(StrEnum):
+    """What an open pull request that changes a task's module and does not merge into its base means for the task."""
+
+    NOTE = "note"
+    """The scoreboard says so beside the verdict."""
+    HOLD = "hold"
+    """The task has no verdict until it merges or is closed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One `## id: title` section of a plan."""
@@ -148,12 +157,19 @@ class Task:
     """Higher runs first among tasks that are ready."""
     gate: bool = True
     """Whether the module's contract checks must be green before any number of this task counts."""
+    pulls: PullsRule = PullsRule.NOTE
     config: Mapping[str, Any] = field(default_factory=dict)
     """Typed overrides: keys of the module's Config, and the tables `decoder` and `recipe`."""
     data: str | None = None
     """A text file or folder to measure on instead of the benchmark's own corpus; passed into `Request.data`."""
     data_line: int = 0
     """1-based line of the setting `data` in the plan, which may stand above the first task; 0 when there is none."""
+    improve: tuple[str, ...] = ()
+    """What may be tried when a target fails: kinds of actions (`tune`, `refactor`, `replace`), in the plan's order; empty: nothing."""
+    trials: int | None = None
+    """Measurements that trying may cost, gates and duels included; None: as many as the budget pays."""
+    tree: str = ""
+    """Of a task as its champion does it: the commit whose `modules` and `kernels` are measured. No plan says this."""
     prose: str = ""
     line: int = 0
 
@@ -215,6 +231,8 @@ class Request:
     threads: int = 1
     data: str | None = None
     """A text file or folder to use instead of the benchmark's own corpus."""
+    tree: str = ""
+    """Commit whose `modules` and `kernels` are measured; empty: the user's own. It counts by what it means, as `data` does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
