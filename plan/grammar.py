@@ -252,7 +252,9 @@ class _Reader:
         for block in section.configs:
             if not self.page.faulty(block, "P022"):
                 config.update(read_config(self.page, block, self.shelves, section.name("module")))
-        given = {key: section.value(key) for key in ("device", "priority", "gate", "data") if section.value(key) is not None}
+        given = {
+            key: value for key in ("device", "priority", "gate", "data", "pulls") if (value := section.value(key)) is not None
+        }
         return Task(
             id=section.id, title=section.title, module=section.name("module") or "", benchmark=section.name("benchmark") or "",
             targets=meaning.targets(section), needs=_unique(need.text for need in section.value("needs") or ()),

@@ -8,7 +8,7 @@ from typing import Any
 
 from plan.catalogue import suggest
 from plan.layout import SETTINGS, Layout, Piece
-from plan.nouns import Budget, Seeds
+from plan.nouns import Budget, PullsRule, Seeds
 
 BUDGET_UNITS = {
     "s": ("seconds", 1.0), "min": ("seconds", 60.0), "h": ("seconds", 3600.0), "steps": ("steps", 1), "runs": ("runs", 1),
@@ -107,6 +107,13 @@ def _gate(value: Piece) -> bool:
     return word == "on"
 
 
+def _pulls(value: Piece) -> PullsRule:
+    word = value.bare().text.lower()
+    if word not in set(PullsRule):
+        raise _misread("pulls", value, "neither `note` nor `hold`")
+    return PullsRule(word)
+
+
 def _data(value: Piece) -> str:
     return value.bare().text
 
@@ -118,9 +125,10 @@ def _misread(key: str, value: Piece, label: str) -> Misread:
 READERS: dict[str, Callable[[Piece], Any]] = {
     "module": Piece.bare, "benchmark": Piece.bare, "needs": _names, "budget": _budget, "seeds": _seeds,
     "device": _device, "priority": _priority, "gate": _gate, "data": _data,
+    "pulls": _pulls,
 }  # fmt: skip
 EXAMPLES = {
     "module": "`retnet`", "benchmark": "`mqar-64x4-v1`", "needs": "`attention-copy`", "budget": "`20 min, 400 steps` or `30 runs`",
-    "seeds": "`5` or `3, up to 8`", "device": "`cpu`", "priority": "`2`", "gate": "`off`", "data": "`corpus/books`",
+    "seeds": "`5` or `3, up to 8`", "device": "`cpu`", "priority": "`2`", "gate": "`off`", "data": "`corpus/books`", "pulls": "`hold`",
 }  # fmt: skip
 assert set(READERS) == set(EXAMPLES) == set(SETTINGS)
