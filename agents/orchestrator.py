@@ -40,8 +40,6 @@ ATTEMPTS = 3
 """How often a measurement that somebody else killed is started again within one session."""
 GRACE = 5.0
 """Seconds that killed measurements have to report their end."""
-PATIENCE = 15.0
-"""Seconds past its limit after which a measurement whose guard says nothing is ended from here; the server may still be importing."""
 LOG = "log.txt"
 """What a measurement's folder holds beside its checkpoint."""
 LAST_SIGN = 1.0
@@ -181,13 +179,9 @@ class Orchestrator:
 
     async def _attend(self, running: _Running, send: Any) -> None:
         run, last = running.job.run_id, 0.0
-        until = time.monotonic() + running.limits.seconds + PATIENCE
         while (outcome := running.child.outcome()) is None:
-            with anyio.move_on_after(until - time.monotonic()) as silence:
+            with anyio.move_on_after(running.child.left):
                 await anyio.wait_readable(running.child)
-            if silence.cancelled_caught:  # its guard was stopped or cannot speak
-                running.child.end()
-                continue
             for news in running.child.news():
                 if news.step >= news.total or time.monotonic() - last > 0.1:
                     last = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import select
 import socket
@@ -34,6 +35,11 @@ from plan.nouns import Limits, Request, Status
 log = logging.getLogger("touchstone.autobench")
 PATIENCE = 10.0
 """Seconds that closing waits for guards before it kills them and sweeps."""
+SILENCE = 15.0
+"""Seconds past its limit after which a measurement whose guard says nothing is ended from here, and within which a server that has
+begun one has to begin the next."""
+IMPORTS = 300.0
+"""Seconds that a server may import before it begins its first."""
 
 
 class AutoBench:
@@ -202,10 +208,17 @@ class Child:
         self._news: list[Progress] = []
         self._connect()
 
+    @property
+    def left(self) -> float:
+        """Seconds to wait for news at most before `outcome` is asked again: it ends what is overdue, since a guard or a server that
+        was stopped never says anything."""
+        return max(0.0, self._until - time.monotonic())
+
     def _connect(self) -> None:
         self._attempts += 1
         self._rest = bytearray()
         self._link, self._server = self._bench.connect()
+        self._until = time.monotonic() + (SILENCE if self._server.serves else IMPORTS)
         self._unheard = weakref.finalize(self, self._link.close)
         with suppress(OSError):  # a guard that died while it waited: noticed when nothing comes back
             self._link.sendall(wire.encode(self.order).encode() + b"\n")
@@ -222,18 +235,23 @@ class Child:
         return news
 
     def outcome(self) -> Outcome | None:
-        """How it ended, or none while it runs; never blocks."""
+        """How it ended, or none while it runs; never waits. What is overdue is ended here."""
         self._read()
+        if self.result is None and not self.left:
+            if self.guard is None:
+                self._lost(silent=True)
+            else:
+                self.end(f"nothing was heard of it for {SILENCE:g} s past its limit")
         return self.result
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         """Block until the outcome is there, or `timeout` seconds have passed (then none)."""
         until = None if timeout is None else time.monotonic() + timeout
         while self.outcome() is None:
-            left = None if until is None else until - time.monotonic()
-            if left is not None and left <= 0:
+            left = math.inf if until is None else until - time.monotonic()
+            if left <= 0:
                 return None
-            select.select([self], [], [], left)
+            select.select([self], [], [], min(left, self.left))
         return self.result
 
     def kill(self) -> None:
@@ -243,12 +261,10 @@ class Child:
             with suppress(OSError):
                 self._link.send(b"k")
 
-    def end(self) -> Outcome:
+    def end(self, why: str = "stopped by the orchestrator") -> Outcome:
         """When the guard does not answer: kill it and everything that carries the measurement's marker."""
         if self.result is None:
-            self.result = Outcome(
-                status=Status.KILLED, message="stopped by the orchestrator; its guard did not answer and was killed"
-            )
+            self.result = Outcome(status=Status.KILLED, message=f"{why}; its guard did not answer and was killed")
             self._sweep()
         return self.result
 
@@ -286,13 +302,15 @@ class Child:
                 self._bench.give_back(self._link, self.guard, self._server)
         elif "began" in message:
             self.guard, self.worker = message["began"]
+            self._server.serves = True
+            self._until = time.monotonic() + self.order.limits.seconds + SILENCE
 
-    def _lost(self) -> None:
-        """The guard is gone without an outcome: end what it left, and start once more if it had not begun."""
+    def _lost(self, *, silent: bool = False) -> None:
+        """The guard is gone without an outcome, or the server is `silent`: end what is left, and start once more if it had not begun."""
         if self.guard is not None:
             self.result = Outcome(status=Status.KILLED, message="its guard was killed from outside; nothing it measured is taken")
             return self._sweep()
-        words = self._bench.dismiss(self._server)
+        words = self._bench.dismiss(self._server, patience=0.0 if silent else 2.0)
         if self._called_off:
             self.result = Outcome(status=Status.KILLED, message="stopped by the orchestrator before it began")
             return
@@ -301,9 +319,10 @@ class Child:
             self._connect()
             return
         struck = self._server.process.returncode < 0
+        how = "said nothing" if silent else "was killed" if struck else "ended"
         self.result = Outcome(
             status=Status.KILLED if struck else Status.CRASHED,
-            message=f"the fork server {'was killed' if struck else 'ended'} before the measurement began",
+            message=f"the fork server {how} before the measurement began",
             log_tail=words,
         )
 
@@ -318,6 +337,8 @@ class _Server:
 
     def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
         self._words: str | None = None
+        self.serves = False
+        """Whether it has begun a measurement, so that its imports are behind it."""
         self.control, theirs = socket.socketpair()
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         paths = [str(HOUSE), *filter(None, [environment.get("PYTHONPATH")])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -96,6 +97,12 @@ def die_with(parent: int) -> None:
         _libc.prctl(_PDEATHSIG, 9, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(70)
+
+
+def wake_with_parent() -> None:
+    """Be continued when the parent dies, in case somebody has stopped this process by then."""
+    if _libc is not None:
+        _libc.prctl(_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
 
 
 def open_descriptors() -> list[int]:

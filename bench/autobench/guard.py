@@ -42,6 +42,7 @@ def guard(link: socket.socket, imported: Sequence[int]) -> NoReturn:
     as it should, ends with it.
     """
     os.setsid()
+    confine.wake_with_parent()  # which dies with the orchestrator, and then the worker's tree has to be ended
     confine.close_descriptors(link.fileno(), *imported)
     confine.inherit_orphans()
     again = True

@@ -88,7 +88,7 @@ def play(
                 running[number] = bench.start_call(
                     "bench.autobench.template:run", {"module": module}, folder=Path(scratch, str(number)), limits=limits
                 )
-            select.select(running.values(), [], [])
+            select.select(running.values(), [], [], min(child.left for child in running.values()))
             for number, child in list(running.items()):
                 if outcome := child.outcome():
                     del running[number]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.autobench.scoreboard import play
 from bench.autobench.tree import LINUX
+from plan.nouns import Limits
 
 HOUSE = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not LINUX, reason="the guarantees are made on Linux")
@@ -209,3 +211,15 @@ def test_exit_codes(tmp_path, files, arguments, code):
     if code == 2:
         assert ran.stdout == ""
         assert "a broken conftest" in ran.stderr or "there is no `no_such_directory`" in ran.stderr
+
+
+def test_a_module_that_stops_the_fork_server_costs_no_other_module_its_verdict(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.autobench.client.SILENCE", 1.0)
+    stops = "import os, signal\nfrom bench.autobench.tree import _stat\n"
+    stops += "def test_it(): os.kill(int(_stat(os.getppid())[1]), signal.SIGSTOP)\n"
+    write(
+        tmp_path, {"test_a_stops.py": stops, "test_b_exits.py": "import os\nos._exit(0)\n", "test_c.py": "def test_it(): pass\n"}
+    )
+    scores = play(tmp_path, jobs=1, limits=Limits(seconds=20), preload=(), tell=lambda score, done, total: None)
+    won = {Path(score.module).name: score.won for score in scores}
+    assert won == {"test_a_stops.py": True, "test_b_exits.py": False, "test_c.py": True}

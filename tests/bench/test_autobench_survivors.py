@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from bench.autobench import AutoBench
-from bench.autobench.tree import LINUX, marked
+from bench.autobench.tree import LINUX, children, marked
 from plan.nouns import Limits, Status
 
 HERE = Path(__file__).parent
@@ -214,6 +214,34 @@ def test_a_guard_whose_measurement_failed_takes_no_other(bench, tmp_path):
     assert guards[0] != guards[1]
 
 
+@pytest.mark.parametrize("guard_too", [False, True])
+def test_a_server_or_guard_that_was_stopped_is_noticed_and_the_next_measurement_works(tmp_path, monkeypatch, guard_too):
+    monkeypatch.setattr("bench.autobench.client.SILENCE", 0.5)
+    with AutoBench(preload=()) as bench:
+
+        def begin(name, **arguments):
+            limits = Limits(seconds=1)
+            return bench.start_call(
+                f"autobench_cases:{name}", arguments, limits=limits, folder=tmp_path / name, paths=[str(HERE)]
+            )
+
+        stuck = under_way(begin("sleeps"))
+        os.kill(bench.server_pid, signal.SIGSTOP)
+        if guard_too:
+            os.kill(stuck.guard, signal.SIGSTOP)
+            ended = stuck.wait(timeout=30)
+            assert ended
+            assert ended.status is Status.KILLED
+        after = begin("honest").wait(timeout=30)
+        assert after
+        assert after.status is Status.OK
+        if not guard_too:
+            ended = stuck.wait(timeout=30)
+            assert ended
+            assert ended.status is Status.TIMED_OUT
+        assert marked(stuck.order.marker) == []
+
+
 def test_closing_kills_what_runs_and_the_server_with_it(tmp_path):
     with AutoBench(preload=()) as bench:
         child = under_way(bench.start_call("autobench_cases:forks", {"then": "sleep"}, folder=tmp_path, paths=[str(HERE)]))
@@ -235,15 +263,18 @@ def test_a_guard_that_does_not_answer_is_killed_on_closing(tmp_path, monkeypatch
     assert marked(child.order.marker) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_orchestrator_leaves_no_descendant_and_no_server(tmp_path, number):
-    orchestrator = subprocess.Popen(
-        [sys.executable, str(HERE / "autobench_cases.py"), str(tmp_path)],
+def running_orchestrator(folder: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "autobench_cases.py"), str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
     )
-    with orchestrator:
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_orchestrator_leaves_no_descendant_and_no_server(tmp_path, number):
+    with running_orchestrator(tmp_path) as orchestrator:
         server, *markers = orchestrator.stdout.readline().split()
         assert all(marked(marker) for marker in markers)
         orchestrator.send_signal(number)
@@ -251,6 +282,17 @@ def test_a_killed_orchestrator_leaves_no_descendant_and_no_server(tmp_path, numb
     until = time.monotonic() + 5
     while alive(server) and time.monotonic() < until:
         time.sleep(0.01)
+    assert not alive(server)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_orchestrator_whose_server_and_guards_are_stopped_leaves_nothing(tmp_path, number):
+    with running_orchestrator(tmp_path) as orchestrator:
+        server, *markers = orchestrator.stdout.readline().split()
+        for pid in (int(server), *children(int(server))):
+            os.kill(pid, signal.SIGSTOP)
+        orchestrator.send_signal(number)
+    assert all(gone(marker) for marker in markers)
     assert not alive(server)
 
 
