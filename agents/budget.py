@@ -41,17 +41,27 @@ class Account:
 def accounts(tasks: Iterable[Task], jobs: Sequence[Job], reach: Mapping[str, int]) -> tuple[Account, ...]:
     """The accounts of a whole plan, each of its `jobs` in exactly one. `reach`: seeds that each task may come to want."""
     known = {task.id: task for task in tasks}
-    kin = {id: job.tasks for job in jobs if job.request.seed == 0 for id in job.tasks}
+    paying = payers(known.values(), jobs, reach)
     paid: dict[str, list[str]] = {}
     gates = []
     for job in jobs:
         if job.tasks:
-            able = [known[id] for id in kin[job.tasks[0]] if reach[id] > job.request.seed]
-            payer = max(able, key=lambda task: _share(task.budget, reach[task.id]))
-            paid.setdefault(payer.id, []).append(job.key)
+            paid.setdefault(paying[job.tasks[0]][job.request.seed], []).append(job.key)
         else:
             gates.append(Account(task="", budget=Budget(), keys=(job.key,)))
     return (*gates, *(Account(task=id, budget=known[id].budget, keys=tuple(keys)) for id, keys in paid.items()))
+
+
+def payers(tasks: Iterable[Task], jobs: Sequence[Job], reach: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """By task: who pays for each seed that it may come to want."""
+    known = {task.id: task for task in tasks}
+    kin = {id: job.tasks for job in jobs if job.tasks and job.request.seed == 0 for id in job.tasks}
+
+    def payer(id: str, seed: int) -> str:
+        able = [known[other] for other in kin[id] if reach[other] > seed]
+        return max(able, key=lambda task: _share(task.budget, reach[task.id])).id
+
+    return {id: tuple(payer(id, seed) for seed in range(reach[id])) for id in kin}
 
 
 def _share(budget: Budget, runs: int) -> float:

@@ -152,6 +152,9 @@ class Orchestrator:
         while True:
             self._judge()
             while self.stopping is None and (start := self._next()) is not None:
+                if time.monotonic() >= deadline:
+                    deadline = self._budget_spent()
+                    break
                 running = self._start(*start)
                 group.start_soon(self._attend, running, send.clone())
             if not self.running:
@@ -162,14 +165,18 @@ class Orchestrator:
                 running, outcome = await receive.receive()
                 self._settle(running, outcome)
             if waiting.cancelled_caught and self.stopping is None:
-                self.stopping = f"budget of {self.options.budget:g} s spent"
-                self.stop_now()
-                deadline = time.monotonic() + GRACE
+                deadline = self._budget_spent()
             elif waiting.cancelled_caught:
                 for running in list(self.running.values()):
                     running.child.end()
                     if (last_word := running.child.outcome()) is not None:
                         self._settle(running, last_word)
+
+    def _budget_spent(self) -> float:
+        """Stop what runs; the moment by which it has to have reported its end."""
+        self.stopping = f"budget of {self.options.budget:g} s spent"
+        self.stop_now()
+        return time.monotonic() + GRACE
 
     def stop_now(self) -> None:
         """Kill what is running; each measurement goes on from its checkpoint when the loop is started again."""

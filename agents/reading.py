@@ -244,7 +244,12 @@ def report_path(ledger: Ledger) -> Path:
     file = Path(ledger.where)
     if not file.is_absolute():
         return Path("runs/report.html").resolve()
-    return file.with_name("report.html" if file.name == "ledger.db" else f"{file.stem}-report.html")
+    return file.with_name("report.html") if file.name == "ledger.db" else beside(file, "report.html")
+
+
+def beside(file: Path, what: str) -> Path:
+    """The place beside a ledger's `file` for its `what`, never that of a file with another name: `a.db` has `a-work`, `a` has `a.work`."""
+    return file.with_name(f"{file.stem}-{what}" if file.suffix == ".db" else f"{file.name}.{what}")
 
 
 def console() -> Console:

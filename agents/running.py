@@ -15,7 +15,7 @@ import anyio
 
 from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay, speaks_unicode
 from agents.orchestrator import Options, Orchestrator, cores
-from agents.reading import read_plan, say, tell
+from agents.reading import beside, read_plan, say, tell
 from agents.schedule import select
 from bench.data import DataError, digest
 from bench.identity import environment_facts
@@ -136,7 +136,7 @@ def set_aside(ledger: Ledger) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     work, aside = workshop(ledger), file.with_name(f"{file.stem}-{stamp}{file.suffix}")
     for again in itertools.count(2):
-        if not aside.exists() and not work.with_name(f"{aside.stem}-work").exists():
+        if not aside.exists() and not beside(aside, "work").exists():
             break
         aside = file.with_name(f"{file.stem}-{stamp}-{again}{file.suffix}")
     ledger.close()
@@ -145,7 +145,7 @@ def set_aside(ledger: Ledger) -> Path:
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
     if work.exists():
-        work.rename(work.with_name(f"{aside.stem}-work"))
+        work.rename(beside(aside, "work"))
     return aside
 
 
@@ -153,7 +153,7 @@ def workshop(ledger: Ledger) -> Path:
     """Folder for the measurements' logs and checkpoints: beside the ledger's file, else under `runs/`."""
     file = Path(ledger.where)
     if file.is_absolute():
-        return file.parent / f"{file.stem if file.suffix == '.db' else file.name}-work"
+        return beside(file, "work")
     return Path(f"runs/server-{sha256(ledger.where.encode()).hexdigest()[:8]}-work").resolve()
 
 

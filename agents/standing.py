@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from agents.budget import Account, Entry, Phase, accounts, entry, grants
+from agents.budget import Account, Entry, Phase, accounts, entry, grants, payers
 from agents.schedule import Job, gate_of, jobs, obstacle, reach, seeds_wanted, select
 from bench.events import Wanted
 from bench.fold import Facts, settled
@@ -42,6 +42,8 @@ class Standing:
         self.jobs: tuple[Job, ...] = ()
         self.accounts: tuple[Account, ...] = ()
         """Who pays for what in the whole plan, chosen or not, so that a budget means the same whatever is chosen."""
+        self.payers: Mapping[str, tuple[str, ...]] = {}
+        """By task: who pays for each seed that it may come to want."""
         self.done: Mapping[str, Run] = {}
         """Finished runs of this plan by key."""
         self.verdicts: tuple[Verdict, ...] = ()
@@ -63,7 +65,8 @@ class Standing:
         seeds, everything = self._jobs(whole)
         chosen = [task for task in self.tasks if task.id in found]
         self.seeds, self.jobs = (seeds, everything) if chosen == whole else self._jobs(chosen)
-        self.accounts = accounts(whole, everything, reach(whole, seeds))
+        most = reach(whole, seeds)
+        self.accounts, self.payers = accounts(whole, everything, most), payers(whole, everything, most)
         done: dict[str, Run] = {}
         again: list[str] = []
         for account in self.accounts:
@@ -133,10 +136,12 @@ class Standing:
 
     def wanted(self) -> Wanted:
         """Which runs the plan rests on, so that a reader of the ledger needs no code to find them."""
+        owners = {job.key: job.tasks for job in self.jobs}
         return Wanted(
             tasks={task.id: tuple(job.key for job in self.jobs if task.id in job.tasks) for task in self.tasks},
             gates={task.id: gate.key for task in self.tasks if (gate := gate_of(task, self.jobs)) is not None},
             again=self._again,
+            payers={key: account.task for account in self.accounts for key in account.keys if len(owners.get(key, ())) > 1},
         )
 
     def runs_by_task(self) -> dict[str, tuple[Run, ...]]:
@@ -155,6 +160,7 @@ class Standing:
             verdicts=tuple(verdict for verdict in self.verdicts if verdict.task in chosen),
             runs=self.runs_by_task(),
             seeds=self.seeds,
+            free={id: frozenset(seed for seed, payer in enumerate(paying) if payer != id) for id, paying in self.payers.items()},
             decisions=self.facts.decisions,
         )
 

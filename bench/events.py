@@ -19,6 +19,7 @@ A kind's key says what may happen only once: a second append of the same (kind, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -54,8 +55,8 @@ class Event:
     """Canonical JSON of the noun."""
 
     def plain(self) -> Any:
-        """The body as plain JSON values; ValueError when it is no JSON."""
-        return json.loads(self.body, parse_constant=_no_number)
+        """The body as plain JSON values; ValueError when it is no JSON, or holds a number that is not finite, as `1e999`."""
+        return json.loads(self.body, parse_constant=_no_number, parse_float=_finite)
 
     def read(self, noun: type[T]) -> T:
         """The body as the noun it was appended as; LedgerFault when it is not one."""
@@ -83,6 +84,10 @@ def _no_number(name: str) -> float:
     raise ValueError(f"`{name}` is no number")
 
 
+def _finite(digits: str) -> float:
+    return number if math.isfinite(number := float(digits)) else _no_number(digits)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """One process that held the ledger and worked through a plan."""
@@ -107,6 +112,8 @@ class Wanted:
     """Task id -> key of the contract run of its module at its config."""
     again: tuple[str, ...] = ()
     """Keys of runs that timed out and get more time when their turn comes: until then they have no result."""
+    payers: Mapping[str, str] = field(default_factory=dict)
+    """Run key -> the task whose budget pays for it, where several want it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

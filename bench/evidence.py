@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.eprocess import in_submission_order
 from bench.statistics import differences, mean
 from plan.nouns import Plan, RuleKind, Run, Status, Target, Task
 
@@ -58,8 +58,7 @@ class SeedRuns:
     def __init__(self, task: Task, runs: Sequence[Run]) -> None:
         self.task = task
         self.by_seed = {run.request.seed: run for run in runs if run.status is not Status.KILLED}
-        last = max(self.by_seed, default=-1)
-        self.settled = in_submission_order([self.by_seed.get(seed) for seed in range(last + 1)])
+        self.settled = [self.by_seed[seed] for seed in takewhile(self.by_seed.__contains__, count())]
         self.broken = [run for _, run in sorted(self.by_seed.items()) if run.status is not Status.OK]
 
     def fault(self, metric: str) -> str | None:

@@ -175,8 +175,12 @@ class Facts:
                 self._session = event.key
             case "wanted":
                 latest = event.read(Wanted)
-                tasks, gates = {**self.wanted.tasks, **latest.tasks}, {**self.wanted.gates, **latest.gates}
-                self.wanted = Wanted(tasks=tasks, gates=gates, again=latest.again)
+                self.wanted = Wanted(
+                    tasks={**self.wanted.tasks, **latest.tasks},
+                    gates={**self.wanted.gates, **latest.gates},
+                    again=latest.again,
+                    payers={**self.wanted.payers, **latest.payers},
+                )
             case "stopped":
                 self.stops[event.key] = event.read(Stopped)
             case "code":

@@ -74,7 +74,7 @@ class Scoreboard:
     sessions: tuple[Session, ...] = ()
     lanes: tuple[Lane, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds charged to each task, abandoned attempts included; a run that serves two counts for both."""
+    """Wall-clock seconds charged to each task, abandoned attempts included; of a run that serves several, to the one whose budget pays."""
     spent: float = 0.0
     """Wall-clock seconds of all these runs together, each counted once."""
 
@@ -141,6 +141,9 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
     gates = {task.id: run for task in plan.tasks if (run := _gate(facts, task)) is not None}
     done = {key: run for keys in wanted.values() for key in keys if (run := facts.run(key)) is not None}
     verdicts = judge(plan, {task: settled(keys, done) for task, keys in wanted.items()}, gates=gates)
+    paid: dict[str, list[str]] = {task: [] for task in wanted}
+    for key, task in _payers(facts, wanted).items():
+        paid[task].append(key)
     return Scoreboard(
         plan=plan,
         verdicts=verdicts,
@@ -151,8 +154,8 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
             Session(id=id, at=at["session", id], command=one.command, machine=one.machine, options=one.options)
             for id, one in facts.sessions.items()
         ),
-        lanes=_lanes(facts, wanted, at),
-        seconds={task: seconds for task, keys in wanted.items() if (seconds := facts.spent_for(keys).seconds)},
+        lanes=_lanes(facts, paid, at),
+        seconds={task: seconds for task, keys in paid.items() if (seconds := facts.spent_for(keys).seconds)},
         spent=facts.spent_for({key for keys in wanted.values() for key in keys}).seconds,
     )
 
@@ -211,13 +214,20 @@ def _outcome(case: Case, verdicts: tuple[Verdict, ...]) -> str:
     return "applied; now " + ", ".join(now)
 
 
-def _lanes(facts: Facts, wanted: Mapping[str, list[str]], at: Mapping[tuple[str, str], float]) -> tuple[Lane, ...]:
-    lanes = []
-    owners: dict[str, str] = {}
+def _payers(facts: Facts, wanted: Mapping[str, list[str]]) -> dict[str, str]:
+    """Run key -> the one task it is charged to: whose budget pays, as the session published; else the first that wants it."""
+    payers: dict[str, str] = {}
     for task, keys in wanted.items():
         for key in keys:
-            owners.setdefault(key, task)
-    for key, task in owners.items():
+            if facts.wanted.payers.get(key) == task:
+                payers[key] = task
+            payers.setdefault(key, task)
+    return payers
+
+
+def _lanes(facts: Facts, paid: Mapping[str, list[str]], at: Mapping[tuple[str, str], float]) -> tuple[Lane, ...]:
+    lanes = []
+    for key, task in ((key, task) for task, keys in paid.items() for key in keys):
         for attempt in facts.attempts.get(key, ()):
             name = attempt_key(key, attempt.number)
             ended = at.get(("run", name), attempt.at + attempt.seconds)

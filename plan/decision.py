@@ -134,6 +134,8 @@ class Situation:
     """Finished runs by task id, in submission order."""
     seeds: Mapping[str, int]
     """Seeds granted to each task so far."""
+    free: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """By task: seeds whose runs another task's budget pays for, since both want the same."""
     decisions: tuple[Decision, ...] = ()
     champions: Mapping[str, Candidate] = field(default_factory=dict)
     """By task id; the plan's own where nothing better was found. `verdicts` and `runs` are the champion's."""

@@ -10,7 +10,7 @@ CLAUSE = "no budget is exceeded"
 
 @guard("affordable", clause="no budget is exceeded")
 class Affordable:
-    """Blocks a purchase whose cost, at the mean of the task's runs so far, exceeds the task's budget."""
+    """Blocks a purchase whose cost, at the mean of the task's runs so far, exceeds the task's budget. What another task pays for is free."""
 
     def review(self, decision: Decision, situation: Situation) -> Opinion:
         stance, why = self._judge(decision, situation)
@@ -20,13 +20,15 @@ class Affordable:
         if decision.action.kind != "measure-again":
             return Stance.ALLOW, "measures nothing"
         task = situation.plan.task(decision.action.task)
-        runs = situation.runs.get(task.id, ())
-        more = max(0, int(decision.action.details.get("seeds", 0)) - len(runs))
+        known, free = situation.runs.get(task.id, ()), situation.free.get(task.id, frozenset())
+        runs = [run for run in known if run.request.seed not in free]
+        more = sum(seed not in free for seed in range(len(known), int(decision.action.details.get("seeds", 0))))
         if task.budget.runs is not None and len(runs) + more > task.budget.runs:
             return Stance.BLOCK, f"{len(runs)} + {more} runs exceed the {task.budget.runs} that `{task.id}` may use"
-        if task.budget.seconds is not None and runs:
+        if task.budget.seconds is not None and known:
             spent = sum(run.cost.seconds for run in runs)
-            if spent + more * spent / len(runs) > task.budget.seconds:
+            asked = more * sum(run.cost.seconds for run in known) / len(known)
+            if spent + asked > task.budget.seconds:
                 left = max(0.0, task.budget.seconds - spent)
-                return Stance.BLOCK, f"about {more * spent / len(runs):.0f} s more exceed the {left:.0f} s left to `{task.id}`"
-        return Stance.ALLOW, f"{more} more runs fit the budget of `{task.id}`"
+                return Stance.BLOCK, f"about {asked:.0f} s more exceed the {left:.0f} s left to `{task.id}`"
+        return Stance.ALLOW, f"{more} more run{'' if more == 1 else 's'} fit the budget of `{task.id}`"

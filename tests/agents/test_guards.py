@@ -30,7 +30,9 @@ TARGET = Target(
 )
 
 
-def situation(*, seconds: float | None = None, runs: int | None = None, most: int = 8, granted: int = 3) -> Situation:
+def situation(
+    *, seconds: float | None = None, runs: int | None = None, most: int = 8, granted: int = 3, free: tuple[int, ...] = ()
+) -> Situation:
     task = Task(
         id="a",
         title="a",
@@ -55,6 +57,7 @@ def situation(*, seconds: float | None = None, runs: int | None = None, most: in
         verdicts=(Verdict(task="a", target=TARGET, state=State.UNSURE, n=granted),),
         runs={"a": done},
         seeds={"a": granted},
+        free={"a": frozenset(free)},
     )
 
 
@@ -80,11 +83,20 @@ def test_a_guards_opinion_names_its_decision_and_the_clause_it_registered(name: 
     ("evidence", buy(5, evidence=("rdeadbeef",)), situation(), "no run rdeadbeef"),
     ("affordable", buy(5), situation(seconds=45), "exceed the 15 s left"),
     ("affordable", buy(5), situation(runs=4), "exceed the 4"),
+    ("affordable", buy(5), situation(seconds=15, free=(0, 1, 2)), "about 20 s more exceed the 15 s left"),
+    ("affordable", buy(5), situation(runs=1, free=(0, 1, 2)), "0 + 2 runs exceed the 1"),
 ])  # fmt: skip
 def test_a_guard_blocks_what_breaks_its_clause(guard: str, decision: Decision, facts: Situation, word: str) -> None:
     opinion = catalogue.load("guard", guard)().review(decision, facts)
     assert opinion.stance is Stance.BLOCK
     assert word in opinion.why
+
+
+@pytest.mark.parametrize("facts", [
+    situation(seconds=25, free=(0, 1, 2)), situation(seconds=35, free=(3, 4)), situation(runs=2, free=(0, 1, 2)), situation(runs=3, free=(3, 4))
+])  # fmt: skip
+def test_what_another_task_pays_for_costs_nothing(facts: Situation) -> None:
+    assert catalogue.load("guard", "affordable")().review(buy(5), facts).stance is Stance.ALLOW
 
 
 def test_the_seed_buyer_asks_for_the_next_look_once_and_the_same_way_each_time() -> None:

@@ -44,6 +44,11 @@ def test_a_measurement_that_two_tasks_want_is_made_once(finished: Loop) -> None:
     shared = [key for key in known.wanted.tasks["again"] if key in known.wanted.tasks["few"]]
     assert len(shared) == 3
     assert all(len(known.attempts[key]) == 1 for key in shared)
+    board = json.loads(finished.call("report", "--format", "json", "--out", "-").stdout)
+    seconds = {task: sum(run["cost"]["seconds"] for run in runs) for task, runs in board["runs"].items()}
+    assert board["seconds"]["again"] == pytest.approx(seconds["again"])  # a third of its budget each, a fifth of that of `few`
+    assert board["seconds"]["few"] == pytest.approx(seconds["few"] - seconds["again"])
+    assert sum(board["seconds"].values()) == pytest.approx(board["spent"])
 
 
 def test_an_unsure_target_buys_the_registered_look_and_no_more(finished: Loop) -> None:
@@ -113,6 +118,8 @@ def test_a_spent_budget_leaves_the_rest_waiting_and_a_later_run_goes_on(finished
     loop = Loop(tmp_path)
     assert loop.run("--budget", "0s").returncode == 1
     assert {v["state"] for v in json.loads(loop.report())["targets"]} == {"waiting"}
+    assert facts(loop).attempts == {}
+    assert [stop.reason for stop in facts(loop).stops.values()] == ["budget of 0 s spent"]
     assert loop.run().returncode == 1
     assert loop.report() == finished.report()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.events import Event, Stopped
 from bench.ledger import Ledger, LedgerFault
 
 
@@ -35,6 +36,13 @@ def fault(place: str | Path, *, create: bool = True) -> LedgerFault:
     for part in (caught.value.what, caught.value.where, "help: ", caught.value.mend, "note: ", caught.value.untouched):
         assert part in str(caught.value)
     return caught.value
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "Infinity", "NaN", "1" + "0" * 400 + ".0"])
+def test_a_number_that_is_not_finite_is_a_fault_of_its_event(number: str) -> None:
+    event = Event(seq=7, at=0.0, kind="stopped", key="s1", body=f'{{"reason":"finished","seconds":{number}}}')
+    with pytest.raises(LedgerFault, match="event 7, kind `stopped`, key `s1`"):
+        event.read(Stopped)
 
 
 def test_a_text_file_is_no_ledger_and_stays_as_it_is(tmp_path: Path) -> None:

@@ -102,6 +102,18 @@ def tell(ledger: Ledger, *, killed: bool, order: tuple[int, ...] = (0, 1, 2), te
             ledger.append("run", attempt_key(runs[seed].key, attempt), runs[seed])
 
 
+def test_a_seed_far_beyond_the_others_is_not_counted_up_to(tmp_path: Path) -> None:
+    far = finished("transformer", "dense", 2**63, 5.0)
+    with Ledger.open(tmp_path / "a.db") as ledger:
+        tell(ledger, killed=False)
+        ledger.append("started", attempt_key(far.key, 1), Started(tasks=("dense",), request=far.request))
+        ledger.append("run", attempt_key(far.key, 1), far)
+        ledger.append("wanted", "s1/2", Wanted(tasks={"dense": (*(key("dense", seed) for seed in range(3)), far.key)}))
+        board = scoreboard(ledger)
+    assert board.verdicts[0].n == 3
+    assert all(render(board) for render in (html.render, json.render, markdown.render))
+
+
 def decide(ledger: Ledger, id: str, stance: Stance, *, applied: bool, undone: bool = False) -> None:
     action = Action(kind="measure-again", task="dense", details={"seeds": 5})
     ledger.append(
@@ -198,14 +210,20 @@ def test_a_decision_is_told_with_its_opinions_and_what_became_of_it(tmp_path: Pa
     assert outcomes["d3"] == (Stance.ALLOW, "undone: the code moved on")
 
 
-def test_a_run_that_serves_two_tasks_is_charged_to_both_but_counted_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("payers", "charged"), [({}, "dense"), ({key("dense", seed): "retention" for seed in range(3)}, "retention")]
+)
+def test_a_run_that_serves_two_tasks_is_charged_to_the_one_that_pays(
+    tmp_path: Path, payers: dict[str, str], charged: str
+) -> None:
     with Ledger.open(tmp_path / "a.db") as ledger:
         tell(ledger, killed=False)
         shared = tuple(key("dense", seed) for seed in range(3))
-        ledger.append("wanted", "s1/9", Wanted(tasks={"dense": shared, "retention": shared}))
+        ledger.append("wanted", "s1/9", Wanted(tasks={"dense": shared, "retention": shared}, payers=payers))
         board = scoreboard(ledger, parse(PLAN.replace("`retnet`", "`transformer`"), path="plan/Two.md"))
-    assert board.seconds == {"dense": 12.0, "retention": 12.0}
+    assert board.seconds == {charged: 12.0}
     assert board.spent == 12.0
+    assert {lane.task for lane in board.lanes} == {charged}
     assert len(board.lanes) == 3
 
 
