@@ -21,6 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.beside import HOLE, Words, data_files, meaning, name_parts
+from bench.overlay import Overlay
 from plan.catalogue import HOUSE, shelf
 
 PACKAGES = frozenset({"agents", "alignment", "bench", "envs", "kernels", "modules", "plan"})
@@ -66,10 +67,11 @@ def on_shelf(kind: str, name: str) -> Path | None:
 
 
 class Reader:
-    """Reads each file once: all fingerprints from one reader are of one moment."""
+    """Reads each file once: all fingerprints from one reader are of one moment, and of one `tree` laid over the house."""
 
-    def __init__(self, house: Path = HOUSE, *, find: Shelf = on_shelf) -> None:
+    def __init__(self, house: Path = HOUSE, *, find: Shelf = on_shelf, tree: Path | None = None) -> None:
         self._house = house.resolve()
+        self._overlay = Overlay(self._house, tree)
         self._find = find
         self._read: dict[Path, tuple[str, _File, tuple[Path, ...], frozenset[str]]] = {}
         self._there: dict[Path, bool] = {}
@@ -109,7 +111,7 @@ class Reader:
 
     def _file(self, path: Path) -> tuple[str, _File, tuple[Path, ...], frozenset[str]]:
         if path not in self._read:
-            file = _read(path, path.read_bytes())
+            file = _read(path, self._overlay.real(path).read_bytes())
             base, dotted = self._place(path)
             self._read[path] = (path.relative_to(base).as_posix(), file, *self._reach(file, path, base, dotted))
         return self._read[path]
@@ -130,7 +132,7 @@ class Reader:
 
     def _beside(self, folder: Path) -> list[Path]:
         if folder not in self._data:
-            self._data[folder] = data_files(folder)
+            self._data[folder] = [self._overlay.nominal(path) for path in data_files(self._overlay.real(folder))]
         return self._data[folder]
 
     def _reach(self, file: _File, path: Path, base: Path, package: tuple[str, ...]) -> tuple[tuple[Path, ...], frozenset[str]]:
@@ -147,7 +149,7 @@ class Reader:
             for depth in range(1, len(parts) + 1):
                 found += self._module(root.joinpath(*parts[:depth]))
             for name in names:
-                found += sorted(root.joinpath(*parts).glob("*.py")) if name == "*" else self._module(root.joinpath(*parts, name))
+                found += self._all(root.joinpath(*parts)) if name == "*" else self._module(root.joinpath(*parts, name))
         found += [target.resolve() for kind, name in file.loads if (target := self._find(kind, name))]
         return tuple(dict.fromkeys(found)), frozenset(strangers)
 
@@ -157,9 +159,12 @@ class Reader:
                 yield candidate
                 return
 
+    def _all(self, folder: Path) -> list[Path]:
+        return sorted(folder / path.name for path in self._overlay.real(folder).glob("*.py"))
+
     def _is_file(self, path: Path) -> bool:
         if path not in self._there:
-            self._there[path] = path.is_file()
+            self._there[path] = self._overlay.real(path).is_file()
         return self._there[path]
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.fingerprint import Code, Reader, code_changes, on_shelf
+from bench.overlay import Overlay, Trees, no_trees
 from plan import catalogue
 from plan.nouns import Request
 from plan.wire import encode, plain
@@ -43,22 +44,27 @@ class Identity:
 
 
 class Identifier:
-    """Identifies requests as the world stands at one moment: files, data and machine are read once."""
+    """Identifies requests as the world stands at one moment: files, data and machine are read once.
 
-    def __init__(self) -> None:
-        self._reader = Reader()
+    `trees` says where the tree is that a request names.
+    """
+
+    def __init__(self, *, trees: Trees = no_trees) -> None:
+        self._trees = trees
+        self._readers: dict[str, Reader] = {}
         self._code: dict[tuple[str, ...], Code] = {}
         self._data: dict[str, str] = {}
 
     def identify(self, request: Request) -> Identity:
-        """The identity of `request`; KeyError for a module or benchmark that is not on its shelf."""
-        entry = _entry("benchmark", request.benchmark)
-        fields = _entry("module", request.module).fields
+        """The identity of `request`; KeyError for a module or benchmark that is not on its shelf, LookupError for a tree that is nowhere."""
+        entry, own = _entry("benchmark", request.benchmark), _entry("module", request.module)
+        tree = self._trees(request.tree) if request.tree else None
+        fields = own.fields if tree is None else catalogue.config_fields(Overlay(catalogue.HOUSE, tree).real(own.path))
         defaults = [default for name, (_, default) in fields.items() if name not in request.config]
         words = sorted({*_words([request.config, entry.arguments.get("options"), defaults])})
         names = {request.module, *(name for word in words for name in (word, *word.split()) if on_shelf("module", name))}
         roots = [entry.path, MEASURE, *(_entry("module", name).path for name in sorted(names))]
-        code = self._fingerprint(request.benchmark, roots, words)
+        code = self._fingerprint(request.benchmark, roots, words, tree)
         corpus = request.data or entry.arguments.get("data") or ""
         data: dict[str, Any] = {"name": corpus, "digest": self._digest(corpus)}
         if files := {word: file_digest(Path(word)) for word in words if word != corpus and os.path.isfile(word)}:
@@ -69,10 +75,11 @@ class Identifier:
         parts = {"request": asked(request), "code": code.digest, "data": data, "environment": environment}
         return Identity(key=key, parts=parts, code=code)
 
-    def _fingerprint(self, benchmark: str, roots: list[Path], words: list[str]) -> Code:
-        wanted = (benchmark, *map(str, roots), *words)
+    def _fingerprint(self, benchmark: str, roots: list[Path], words: list[str], tree: Path | None) -> Code:
+        wanted = (benchmark, str(tree or ""), *map(str, roots), *words)
         if wanted not in self._code:
-            self._code[wanted] = self._reader.fingerprint(roots, benchmark=benchmark, words=words)
+            reader = self._readers.setdefault(str(tree or ""), Reader(tree=tree))
+            self._code[wanted] = reader.fingerprint(roots, benchmark=benchmark, words=words)
             _codes[self._code[wanted].digest] = self._code[wanted]
         return self._code[wanted]
 

@@ -66,10 +66,13 @@ class AutoBench:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def start(self, request: Request, *, limits: Limits | None = None, folder: Path, key: str = "") -> Child:
+    def start(
+        self, request: Request, *, limits: Limits | None = None, folder: Path, key: str = "", tree: Path | None = None
+    ) -> Child:
         """Measure `request`; `folder` holds the benchmark's scratch files and `log.txt`.
 
-        With `key`, the worker measures only if the code and data it finds are still those the key stands for.
+        With `key`, the worker measures only if the code and data it finds are still those the key stands for. `tree` is the folder
+        of the commit that the request names as its tree: `modules` and `kernels` come from there.
         """
         return self.start_call(
             "bench.autobench.measure:measure",
@@ -78,6 +81,7 @@ class AutoBench:
                 "folder": str(Path(folder).resolve()),
                 "key": key,
                 "witness": "bench.autobench.witness:Witness",
+                "tree": str(tree or ""),
             },
             limits=limits,
             folder=folder,

@@ -21,16 +21,23 @@ from plan import catalogue, wire
 from plan.nouns import Request, Status
 
 
-def measure(tell: Tell, *, request: Mapping[str, Any], folder: str, key: str = "", witness: str = "") -> dict[str, Any]:
+def measure(
+    tell: Tell, *, request: Mapping[str, Any], folder: str, key: str = "", witness: str = "", tree: str = ""
+) -> dict[str, Any]:
     """The result of the request's benchmark as `{"metrics", "series", "facts"}`; Rejected when it is not one.
 
     Global random generators are seeded with the request's seed first: workers are forked from one server, and would otherwise
     draw numbers that differ from one server to the next. With a `key`, `witness` names the class that lets only the code and
-    the files run and be read that the key stands for. (By name, because what judges identity is not part of it.)
+    the files run and be read that the key stands for, and that lays the folder `tree` over the house where the request names one.
+    (By name, because what judges identity is not part of it.)
     """
     asked: Request = wire.rebuild(Request, request)
     bench = Bench(request=asked, folder=Path(folder), progress=tell)
-    with _named(witness)(bench, key=key) if key else nullcontext():
+    if asked.tree and not (key and tree):
+        raise Rejected(
+            Status.CRASHED, "a candidate's tree is measured only where it is kept, and under a key; nothing was measured"
+        )
+    with _named(witness)(bench, key=key, tree=tree) if key else nullcontext():
         seed_everything(asked.seed)
         function = catalogue.load("benchmark", asked.benchmark)
         required, optional = declared(asked)

@@ -39,13 +39,17 @@ class _House(PathFinder):
     """Finds the house's modules as usual, and has them loaded by `_Compiled`."""
 
     packages: Collection[str] = ("plan",)
+    tree: str = ""
+    """Where `laid` packages are found instead of in the house."""
+    laid: Collection[str] = ()
 
     @classmethod
     def find_spec(cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname.partition(".")[0] not in cls.packages:
             return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.origin and spec.origin.startswith(str(HOUSE)) and type(spec.loader) is SourceFileLoader:
+        spec = PathFinder.find_spec(fullname, [cls.tree] if fullname in cls.laid else path, target)
+        ours = (str(HOUSE), cls.tree) if cls.tree else str(HOUSE)
+        if spec is not None and spec.origin and spec.origin.startswith(ours) and type(spec.loader) is SourceFileLoader:
             spec.loader = _Compiled(fullname, spec.origin)
         return spec
 
@@ -56,6 +60,15 @@ def always_compile() -> None:
     from plan.house import PACKAGES
 
     _House.packages = PACKAGES
+
+
+def lay_over(tree: Path, packages: Collection[str]) -> None:
+    """From now on, in this process, `packages` come from the folder `tree`, also those that were imported before."""
+    _House.tree, _House.laid = str(tree), frozenset(packages)
+    for name in [name for name in sys.modules if name.partition(".")[0] in _House.laid]:
+        del sys.modules[name]
+    for path in [path for path in compiled if any(path.is_relative_to(HOUSE / package) for package in packages)]:
+        del compiled[path]
 
 
 if __name__ == "__main__":

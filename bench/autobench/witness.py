@@ -18,6 +18,7 @@ from bench.autobench import sources
 from bench.autobench.outcome import Rejected
 from bench.fingerprint import symbols
 from bench.identity import Identifier, file_digest
+from bench.overlay import LAID, Overlay
 from bench.request import Bench
 from plan import catalogue, house
 from plan.nouns import Status
@@ -27,16 +28,23 @@ OPENING = frozenset({"open", "ctypes.dlopen", "sqlite3.connect"})
 
 
 class Witness:
-    """From entry to exit, code and files that are not those of `key` raise Rejected where they are imported or opened."""
+    """From entry to exit, code and files that are not those of `key` raise Rejected where they are imported or opened.
 
-    def __init__(self, bench: Bench, *, key: str) -> None:
+    `tree` is the folder of the candidate that the request names; it is laid over the house first.
+    """
+
+    def __init__(self, bench: Bench, *, key: str, tree: str = "") -> None:
         self._bench = bench
-        identity = Identifier().identify(bench.request)
+        self._overlay = Overlay(catalogue.HOUSE, Path(tree) if tree else None)
+        if self._overlay.tree:
+            sources.lay_over(self._overlay.tree, LAID)
+        identity = Identifier(trees=lambda _: Path(tree)).identify(bench.request)
         if identity.key != key:
             raise Rejected(Status.KILLED, CHANGED)
         self._counted, self._data = identity.code.files, identity.parts["data"]
         self._named = {Path(file).resolve(): digest for file, digest in self._data.get("files", {}).items()}
-        self._house = tuple(f"{catalogue.HOUSE / package}{os.sep}" for package in house.PACKAGES)
+        laid = [self._overlay.tree / package for package in LAID] if self._overlay.tree else []
+        self._house = tuple(f"{folder}{os.sep}" for folder in [*(catalogue.HOUSE / name for name in house.PACKAGES), *laid])
         self._free = [bench.folder.resolve(), *([Path(bench.request.data).resolve()] if bench.request.data else [])]
         self._judging = frozenset(sources.compiled)
         """What measures and judges was compiled before any candidate, and need not be part of its identity."""
@@ -86,7 +94,8 @@ class Witness:
             self._compare(path, path.read_bytes())
 
     def _compare(self, path: Path, content: bytes) -> None:
-        name = path.relative_to(catalogue.HOUSE).as_posix()
+        place = self._overlay.nominal(path)
+        name = place.relative_to(catalogue.HOUSE).as_posix() if place.is_relative_to(catalogue.HOUSE) else str(path)
         if (counted := self._counted.get(name)) is not None:
             if symbols(path, content, like=counted, benchmark=self._bench.request.benchmark) != counted:
                 self._changed(name)
