@@ -13,6 +13,7 @@ A kind's key says what may happen only once: a second append of the same (kind, 
 | `decision` | decision id | `plan.decision.Decision` |
 | `opinion` | decision id / guard | `plan.decision.Opinion` |
 | `applied`, `undone` | decision id | `Effect` |
+| `duel` | decision id | `plan.decision.Bout`: how the candidate that was applied fared against its champion |
 | `stopped` | session uuid | `Stopped` |
 """
 
@@ -30,7 +31,7 @@ from plan.nouns import Limits, Request
 from plan.wire import rebuild
 
 KINDS = frozenset(
-    {"session", "code", "wanted", "started", "run", "abandoned", "decision", "opinion", "applied", "undone", "stopped"}
+    {"session", "code", "wanted", "started", "run", "abandoned", "decision", "opinion", "applied", "undone", "duel", "stopped"}
 )
 
 T = TypeVar("T")
@@ -112,6 +113,8 @@ class Wanted:
     """Task id -> key of the contract run of its module at its config."""
     again: tuple[str, ...] = ()
     """Keys of runs that timed out and get more time when their turn comes: until then they have no result."""
+    champions: Mapping[str, str] = field(default_factory=dict)
+    """Task id -> the decision that made its champion; tasks that the plan's own module and config do for are not among them."""
     payers: Mapping[str, str] = field(default_factory=dict)
     """Run key -> the task whose budget pays for it, where several want it."""
 
@@ -126,6 +129,8 @@ class Started:
     limits: Limits = field(default_factory=Limits)
     identity: Mapping[str, Any] = field(default_factory=dict)
     """`bench.identity.Identity.parts`: what the run key was made of, for `--explain`."""
+    decision: str = ""
+    """The decision whose candidate, or champion to compare it with, it measures; empty for what the plan itself asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

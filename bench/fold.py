@@ -14,11 +14,13 @@ from typing import Any
 
 from bench.events import Abandoned, Effect, Event, Session, Started, Stopped, Wanted
 from bench.fingerprint import Code
-from plan.decision import Decision, Opinion
+from plan.decision import IMPROVING, Bout, Decision, Opinion, Stance
 from plan.nouns import Limits, Request, Run, Status
 
 MEASURE_AGAIN = "measure-again"
 """Kind of the action that grants a task more seeds: its details are `{"seeds": total}`."""
+ROLLBACK = "rollback"
+"""Kind of the action that takes a promotion back: its details are `{"decision": id}`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,11 @@ class Attempt:
     def tasks(self) -> tuple[str, ...]:
         """Ids of the tasks it was submitted for."""
         return self._asked.tasks
+
+    @property
+    def decision(self) -> str:
+        """The decision it was measured for; empty for what the plan itself asks for."""
+        return self._asked.decision
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -113,11 +120,26 @@ class Case:
     opinions: list[Opinion] = field(default_factory=list)
     applied: Effect | None = None
     undone: Effect | None = None
+    bout: Bout | None = None
+    """How its candidate fared, once that is known."""
+    rolled_back: str = ""
+    """The decision that took it back, and stands."""
 
     @property
     def stands(self) -> bool:
-        """Applied and not undone."""
-        return self.applied is not None and self.undone is None
+        """Applied and neither undone nor rolled back."""
+        return self.applied is not None and self.undone is None and not self.rolled_back
+
+    @property
+    def duel(self) -> bool:
+        """Whether it asks for a candidate to be tried, and nobody has forbidden it."""
+        blocked = any(opinion.stance is Stance.BLOCK for opinion in self.opinions)
+        return self.decision.action.kind in IMPROVING and not blocked
+
+    @property
+    def promoted(self) -> bool:
+        """Whether its candidate became champion, be it for a while."""
+        return self.bout is not None and self.bout.answer == "promote"
 
     @property
     def seeds(self) -> int:
@@ -143,6 +165,8 @@ class Facts:
         """By its digest."""
         self.wanted = Wanted(tasks={})
         """What each task rests on, as the latest session that worked on it told."""
+        self.last_applied = 0
+        """Place of the latest `applied` event."""
         self._session: str | None = None
 
     def advance(self, event: Event) -> None:
@@ -167,19 +191,30 @@ class Facts:
                 opinion = event.read(Opinion)
                 self._case(event, opinion.decision).opinions.append(opinion)
             case "applied":
-                self._case(event, event.key).applied = event.read(Effect)
+                case = self._case(event, event.key)
+                case.applied = event.read(Effect)
+                self.last_applied = event.seq
+                if case.decision.action.kind == ROLLBACK:
+                    self._case(event, str(case.decision.action.details.get("decision"))).rolled_back = event.key
             case "undone":
-                self._case(event, event.key).undone = event.read(Effect)
+                case = self._case(event, event.key)
+                case.undone = event.read(Effect)
+                if case.decision.action.kind == ROLLBACK:
+                    self._case(event, str(case.decision.action.details.get("decision"))).rolled_back = ""
+            case "duel":
+                self._case(event, event.key).bout = event.read(Bout)
             case "session":
                 self.sessions[event.key] = event.read(Session)
                 self._session = event.key
             case "wanted":
                 latest = event.read(Wanted)
+                untouched = {task: id for task, id in self.wanted.champions.items() if task not in latest.tasks}
                 self.wanted = Wanted(
                     tasks={**self.wanted.tasks, **latest.tasks},
                     gates={**self.wanted.gates, **latest.gates},
                     again=latest.again,
                     payers={**self.wanted.payers, **latest.payers},
+                    champions={**untouched, **latest.champions},
                 )
             case "stopped":
                 self.stops[event.key] = event.read(Stopped)
@@ -251,6 +286,22 @@ class Facts:
             and (known is None or known.issuperset(case.decision.evidence))
         ]
         return max(grants, default=None)
+
+    @property
+    def duels(self) -> tuple[str, ...]:
+        """Decisions on candidates, in the order they were made: the k-th has the k-th share of the error of promotions."""
+        return tuple(id for id, case in self.cases.items() if case.duel)
+
+    def verdict_share(self, task: str, champion: str) -> float:
+        """What a verdict on the champion that the decision `champion` made may spend of the error its rule declares.
+
+        The plan's own (empty) has all of it. The k-th champion that `task` ever had after it has 1 / (k (k + 1)), which is 1 over all k.
+        """
+        if not champion:
+            return 1.0
+        order = [id for id, case in self.cases.items() if case.promoted and case.decision.action.task == task]
+        k = order.index(champion) + 1
+        return 1 / (k * (k + 1))
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

@@ -41,11 +41,14 @@ ROUNDING = 1e-9
 """How far outside of 0..1 arithmetic may leave a value that belongs there."""
 
 
-def judge(plan: Plan, runs: Mapping[str, Sequence[Run]], *, gates: Mapping[str, Run] | None = None) -> tuple[Verdict, ...]:
+def judge(
+    plan: Plan, runs: Mapping[str, Sequence[Run]], *, gates: Mapping[str, Run] | None = None, shares: Mapping[str, float] = {}
+) -> tuple[Verdict, ...]:
     """One verdict per target, in the order of the plan.
 
     `runs`: by task id, in submission order (of a seed measured twice the later counts). `gates`: by task id, the contract
-    run of its module at its config; None when gates are not kept. Raises KeyError for a threshold on a task the plan does not have.
+    run of its module at its config; None when gates are not kept. `shares`: by task id, what part of the error its rules declare may be
+    spent on these runs (default: all), where other modules or configs have been judged for the task before. Raises KeyError for a threshold on a task the plan does not have.
     """
     seeds = {task.id: SeedRuns(task, runs.get(task.id, ())) for task in plan.tasks}
     p_rules = sum(target.rule.kind is RuleKind.P_VALUE for task in plan.tasks for target in task.targets)
@@ -60,11 +63,11 @@ def judge(plan: Plan, runs: Mapping[str, Sequence[Run]], *, gates: Mapping[str, 
                 continue
             shown = _describe(task.id, target, evidence)
             if target.rule.kind is RuleKind.P_VALUE and target.comparator is not Comparator.EQ:
-                compared[len(verdicts)] = evidence, _compare(evidence, target, p_rules)
+                compared[len(verdicts)] = evidence, _compare(evidence, target, p_rules, shares.get(task.id, 1.0))
                 verdicts.append(shown)
             else:
-                verdicts.append(_rule(shown, evidence))
-    return _adjust(verdicts, compared, p_rules)
+                verdicts.append(_rule(shown, evidence, shares.get(task.id, 1.0)))
+    return _adjust(verdicts, compared, p_rules, shares)
 
 
 def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
@@ -73,7 +76,7 @@ def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
     return {state: counted[state] for state in State}
 
 
-def _rule(shown: Verdict, evidence: Evidence) -> Verdict:
+def _rule(shown: Verdict, evidence: Evidence, share: float) -> Verdict:
     match shown.target.rule.kind:
         case RuleKind.EVERY_SEED:
             return _every_seed(shown, evidence)
@@ -82,9 +85,9 @@ def _rule(shown: Verdict, evidence: Evidence) -> Verdict:
         case _ if shown.target.comparator is Comparator.EQ:
             return replace(shown, state=State.UNSURE, reason="no interval can show `=`; say `every seed`, or use >= and <=")
         case RuleKind.ANYTIME:
-            return _anytime(shown, evidence)
+            return _anytime(shown, evidence, share)
         case _:
-            return _bounds(shown, evidence)
+            return _bounds(shown, evidence, share)
 
 
 def _without_numbers(task: str, target: Target, missing: Missing) -> Verdict:
@@ -135,9 +138,9 @@ def _plain(shown: Verdict, evidence: Evidence) -> Verdict:
     return replace(shown, state=State.PASS if holds else State.FAIL, reason=reason)
 
 
-def _bounds(shown: Verdict, evidence: Evidence) -> Verdict:
+def _bounds(shown: Verdict, evidence: Evidence, share: float) -> Verdict:
     target, gaps = shown.target, evidence.gaps
-    declared = 1 - (target.rule.level or DISPLAYED)
+    declared = (1 - (target.rule.level or DISPLAYED)) * share
     error = declared / evidence.looks
     if evidence.n < 2:
         return replace(shown, state=State.UNSURE, reason="one seed shows no variance; a bound needs two")
@@ -157,9 +160,9 @@ def _bounds(shown: Verdict, evidence: Evidence) -> Verdict:
     return _undecided(shown, reason, statistics.seeds_needed(gaps, error=error))
 
 
-def _anytime(shown: Verdict, evidence: Evidence) -> Verdict:
+def _anytime(shown: Verdict, evidence: Evidence, share: float) -> Verdict:
     target = shown.target
-    declared = 1 - (target.rule.level or DISPLAYED)
+    declared = (1 - (target.rule.level or DISPLAYED)) * share
     values, tau = evidence.own, target.threshold.value
     suits = _bounded(values)
     if target.threshold.task:
@@ -184,9 +187,9 @@ def _anytime(shown: Verdict, evidence: Evidence) -> Verdict:
     return _undecided(unsure, f"the e-process stands at {best:.3g} of {1 / declared:.3g} after {_seeds(evidence.n)}", total)
 
 
-def _compare(evidence: Evidence, target: Target, p_rules: int) -> Compared:
+def _compare(evidence: Evidence, target: Target, p_rules: int, share: float) -> Compared:
     rival = evidence.rival
-    level = (target.rule.level or 0.05) / (p_rules * evidence.looks)
+    level = (target.rule.level or 0.05) * share / (p_rules * evidence.looks)
     if len(rival) == evidence.n >= 2:
         found = statistics.paired(statistics.differences(evidence.own, rival), level=level)
     elif min(len(rival), evidence.n) >= 2 and not (statistics.is_point(evidence.own) and statistics.is_point(rival)):
@@ -197,19 +200,24 @@ def _compare(evidence: Evidence, target: Target, p_rules: int) -> Compared:
     return Compared(above, below, found.test) if _sign(target) > 0 else Compared(below, above, found.test)
 
 
-def _adjust(verdicts: list[Verdict], compared: Mapping[int, tuple[Evidence, Compared]], p_rules: int) -> tuple[Verdict, ...]:
+def _adjust(
+    verdicts: list[Verdict], compared: Mapping[int, tuple[Evidence, Compared]], p_rules: int, shares: Mapping[str, float]
+) -> tuple[Verdict, ...]:
     """Holm over all p rules of the plan, in each direction; those that are not measured yet count as p = 1."""
     idle = [1.0] * (p_rules - len(compared))
     better = statistics.holm([found.above for _, found in compared.values()] + idle)
     worse = statistics.holm([found.below for _, found in compared.values()] + idle)
     for (index, (evidence, found)), p, opposite in zip(compared.items(), better, worse, strict=False):
-        verdicts[index] = _p_value(verdicts[index], evidence, found, p, opposite, p_rules)
+        share = shares.get(verdicts[index].task, 1.0)
+        verdicts[index] = _p_value(verdicts[index], evidence, found, p, opposite, p_rules, share)
     return tuple(verdicts)
 
 
-def _p_value(shown: Verdict, evidence: Evidence, found: Compared, p: float, opposite: float, p_rules: int) -> Verdict:
+def _p_value(
+    shown: Verdict, evidence: Evidence, found: Compared, p: float, opposite: float, p_rules: int, share: float
+) -> Verdict:
     target, rival = shown.target, evidence.rival
-    level, versus = target.rule.level or 0.05, target.rule.versus or target.threshold.task
+    level, versus = (target.rule.level or 0.05) * share, target.rule.versus or target.threshold.task
     shown = replace(shown, p_value=p)
     reason = f"{found.test} against `{versus}`: p = {p:.3g} after Holm over {p_rules} p rules and {_looks(evidence)}"
     gap = _gap(target, evidence)
