@@ -1,0 +1,1 @@
+"""Search over candidates whose success is a matter of chance: bandits with booked error, certificates, amplitude estimation."""
