@@ -21,6 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +38,7 @@ GRID = 100
 """Points on which the ends of an interval are looked for, before they are refined."""
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Pair = tuple[float | None, float | None]
 """(champion's number, challenger's number) on one seed; None where there is none."""
 
@@ -78,7 +80,7 @@ def share(k: int, error: float) -> float:
 
 
 def fewest(error: float) -> int:
-    """Pairs that promote when the challenger wins all of them alike; no fewer can."""
+    """Pairs that promote when the challenger wins all of them by the same."""
     n = max(1, math.ceil(-math.log2(error)))
     while evidence(np.ones(n))[-1] < -math.log(error):
         n += 1
@@ -100,34 +102,59 @@ def duel(
     like to miss; a challenger that clearly has less is rejected, wrongly with probability at most FUTILE. `most`: pairs to buy at most, default
     twice the fewest. A duel that not even wins on all pairs to come could decide is ended.
     """
+    most = 2 * fewest(error) if most is None else most
+    worth = margin if worth is None else worth
+    won = gains(in_submission_order(pairs)[:most], better=better)
+    vain = most * math.log(2) < -math.log(error)
+    if vain or not won.size:
+        why = f"no more than {most} pairs may be bought, and they could not promote" if vain else "no pair is measured yet"
+        return Duel(
+            answer=Answer.UNDECIDED, ended=vain, n=0, e_value=1.0, low=None, high=None, mean=None, error=error, reason=why
+        )
+    course = follow(won, error=error, most=most, margin=margin, worth=worth)
+    last = int(course.ended.argmax()) if course.ended.any() else won.size - 1
+    won, n, e, ended = won[: last + 1], last + 1, math.exp(course.for_it[last]), bool(course.ended[last])
+    finite = bool(np.isfinite(won).all())
+    low, high = bounds(won, error=error) if finite else (None, None)
+    wins = f"better on {int((won > margin).sum())} of {n} pairs"
+    answer, reason = Answer.UNDECIDED, f"{wins}: e-value {e:.3g} of the {1 / error:.4g} that promote"
+    if course.promotes[last]:
+        answer = Answer.PROMOTE
+    elif course.rejects[last]:
+        answer, shown = Answer.REJECT, math.exp(course.against[last])
+        wish = "better" if worth == margin else f"better by {worth:g}"
+        reason = f"{wins}: it is not {wish} (e-value {shown:.3g} of the {1 / FUTILE:g} that reject)"
+    elif not won.any():
+        reason = f"both sides gave the same on all {n} pairs"
+    elif ended and n < most:
+        reason += f"; the {most - n} pairs left could not bring them"
+    return Duel(
+        answer=answer, ended=ended, n=n, e_value=e, low=low, high=high, mean=statistics.mean(won) if finite else None, error=error, reason=reason,
+    )  # fmt: skip
+
+
+class Course(NamedTuple):
+    """How a duel went, after each pair (last axis)."""
+
+    for_it: Floats
+    """log E that the challenger is better by more than the margin."""
+    against: Floats
+    """log E that it is not better by `worth`."""
+    promotes: Flags
+    rejects: Flags
+    ended: Flags
+    """It promotes, rejects, or wins on all pairs that may still be bought would not promote."""
+
+
+def follow(won: Floats, *, error: float, most: int, margin: float = 0.0, worth: float = 0.0) -> Course:
+    """The course of gains (last axis: pairs, at most `most`); what comes after the first that is `ended` counts for nothing."""
     if not 0 < error < 1:
         raise ValueError(f"error must lie strictly between 0 and 1, not {error}")
-    most = 2 * fewest(error) if most is None else most
-    won = gains(in_submission_order(pairs)[:most], better=better)
-    bar, given_up = -math.log(error), -math.log(FUTILE)
-    for_it = evidence(won - margin)
-    against = evidence((margin if worth is None else worth) - won)
-    hopeless = for_it + math.log(2) * (most - np.arange(1, won.size + 1)) < bar
-    decided = (for_it >= bar) | (against >= given_up) | hopeless
-    n = int(decided.argmax()) + 1 if decided.any() else won.size
-    won, e = won[:n], float(np.exp(for_it[n - 1])) if n else 1.0
-    finite = bool(np.isfinite(won).all())
-    low, high = bounds(won, error=error) if n and finite else (None, None)
-    answer, ended, reason = Answer.UNDECIDED, n >= most, f"e-value {e:.3g} of the {1 / error:.4g} that promote"
-    if n and for_it[n - 1] >= bar:
-        answer, ended, reason = Answer.PROMOTE, True, f"better on {_wins(won, margin)}: {reason}"
-    elif n and against[n - 1] >= given_up:
-        wish = "better" if not worth or worth == margin else f"better by {worth:g}"
-        answer, ended = Answer.REJECT, True
-        reason = f"better on {_wins(won, margin)}: it is not {wish} (e-value {math.exp(against[n - 1]):.3g} of the {1 / FUTILE:g} that reject)"
-    elif n and not won.any():
-        ended, reason = bool(hopeless[n - 1]) or ended, f"both sides gave the same on all {n} pairs"
-    elif n and hopeless[n - 1] and n < most:
-        ended, reason = True, f"{reason}; the {most - n} pairs left could not bring them"
-    return Duel(
-        answer=answer, ended=ended, n=n, e_value=e, low=low, high=high,
-        mean=statistics.mean(won) if n and finite else None, error=error, reason=reason,
-    )  # fmt: skip
+    for_it, against = evidence(won - margin), evidence(worth - won)
+    left = most - np.arange(1, won.shape[-1] + 1)
+    promotes, rejects = for_it >= -math.log(error), against >= -math.log(FUTILE)
+    hopeless = for_it + math.log(2) * left < -math.log(error)
+    return Course(for_it, against, promotes, rejects & ~promotes, promotes | rejects | hopeless)
 
 
 def gains(pairs: Sequence[Pair], *, better: Better) -> Floats:
@@ -169,8 +196,8 @@ def _lower(d: Floats, error: float) -> float | None:
     """The smallest centre that the evidence against it and all smaller ones leaves standing."""
     bar = -math.log(error)
 
-    def refuted(centres: Floats) -> NDArray[np.bool_]:
-        against: NDArray[np.bool_] = evidence(d - centres[:, None])[:, -1] >= bar
+    def refuted(centres: Floats) -> Flags:
+        against: Flags = evidence(d - centres[:, None])[:, -1] >= bar
         return against
 
     if evidence(np.ones(d.size))[-1] < bar:
@@ -191,7 +218,3 @@ def _lower(d: Floats, error: float) -> float | None:
 def _number(value: float | None) -> float | None:
     """The value, unless it is none: booleans are answers, not measurements."""
     return None if value is None or isinstance(value, bool) or not math.isfinite(value) else value
-
-
-def _wins(won: Floats, margin: float) -> str:
-    return f"{int((won > margin).sum())} of {won.size} pairs"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.promotion import BETS, FUTILE, Answer, Duel, Pair, bounds, duel, evidence, fewest, gains, share
+from bench.promotion import BETS, FUTILE, Answer, Duel, Floats, Pair, bounds, duel, evidence, fewest, gains, share
 
 SIZES = ((1.0,) * 9, (1, 2, 3, 4, 5, 6, 7, 8, 9), (1e-9, 1, 1e9, 1, 1, 2, 0.5, 3, 1), (0, 1, 0, 2, 5, 0, 1, 1, 1))
 SHIFTS = (0.0, 0.3, 2.5, 40.0)
@@ -34,9 +34,10 @@ def by_hand(gains: Sequence[float]) -> float:
     return total
 
 
-def signed(sizes: Sequence[float]) -> np.ndarray:
+def signed(sizes: Sequence[float]) -> Floats:
     """Every sign pattern of these sizes: what a symmetric distribution gives with equal probability."""
-    return np.array(list(itertools.product((1.0, -1.0), repeat=len(sizes)))) * np.array(sizes)
+    found: Floats = np.array(list(itertools.product((1.0, -1.0), repeat=len(sizes)))) * np.array(sizes)
+    return found
 
 
 def wins(n: int, *, by: float = 0.05) -> list[tuple[float, float]]:
@@ -102,7 +103,7 @@ def test_a_clear_improvement_is_promoted_on_the_fewest_pairs_that_can_tell() -> 
 
 def test_the_other_direction_mirrors_it() -> None:
     pairs = wins(12)
-    less, more = (duel(pairs, better=way, error=0.025) for way in ("less", "more"))  # type: ignore[arg-type]
+    less, more = (duel(pairs, better=way, error=0.025) for way in ("less", "more"))
     assert less.answer is Answer.PROMOTE
     assert more.answer is not Answer.PROMOTE
     turned = [(challenger, champion) for champion, challenger in pairs]
@@ -118,7 +119,7 @@ def test_a_challenger_that_loses_every_pair_is_rejected_before_the_limit() -> No
 
 
 def test_the_champion_under_another_name_bit_for_bit_is_never_promoted() -> None:
-    pairs: list[Pair] = [(2.0 + i, 2.0 + i) for i in range(12)]
+    pairs = [(2.0 + i, 2.0 + i) for i in range(12)]
     found = duel(pairs, better="less", error=0.025, most=12)
     assert found.answer is Answer.UNDECIDED
     assert found.ended
