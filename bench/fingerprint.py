@@ -5,7 +5,8 @@ in a helper three imports away. The order of statements, imports included, count
 effects. Imports inside functions are followed, and so are `import_module("...")` and the catalogue's
 `load("module", "...")` with literal names; a name made at run time is not, its file has to be a root.
 A file of the house that is not Python (a kernel's source, a table) counts when the strings of the code
-that is reached name it, in one piece or in parts: see `bench.beside`.
+that is reached name it, in one piece or in parts: see `bench.beside`. Modules and files that lie beside the packages
+count like those within.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.beside import HOLE, Words, data_files, meaning, name_parts
+from bench.importable import Importable
 from bench.overlay import Overlay
 from plan.catalogue import HOUSE, shelf
 
@@ -28,7 +30,7 @@ PACKAGES = frozenset({"agents", "alignment", "bench", "envs", "kernels", "module
 IMPORTS, TOP_LEVEL, ORDER, BYTES, DOCS = "(imports)", "(top level)", "(order)", "(bytes)", "(docstrings)"
 """Symbols of what has no name of its own."""
 
-_READS_DOCS = re.compile(rb"""\.__doc__|["']__doc__|getdoc""")
+_READS_DOCS = re.compile("__doc__|getdoc")
 Shelf = Callable[[str, str], Path | None]
 
 
@@ -74,7 +76,7 @@ class Reader:
         self._overlay = Overlay(self._house, tree)
         self._find = find
         self._read: dict[Path, tuple[str, _File, tuple[Path, ...], frozenset[str]]] = {}
-        self._there: dict[Path, bool] = {}
+        self._importable = Importable(self._overlay)
         self._data: dict[Path, list[Path]] = {}
 
     def fingerprint(self, roots: Iterable[Path], *, benchmark: str | None = None, words: Iterable[str] = ()) -> Code:
@@ -100,7 +102,7 @@ class Reader:
                 packages |= strangers
                 waiting += reached
                 strings |= file.strings | {path.stem}
-                folders |= {folder for folder in (self._foreign(path),) if folder}
+                folders |= {folder for folder in (self._around(path),) if folder}
             if not waiting:
                 named = Words(strings).name
                 waiting = [path for folder in folders for path in self._beside(folder) if path not in seen and named(path.name)]
@@ -125,10 +127,11 @@ class Reader:
                 base = base.parent
         return base, path.parent.relative_to(base).parts
 
-    def _foreign(self, path: Path) -> Path | None:
-        """The package, or else the folder, that a file outside the house belongs to."""
+    def _around(self, path: Path) -> Path | None:
+        """The package, or else the folder, that a file outside the house's own packages belongs to."""
         base, package = self._place(path)
-        return base.joinpath(*package[:1]) if base != self._house else None
+        own = base == self._house and package and package[0] in PACKAGES
+        return None if own else base.joinpath(*package[:1])
 
     def _beside(self, folder: Path) -> list[Path]:
         if folder not in self._data:
@@ -144,28 +147,20 @@ class Reader:
             parts = (*above, *(module.split(".") if module else ()))
             if not parts or parts[0] not in own:
                 strangers |= {parts[0]} - sys.stdlib_module_names if parts else set()
-                continue
+                if not parts or base != self._house or not self._importable.beside(parts[0]):
+                    continue
             root = self._house if parts[0] in PACKAGES else base
             for depth in range(1, len(parts) + 1):
                 found += self._module(root.joinpath(*parts[:depth]))
             for name in names:
-                found += self._all(root.joinpath(*parts)) if name == "*" else self._module(root.joinpath(*parts, name))
+                below = root.joinpath(*parts)
+                found += self._importable.all(below) if name == "*" else self._module(below / name)
         found += [target.resolve() for kind, name in file.loads if (target := self._find(kind, name))]
         return tuple(dict.fromkeys(found)), frozenset(strangers)
 
-    def _module(self, place: Path) -> Iterator[Path]:
-        for candidate in (place / "__init__.py", place.parent / f"{place.name}.py"):
-            if self._is_file(candidate):
-                yield candidate
-                return
-
-    def _all(self, folder: Path) -> list[Path]:
-        return sorted(folder / path.name for path in self._overlay.real(folder).glob("*.py"))
-
-    def _is_file(self, path: Path) -> bool:
-        if path not in self._there:
-            self._there[path] = self._overlay.real(path).is_file()
-        return self._there[path]
+    def _module(self, place: Path) -> list[Path]:
+        file = self._importable.file(place)
+        return [file] if file else []
 
 
 def code_fingerprint(roots: Iterable[Path], *, house: Path = HOUSE, benchmark: str | None = None) -> Code:
@@ -223,8 +218,10 @@ def _parse(content: bytes) -> _File:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
         return _opaque(Path("broken.py"), content)  # measuring it will tell what is wrong with it
-    docs = [ast.dump(node) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
-    _normalise(tree, content)
+    prose = [node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    docs = [ast.dump(node) for node in prose]
+    own_docs, all_docs = _reads_docs(tree, prose)
+    _normalise(tree, docs_read=own_docs or all_docs)
     imports: list[tuple[int, str, tuple[str, ...]]] = []
     loads: list[tuple[str, str]] = []
     strings: set[str] = set()
@@ -263,11 +260,24 @@ def _parse(content: bytes) -> _File:
         imports=tuple(imports),
         loads=tuple(loads),
         strings=frozenset(strings),
-        reads_docs=bool(_READS_DOCS.search(content)),
+        reads_docs=all_docs,
     )
 
 
-def _normalise(tree: ast.Module, content: bytes) -> None:
+def _reads_docs(tree: ast.Module, prose: list[ast.Expr]) -> tuple[bool, bool]:
+    """Whether its code reads its own docstring, and whether it may read anybody's. Comments and `prose`, its docstrings, read nothing."""
+    own = anybody = False
+    silent = {id(statement.value) for statement in prose}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id="__doc__"):
+                own = True
+            case ast.Attribute(attr=word) | ast.Name(id=word) | ast.alias(name=word) | ast.Constant(value=str(word)):
+                anybody = anybody or (id(node) not in silent and bool(_READS_DOCS.search(word)))
+    return own, anybody
+
+
+def _normalise(tree: ast.Module, *, docs_read: bool) -> None:
     """Take out of `tree`, in place, what has no effect when it runs."""
     nodes = list(ast.walk(tree))
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
@@ -277,7 +287,6 @@ def _normalise(tree: ast.Module, content: bytes) -> None:
         if isinstance(node, ast.ImportFrom) and "TYPE_CHECKING" in {name for a in node.names for name in (a.name, a.asname)}
     }
     type_only = "TYPE_CHECKING" not in stored and sources <= {"typing"}
-    docs_read = b"__doc__" in content or b"getdoc" in content
     for node in nodes:
         if isinstance(node, ast.Constant):
             node.kind = None

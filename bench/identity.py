@@ -132,7 +132,7 @@ def environment_facts(packages: Iterable[str] = (), *, device: str = "cpu", comp
         **{name: _version(name) for name in sorted({*BASE_PACKAGES, *packages})},
     }
     if device.startswith("cuda"):
-        facts["gpu"] = _gpu()
+        facts |= {"gpu": _gpu(), "gpus_visible": os.environ.get("CUDA_VISIBLE_DEVICES")}
     if compiles:
         facts["compiler"] = _compiler()
     return facts

@@ -42,10 +42,13 @@ class _House(PathFinder):
     tree: str = ""
     """Where `laid` packages are found instead of in the house."""
     laid: Collection[str] = ()
+    alone = False
+    """Whether what lies beside the packages belongs to the house."""
 
     @classmethod
     def find_spec(cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if fullname.partition(".")[0] not in cls.packages:
+        first = fullname.partition(".")[0]
+        if first not in cls.packages and not (cls.alone and ((HOUSE / f"{first}.py").exists() or (HOUSE / first).is_dir())):
             return None
         spec = PathFinder.find_spec(fullname, [cls.tree] if fullname in cls.laid else path, target)
         ours = (str(HOUSE), cls.tree) if cls.tree else str(HOUSE)
@@ -60,6 +63,9 @@ def always_compile() -> None:
     from plan.house import PACKAGES
 
     _House.packages = PACKAGES
+    from bench.importable import stands_alone
+
+    _House.alone = stands_alone(HOUSE)
 
 
 def lay_over(tree: Path, packages: Collection[str]) -> None:

@@ -2,7 +2,8 @@
 
 The key is made first. After that each source of the house is compared with it before it runs, and each other file of the
 house when it is opened. So an edit is noticed even if it is taken back, and a file that the key does not count is
-not read in silence: what names and strings cannot tell beforehand, this refuses.
+not read in silence: what names and strings cannot tell beforehand, this refuses. C++ opens files without a word: torch's functions
+that do are made to tell, and what is still mapped at the end is looked at then.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import reduce, wraps
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -25,6 +30,8 @@ from plan.nouns import Status
 
 CHANGED = "its code or data changed before it began; nothing was measured"
 OPENING = frozenset({"open", "ctypes.dlopen", "sqlite3.connect"})
+SILENT = ("from_file", "UntypedStorage.from_file", "jit.load")
+"""Functions of torch that open from C++ the file their first argument names."""
 
 
 class Witness:
@@ -58,9 +65,13 @@ class Witness:
         sources.show.append(self._compare)
         self._watching = True
         sys.addaudithook(self._hear)
+        _make_torch_tell()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(Rejected):
+            for path in _mapped():
+                self._opened(path)
         self._watching = False
         sources.show.remove(self._compare)
         read = self._bench.facts.get("data_digest")
@@ -73,6 +84,8 @@ class Witness:
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         """An audit hook: cannot be taken off, so it has to be quick where it does not matter."""
+        if event == "import":  # only an extension module comes with its file
+            event, arguments = "open", arguments[1:2]
         if event not in OPENING or not self._watching or getattr(self._busy, "now", False):
             return
         self._busy.now = True
@@ -83,7 +96,8 @@ class Witness:
             self._busy.now = False
 
     def _opened(self, path: Path) -> None:
-        if not str(path).startswith(self._house) and path not in self._named:
+        beside = path.parent == catalogue.HOUSE and (path.name in self._counted or path.name.endswith(tuple(EXTENSION_SUFFIXES)))
+        if not str(path).startswith(self._house) and not beside and path not in self._named:
             return
         if any(path.is_relative_to(folder) for folder in self._free) or _catalogue_asks() or not path.is_file():
             return
@@ -113,6 +127,35 @@ class Witness:
     def _refuse(self, status: Status, message: str) -> None:
         self._fault = self._fault or Rejected(status, message)
         raise self._fault
+
+
+def _make_torch_tell() -> None:
+    """Have torch's SILENT functions raise the audit event that Python's own `open` raises."""
+    torch = sys.modules.get("torch")
+    for name in SILENT if torch else ():
+        *owners, last = name.split(".")
+        owner = reduce(getattr, owners, torch)
+        setattr(owner, last, _telling(getattr(owner, last)))
+
+
+def _telling(opens: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(opens)
+    def told(*arguments: Any, **named: Any) -> Any:
+        for path in (*arguments[:1], named.get("filename"), named.get("f")):
+            if isinstance(path, (str, os.PathLike)):
+                sys.audit("open", os.fspath(path), "r", 0)
+        return opens(*arguments, **named)
+
+    return told
+
+
+def _mapped() -> set[Path]:
+    """Files that lie in this process's memory; none where there is no /proc."""
+    try:
+        lines = Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return set()
+    return {Path(fields[5]) for line in lines if len(fields := line.split(maxsplit=5)) > 5 and fields[5].startswith("/")}
 
 
 def _is_read(path: Any, mode: Any = None, flags: Any = 0, *_: Any) -> bool:

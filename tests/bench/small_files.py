@@ -62,13 +62,14 @@ def mixed(seed, width):
     return step(seed) * weight(width)
 """,
     "modules/layers/deep.py": """\
+import helper
 import kernels.table
 from kernels import many, parts
 from kernels.compiled import library
 
 
 def weight(width):
-    return width + kernels.table.first() + parts.total(8, "plain") + library("add") + many.total()
+    return helper.VALUE + width + kernels.table.first() + parts.total(8, "plain") + library("add") + many.total()
 """,
     "kernels/__init__.py": "",
     "kernels/step.py": '''\
@@ -261,12 +262,17 @@ def __getattr__(name):
         return LAZY
     raise AttributeError(name)
 """,
+    "helper.py": "from pathlib import Path\n\nVALUE = len(Path(__file__).with_name('beside.txt').read_text())\n",
+    "beside.txt": "four",
+    "late_beside.py": "VALUE = 6\n",
+    "apart_beside.py": "VALUE = 6\n",
     "kernels/late.py": "VALUE = 3\n",
     "kernels/apart.py": "VALUE = 4\n",
     "kernels/lists/even.txt": "2 4 6\n",
     "kernels/lists/odd.txt": "1 3 5\n",
     "bench/suites/late.py": '''\
 """What a measurement may do once it runs: it waits for the file `go` first."""
+import ctypes
 import importlib
 import os
 import runpy
@@ -303,6 +309,28 @@ def opens_by_descriptor(bench):
 
 def imports_by_a_made_up_name(bench):
     return importlib.import_module("kernels." + "trapa"[::-1]).VALUE
+
+
+def imports_late_beside(bench):
+    import late_beside
+    return late_beside.VALUE
+
+
+def imports_beside_by_a_made_up_name(bench):
+    return importlib.import_module("trapa"[::-1] + "_beside").VALUE
+
+
+def imports_an_extension_by_a_made_up_name(bench):
+    importlib.import_module("kernels." + bench.request.config["name"][::-1])
+    return 1
+
+
+def maps_from_c(bench):
+    libc = ctypes.CDLL(None)
+    file = libc.open(os.fsencode(KERNELS / "lists" / ("neve"[::-1] + ".txt")), os.O_RDONLY)
+    libc.mmap.restype = ctypes.c_void_p
+    there = libc.mmap(None, ctypes.c_size_t(4096), 1, 2, file, ctypes.c_size_t(0))
+    return float(ctypes.string_at(there, 1))
 
 
 def runs_by_a_made_up_name(bench):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from bench.beside import Words, meaning, name_parts
 from bench.fingerprint import Reader, _parse, code_changes
+from bench.importable import SUFFIXES
 from plan.catalogue import HOUSE
 
 
@@ -39,6 +41,41 @@ def test_docstrings_count_where_any_of_the_code_reads_them(code: str, read: bool
         (tmp_path / "part.py").write_text(f'def f():\n    "{text}"\n')
         digests.add(Reader(tmp_path).fingerprint([tmp_path / "root.py", tmp_path / "part.py"]).digest)
     assert len(digests) == 1 + read
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", ["kernels/fast", "kernels/fast/__init__", "fast", "fast/__init__"])
+def test_an_imported_file_of_any_kind_counts_in_the_packages_and_beside_them(name: str, suffix: str, tmp_path: Path) -> None:
+    root, file = tmp_path / "modules" / "root.py", tmp_path / (name + suffix)
+    for folder in (root.parent, file.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    root.write_text(f"import {name.removesuffix('/__init__').replace('/', '.')}\n")
+    found = []
+    for text in ("x = 1", "x = 2"):
+        file.write_text(text)
+        found.append(Reader(tmp_path).fingerprint([root]))
+    assert file.relative_to(tmp_path).as_posix() in found[0].files
+    assert found[0].digest != found[1].digest
+
+
+def test_an_extension_module_goes_before_a_source_of_its_name_as_in_python(tmp_path: Path) -> None:
+    (tmp_path / "kernels").mkdir()
+    for suffix in SUFFIXES:
+        (tmp_path / "kernels" / f"fast{suffix}").write_text("")
+    (tmp_path / "kernels" / "root.py").write_text("import kernels.fast\n")
+    found = PathFinder.find_spec("fast", [str(tmp_path / "kernels")])
+    assert found
+    assert found.origin == str(tmp_path / "kernels" / f"fast{SUFFIXES[0]}")
+    assert f"kernels/fast{SUFFIXES[0]}" in Reader(tmp_path).fingerprint([tmp_path / "kernels" / "root.py"]).files
+
+
+def test_what_is_installed_beside_the_packages_counts_by_its_version(tmp_path: Path) -> None:
+    for folder in ("kernels", "neighbour", "neighbour-1.0.dist-info"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "neighbour" / "__init__.py").write_text("")
+    (tmp_path / "kernels" / "root.py").write_text("import neighbour\n")
+    code = Reader(tmp_path).fingerprint([tmp_path / "kernels" / "root.py"])
+    assert (set(code.files), code.packages) == ({"kernels/root.py"}, ("neighbour",))
 
 
 def test_a_file_that_does_not_parse_counts_by_its_bytes() -> None:

@@ -16,7 +16,7 @@ import pytest
 from small_house import House
 
 from bench.fingerprint import Code
-from bench.identity import Identifier, explain, identify, run_key
+from bench.identity import Identifier, environment_facts, explain, identify, run_key
 from plan.catalogue import HOUSE
 from plan.nouns import Request
 
@@ -40,6 +40,8 @@ MANY, FORMS, CPP = "kernels/many.py", "kernels/forms.py", "kernels/cpp/add.cpp"
 
 COSMETIC = [
     Edit("a comment is changed", TINY, "# a comment", "# quite another comment"),
+    Edit("a comment names docstrings", TINY, "# a comment", "# not in x.__doc__, nor by getdoc or '__doc__'"),
+    Edit("a docstring names docstrings", TINY, "too small to need torch", "with a `__doc__`, see inspect.getdoc"),
     Edit("a comment is added three imports away", STEP, "def step(seed):", "# noqa: why\ndef step(seed):  # type: ignore"),
     Edit("blank lines are added", TINY, "SCALE = 3\n", "\n\n\nSCALE = 3\n\n\n"),
     Edit("a module docstring is changed", TINY, "too small to need torch", "that got a longer story.\n\nAnd a second paragraph"),
@@ -118,6 +120,8 @@ MEANINGFUL = [
     Edit("a C++ header", "kernels/cpp/add.h", "two = 2", "two = 3", told="`kernels/cpp/add.h`: `(bytes)` changed"),
     Edit("a C++ line is commented out", CPP, "int one", "// int one", told=f"`{CPP}`: `(bytes)` changed"),
     Edit("another C++ source", "modules/layers/deep.py", '"add"', '"sub"', told="`kernels/cpp/sub.cpp` is newly used"),
+    Edit("a helper beside the packages", "helper.py", "VALUE =", "VALUE = 1 +", told="`helper.py`: `VALUE` changed"),
+    Edit("a table beside that helper", "beside.txt", "four", "seven..", told="`beside.txt`: `(bytes)` changed"),
     Edit("a star import", "kernels/starred.py", "return 4", "return 5", told="`kernels/starred.py`: `starred` changed"),
     Edit("what a star import brings", "kernels/starred.py", "\n\n\ndef", "\n\n\nlen = lambda x: 0\n__all__ += ['len']\n\n\ndef",
          told="`kernels/starred.py`: `len` added"),
@@ -216,6 +220,15 @@ def test_the_order_of_config_keys_and_the_limits_do_not_matter_but_the_threads_d
     assert key(config={"a": 1, "b": 2}) == key(config={"b": 2, "a": 1})
     keys = [key(), key(threads=2), key(device="cuda"), key(seed=1), key(steps=5), key(config={"a": 1}), key(config={"a": "1"})]
     assert len(set(keys)) == len(keys)
+
+
+def test_which_gpus_are_visible_counts_on_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = []
+    for visible in ("0", "1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        facts.append([environment_facts(device=device) for device in ("cpu", "cuda")])
+    assert facts[0][0] == facts[1][0]
+    assert {name for name, value in facts[0][1].items() if facts[1][1][name] != value} == {"gpus_visible"}
 
 
 def test_a_name_that_is_on_no_shelf_is_told_with_a_suggestion() -> None:

@@ -5,7 +5,12 @@ A small house is measured by AutoBench as the orchestrator does it; files are ed
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -32,6 +37,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         ("imports_late", "", "", 3),
         ("imports_late", LATE, "# a comment\nVALUE = (3)\n", 3),
         ("imports_late", "kernels/noisy.py", "raise SystemExit\n", 3),
+        ("imports_late_beside", "", "", 6),
+        ("imports_late_beside", "apart_beside.py", "raise SystemExit\n", 6),
         ("opens_late", "", "", 5),
         ("opens_by_descriptor", "", "", 5),
         ("reads_the_data", "", "", 20),
@@ -49,6 +56,7 @@ def test_what_the_key_stands_for_is_measured(act: str, file: str, changed: str, 
     [
         ("imports_late", LATE),
         ("swallows", LATE),
+        ("imports_late_beside", "late_beside.py"),
         ("opens_late", TABLE),
         ("opens_by_descriptor", TABLE),
         ("reads_the_data", "corpus.txt"),
@@ -81,7 +89,9 @@ def test_a_file_that_the_config_names_belongs_to_the_key_and_is_watched(house: H
     [
         ("imports_by_a_made_up_name", "kernels/apart.py"),
         ("runs_by_a_made_up_name", "kernels/apart.py"),
+        ("imports_beside_by_a_made_up_name", "apart_beside.py"),
         ("opens_what_it_finds", "kernels/lists/even.txt"),
+        ("maps_from_c", "kernels/lists/even.txt"),
     ],
 )
 def test_what_no_string_names_is_refused_and_the_mend_is_told(act: str, name: str, house: House) -> None:
@@ -97,6 +107,54 @@ def test_what_no_string_names_is_refused_and_the_mend_is_told(act: str, name: st
 def test_the_mend_mends(act: str, old: str, new: str, house: House) -> None:
     with house.edited("bench/suites/late.py", old, new):
         assert house.measure(act).status is Status.OK
+
+
+def test_an_extension_module_that_no_string_names_is_refused(house: House) -> None:
+    found = [find_spec(name) for name in ("_opcode", "_bisect", "_heapq", "_queue", "_ctypes")]
+    spec = next((spec for spec in found if spec and spec.has_location), None)
+    if spec is None:
+        pytest.skip("this Python has no extension module that could be copied")
+    file, name = Path(shutil.copy(str(spec.origin), house.root / "kernels")), spec.name
+    outcome = house.measure("imports_an_extension_by_a_made_up_name", name=name[::-1])
+    assert outcome.status is Status.CRASHED
+    assert outcome.message.startswith(f"it reads `kernels/{file.name}`, which does not count into its identity")
+    with house.edited("bench/suites/late.py", "import kernels\n", f"import kernels\nimport kernels.{name}\n"):
+        assert house.measure("imports_an_extension_by_a_made_up_name", name=name[::-1]).status is Status.OK
+
+
+FROM_CPP = """
+import sys
+from pathlib import Path
+import torch
+from bench.autobench.witness import Witness
+from bench.autobench.outcome import Rejected
+from bench.identity import identify
+from bench.request import Bench
+from plan.nouns import Request
+
+request = Request(module="tiny", benchmark="late-v1", seed=0, config={})
+table, way = Path("kernels/lists/odd.txt").resolve(), sys.argv[1]
+try:
+    with Witness(Bench(request=request, folder=Path("runs").resolve()), key=identify(request).key):
+        try:
+            if way == "torch.from_file":
+                torch.from_file(str(table), size=1, dtype=torch.uint8)
+            elif way == "torch.UntypedStorage.from_file":
+                torch.UntypedStorage.from_file(filename=str(table), shared=False, nbytes=1)
+            else:
+                torch.load(table, mmap=way == "torch.load by map")
+        except Exception:
+            pass
+except Rejected as refused:
+    print(refused)
+"""
+
+
+@pytest.mark.parametrize("way", ["torch.from_file", "torch.UntypedStorage.from_file", "torch.load", "torch.load by map"])
+def test_what_torch_opens_from_cpp_is_refused_as_what_python_opens(way: str, house: House) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(house.root)}
+    ran = subprocess.run([sys.executable, "-c", FROM_CPP, way], cwd=house.root, env=environment, capture_output=True, text=True)
+    assert ran.stdout.startswith("it reads `kernels/lists/odd.txt`, which does not count into its identity"), ran.stderr
 
 
 def test_a_failure_of_its_own_is_told_as_before(house: House) -> None:
