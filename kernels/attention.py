@@ -5,6 +5,7 @@ The T queries are always the LAST T of the S positions, so a whole sequence (T =
 (T = 1) and a chunk that continues a cache (1 < T < S) are the same call. Three paths compute it:
 FlashAttention-3 (`flash_attn_interface`, Hopper), FlashAttention-2 (`flash_attn`, Ampere or newer) and
 torch's `scaled_dot_product_attention`, which runs everywhere. None of them keeps a T x S matrix.
+A NaN in a later key or value can reach earlier queries of its block, as it meets a weight of zero.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
-from kernels.paths import Path, PathUnavailable, choose, rows
+from kernels.paths import Path, PathUnavailable, choose, no_tangents, rows
 
 
 def short_convolution(seen_BSE: Tensor, weight_EW: Tensor, bias_E: Tensor | None) -> Tensor:
@@ -66,6 +66,7 @@ def _either(x_BTE: Tensor, before_BWE: Tensor, weight_EW: Tensor, bias_E: Tensor
     if path == "compiled" and not one_dtype:
         raise PathUnavailable("path `compiled` cannot run: its inputs have several dtypes; `auto` takes the fastest that can")
     if choose(path, x_BTE, library="convolution") == "compiled":
+        no_tangents("causal_convolution", x_BTE, before_BWE, weight_EW, bias_E)
         bias_E = weight_EW.new_zeros(weight_EW.shape[0]) if bias_E is None else bias_E
         out_BTE: Tensor = _compiled(x_BTE, before_BWE, weight_EW.mT.contiguous(), bias_E, silu)
         return out_BTE
@@ -83,11 +84,7 @@ class _Inputs(ctypes.Structure):
 
 @functools.cache
 def _function(name: str, pointers: int) -> Any:
-    library = native.library("convolution")
-    assert library is not None, "chosen only where it can be built"
-    function = getattr(library, name)
-    function.argtypes, function.restype = [ctypes.c_void_p] * (1 + pointers) + [ctypes.c_int], None
-    return function
+    return native.function("convolution", name, *[ctypes.c_void_p] * (1 + pointers), ctypes.c_int)
 
 
 def _call(name: str, x: Tensor, before: Tensor, weight_WE: Tensor, bias_E: Tensor, silu: bool, *arrays: Tensor) -> None:

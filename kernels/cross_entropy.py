@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from kernels.precision import wide, wide_dtype
+
 IGNORED = -100
 """Target of a token that has no loss and gives no gradient."""
 CHUNK = 1 << 22
@@ -35,15 +37,15 @@ def worthwhile(tokens: int, vocabulary: int) -> bool:
 def plain_cross_entropy(x_ND: Tensor, weight_VD: Tensor, target_N: Tensor) -> Tensor:
     """The formula in torch: the sum in nats, in float32 at least; it keeps N x V logits three times. The reference."""
     logits_NV = F.linear(x_ND, weight_VD)
-    wide = torch.promote_types(logits_NV.dtype, torch.float32)
-    return F.cross_entropy(logits_NV.to(wide), target_N, ignore_index=IGNORED, reduction="sum")
+    return F.cross_entropy(wide(logits_NV), target_N, ignore_index=IGNORED, reduction="sum")
 
 
 def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, target_N: Tensor, *, chunk: int = 0) -> Tensor:
     """Sum over tokens of the cross-entropy in nats between softmax(x weight') and the targets; IGNORED ones count nothing.
 
     `chunk`: tokens whose logits exist at once; 0: as many as make CHUNK logits, FEWEST at least. Peak memory is that of one chunk's logits and of the
-    two gradients. The result and all sums over tokens are in float32 at least. Under autocast the products take its dtype, as `F.linear` does.
+    two gradients. The result and all sums over tokens are in float32 at least. Under autocast the products take its dtype, as `F.linear` does;
+    float16, in which logits and sums overflow, is multiplied in float32.
     Raises ValueError for shapes that do not fit, IndexError for a target outside the vocabulary. It can be differentiated once.
     """
     (N, D), (V, _) = x_ND.shape, weight_VD.shape
@@ -61,6 +63,8 @@ def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, target_N: Tensor, *, c
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         x_ND, weight_VD = x_ND.to(dtype), weight_VD.to(dtype)
+    if torch.float16 in (x_ND.dtype, weight_VD.dtype):
+        x_ND, weight_VD = wide(x_ND), wide(weight_VD)
     with torch.autocast(device, enabled=False):
         nats: Tensor = _Chunked.apply(x_ND, weight_VD, target_N, chunk or max(FEWEST, CHUNK // V))  # type: ignore[no-untyped-call]
     return nats
@@ -69,15 +73,15 @@ def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, target_N: Tensor, *, c
 class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, target_N: Tensor, chunk: int) -> Tensor:
-        wide = torch.promote_types(x_ND.dtype, torch.float32)
+        dtype = wide_dtype(x_ND)
         wants_x, wants_weight = ctx.needs_input_grad[:2]
         grad_x_ND = torch.empty_like(x_ND) if wants_x else None
-        grad_weight_VD = torch.zeros_like(weight_VD, dtype=wide) if wants_weight else None
-        nats = x_ND.new_zeros((), dtype=wide)
+        grad_weight_VD = torch.zeros_like(weight_VD, dtype=dtype) if wants_weight else None
+        nats = x_ND.new_zeros((), dtype=dtype)
         room_CV = x_ND.new_empty(min(chunk, len(x_ND)), len(weight_VD))
         for start in range(0, len(x_ND), chunk):
             x_CD, target_C = x_ND[start : start + chunk], target_N[start : start + chunk]
-            e_CV = torch.mm(x_CD, weight_VD.T, out=room_CV[: len(x_CD)]).to(wide)
+            e_CV = torch.mm(x_CD, weight_VD.T, out=room_CV[: len(x_CD)]).to(dtype)
             counted_C, at_C1 = target_C != IGNORED, target_C.clamp(min=0)[:, None]
             top_C1 = e_CV.amax(dim=1, keepdim=True)
             own_C1 = e_CV.gather(1, at_C1)
@@ -94,7 +98,7 @@ class _Chunked(torch.autograd.Function):
                 grad_x_ND[start : start + chunk] = torch.mm(slope_CV, weight_VD) * share_C1
             if grad_weight_VD is not None:
                 shared_CD = (x_CD * share_C1).to(x_ND.dtype)
-                if wide == x_ND.dtype:
+                if dtype == x_ND.dtype:
                     grad_weight_VD.addmm_(slope_CV.T, shared_CD)
                 else:
                     grad_weight_VD += torch.mm(slope_CV.T, shared_CD)

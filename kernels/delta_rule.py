@@ -14,7 +14,8 @@ transform), so that only the states between chunks come one after the other.
 
 Shapes: B batch, T time, H heads, K key size, V value size; N chunks of C steps; X is K, or 1 where a decay is shared by the head. g <= 0 is
 (B, T, H) or (B, T, H, K). Nothing is divided by a decay. The state is (B, H, K, V), computed in float32 at least whatever the inputs are; the
-output has the dtype of v. No steps at all (T = 0) are a ValueError.
+output has the dtype of v. No steps at all (T = 0) are a ValueError. A NaN reaches its own and later steps only where the path is `compiled`, in
+the other the whole chunk.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from kernels import native
-from kernels.paths import Path, choose
+from kernels.paths import Path, choose, no_tangents
+from kernels.precision import wide_dtype
 
 
 def delta_rule_loop(
@@ -127,7 +129,7 @@ def _alike(*given: Any) -> tuple[Any, ...]:
             raise ValueError(f"`{name}` of shape {tuple(x.shape)} does not fit {(B, T, H, *rest)}, with q of {tuple(q.shape)}")
     if state is not None and state.shape != (B, H, K, V):
         raise ValueError(f"a state of shape {tuple(state.shape)} does not fit {(B, H, K, V)}")
-    dtype = functools.reduce(torch.promote_types, (x.dtype for x in given if x is not None), torch.float32)
+    dtype = wide_dtype(*given)
     state = q.new_zeros(B, H, K, V) if state is None else state
     return *(None if x is None else x.to(dtype) for x in given[:-1]), state.to(dtype)
 
@@ -142,6 +144,7 @@ def _wide(g: Tensor | None, q_BTHK: Tensor) -> Tensor:
 def _either(inputs: tuple[Any, ...], scale: float, path: Path, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     q, k, v, g, beta, a, b, state = inputs
     if choose(path, q, library="delta_rule") == "compiled":
+        no_tangents("delta_rule", *inputs)
         keep = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
         out_BTHV, last_BHKV, _, _ = _compiled(*inputs, scale, keep)
         return out_BTHV.to(dtype), last_BHKV
@@ -173,12 +176,10 @@ class _Gradients(ctypes.Structure):
 
 
 def _call(name: str, inputs: tuple[Any, ...], scale: float, *rest: Any) -> None:
-    library = native.library("delta_rule")
-    assert library is not None, "chosen only where it can be built"
     inputs = tuple(None if x is None else x.contiguous() for x in inputs)
     q, _, v, g, *_ = inputs
     given = _Inputs(*q.shape, v.shape[3], int(g is not None and g.ndim == 4), scale, *map(_address, inputs))
-    getattr(library, name)(ctypes.byref(given), *rest, torch.get_num_threads())
+    native.function("delta_rule", name)(ctypes.byref(given), *rest, torch.get_num_threads())
 
 
 def _address(x: Tensor | None) -> int | None:

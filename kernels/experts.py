@@ -15,7 +15,6 @@ Shapes: N tokens, D model width, E experts, K experts per token, M assignments, 
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -25,7 +24,8 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
-from kernels.paths import Path, choose
+from kernels.paths import Path, choose, no_tangents
+from kernels.precision import wide_dtype
 
 Kind = Literal["gelu", "swiglu"]
 BLOCK = 1024
@@ -89,7 +89,8 @@ def experts(
         given = ", ".join(str(tuple(t.shape)) for t in (x_ND, token_M, weight_M, load_E, widen_EDH, narrow_EFD))
         raise ValueError(f"shapes {given} do not fit (N, D), (M,), (M,), (E,), (E, D, H), (E, F, D) of `{kind}` experts")
     tensors = (x_ND, weight_M, widen_EDH, narrow_EFD, *(shared or ()))
-    dtype = functools.reduce(torch.promote_types, (t.dtype for t in tensors), torch.float32)
+    no_tangents("experts", *tensors)
+    dtype = wide_dtype(*tensors)
     x, weight, widen, narrow, *common = (t.to(dtype).contiguous() for t in tensors)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     both = (common[0], common[1]) if common else (None, None)
@@ -299,7 +300,5 @@ def _activate_backward(
 
 def _call(name: str, *arguments: Tensor | int) -> None:
     """Run a function of kernels/cpp/experts.cpp."""
-    library = native.library("experts")
-    assert library is not None
     given = (ctypes.c_void_p(x.data_ptr()) if isinstance(x, Tensor) else ctypes.c_long(x) for x in arguments)
-    getattr(library, name)(*given, torch.get_num_threads())
+    native.function("experts", name)(*given, torch.get_num_threads())

@@ -10,6 +10,7 @@ add to the next U outputs is computed at once, so that the step itself meets its
 
 Shapes: B documents, T new steps, D channels, L taps, S steps seen, the T new ones the last of them, N window, n windows, F = N / 2 + 1.
 Inputs are computed in the widest of their dtypes and at least in float32; out and state have the dtype of u. T = 0 is a ValueError.
+No document and no channel bears on another. A NaN reaches all outputs of the windows it is in, earlier ones too, as in any transform.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernels import native
-from kernels.paths import Path, choose
+from kernels.paths import Path, choose, no_tangents
+from kernels.precision import wide_dtype
 
 NEAR = 32
 """Inputs that a single step meets directly; what came before them was added ahead."""
@@ -151,7 +153,7 @@ def _still_to_come(inputs_BSD: Tensor, count: int, taps: Taps, path: Path) -> Te
 def _weighted(near_BSD: Tensor, taps_LD: Tensor) -> Tensor:
     """The output (B, D) at the last of the given inputs."""
     weights_SD = taps_LD[: near_BSD.shape[1]].flip(0)
-    return (near_BSD * weights_SD).sum(1, dtype=torch.promote_types(weights_SD.dtype, torch.float32))
+    return (near_BSD * weights_SD).sum(1, dtype=wide_dtype(weights_SD))
 
 
 def _seen(u_BTD: Tensor, state: Tensor | None) -> Tensor:
@@ -168,7 +170,7 @@ def _latest(seen_BSD: Tensor, taps: Taps) -> Tensor:
 
 def _outputs(seen_BSD: Tensor, T: int, taps: Taps, path: Path) -> Tensor:
     """Out (B, T, D) at the last T of the seen steps, in the dtype of the computation."""
-    wide = functools.reduce(torch.promote_types, (seen_BSD.dtype, taps.taps_LD.dtype), torch.float32)
+    wide = wide_dtype(seen_BSD, taps.taps_LD)
     L = min(len(taps.taps_LD), seen_BSD.shape[1])
     seen_BSD = seen_BSD[:, max(0, seen_BSD.shape[1] - T - L + 1) :].to(wide)
     taps = taps if taps.taps_LD.dtype == wide else Taps(taps.taps_LD.to(wide))
@@ -180,6 +182,7 @@ def _outputs(seen_BSD: Tensor, T: int, taps: Taps, path: Path) -> Tensor:
     with torch.autocast(seen_BSD.device.type, enabled=False):
         used_LD, spectrum = taps.taps_LD[: N // 2], taps.spectrum(path, N)
         if path == "compiled":
+            no_tangents("fft_convolution", seen_BSD, used_LD)
             out_BTD: Tensor = _compiled(seen_BSD.contiguous(), used_LD, spectrum, T, N)
             return out_BTD
         return _windowed(seen_BSD, used_LD, spectrum, T, N)
@@ -237,11 +240,7 @@ class _Inputs(ctypes.Structure):
 
 @functools.cache
 def _function(name: str, pointers: int) -> Any:
-    library = native.library("fft_convolution")
-    assert library is not None, "chosen only where it can be built"
-    function = getattr(library, name)
-    function.argtypes, function.restype = [ctypes.c_void_p] * (1 + pointers) + [ctypes.c_int], None
-    return function
+    return native.function("fft_convolution", name, *[ctypes.c_void_p] * (1 + pointers), ctypes.c_int)
 
 
 @functools.cache
@@ -249,8 +248,7 @@ def _lanes() -> int:
     """Channels that travel side by side in the compiled form."""
     library = native.library("fft_convolution")
     assert library is not None, "chosen only where it can be built"
-    library.fft_lanes.restype = ctypes.c_long
-    return int(library.fft_lanes())
+    return ctypes.c_long.in_dll(library, "fft_lanes").value
 
 
 def _call(name: str, sizes: tuple[int, ...], given: tuple[Tensor | None, ...], *arrays: Tensor) -> None:
@@ -260,9 +258,9 @@ def _call(name: str, sizes: tuple[int, ...], given: tuple[Tensor | None, ...], *
 
 @torch.library.custom_op("touchstone::fft_spectrum", mutates_args=(), device_types="cpu")
 def _spectrum(taps_LD: Tensor, N: int) -> Tensor:
-    """The filters' transform over N, for the compiled form only."""
+    """What the filters make of each frequency of a window of N, for the compiled form only."""
     L, D = taps_LD.shape
-    spectrum = taps_LD.new_empty(-(-D // _lanes()), N, 2, _lanes())
+    spectrum: Tensor = _empty_spectrum(taps_LD, N)
     _call("fft_spectrum", (0, 0, 0, D, N, L), (None, taps_LD, None), spectrum)
     return spectrum
 

@@ -19,7 +19,6 @@ finite. State (B, H, K, V), in float32 at least like all sums; the output has th
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +26,8 @@ import torch
 from torch import Tensor
 
 from kernels import native
-from kernels.paths import Path, choose
+from kernels.paths import Path, choose, no_tangents
+from kernels.precision import wide_dtype
 
 CHUNK = 64
 
@@ -72,6 +72,7 @@ def gla(
     Raises PathUnavailable when a `path` is asked for that cannot run here.
     """
     dtype = v_BTHV.dtype
+    no_tangents("gla", q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, state)
     out_BTHV, last_BHKV = _forward(*_alike(q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, state), scale, path)
     return out_BTHV.to(dtype), last_BHKV
 
@@ -90,8 +91,7 @@ def _alike(
         )
     if state is not None and state.shape != (B, H, K, V):
         raise ValueError(f"a state of shape {tuple(state.shape)} does not fit ({B}, {H}, {K}, {V})")
-    given_tensors = [x for x in (q, k, v, g, bonus, state) if x is not None]
-    dtype = functools.reduce(torch.promote_types, (x.dtype for x in given_tensors), torch.float32)
+    dtype = wide_dtype(q, k, v, g, bonus, state)
     state = q.new_zeros(B, H, K, V) if state is None else state
     q, k, v, g, state = (x.to(dtype).contiguous() for x in (q, k, v, g, state))
     return q, k, v, g, None if bonus is None else bonus.to(dtype).contiguous(), state
@@ -113,7 +113,7 @@ def _forward(
         return _forward_torch(*inputs, scale)
     out_BTHV, last_BHKV = torch.empty_like(v_BTHV), torch.empty_like(state_BHKV)
     sizes = (*q_BTHK.shape, v_BTHV.shape[-1])
-    _library().gla_forward(
+    native.function("gla", "gla_forward")(
         _addresses(*inputs),
         *map(ctypes.c_void_p, (out_BTHV.data_ptr(), last_BHKV.data_ptr())),
         *map(ctypes.c_long, sizes),
@@ -145,7 +145,7 @@ def _backward(
     bonus_grad_BHK = q_BTHK.new_empty(*((0, H, K) if bonus_HK is None else (B, H, K)))
     dq, dk, dv, dg, dstate = (torch.empty_like(x) for x in (q_BTHK, k_BTHK, v_BTHV, g_BTHK, state_BHKV))
     sizes = (*q_BTHK.shape, v_BTHV.shape[-1])
-    _library().gla_backward(
+    native.function("gla", "gla_backward")(
         _addresses(*inputs),
         *(ctypes.c_void_p(x.data_ptr()) for x in given),
         _addresses(dq, dk, dv, dg, bonus_grad_BHK, dstate),
@@ -154,12 +154,6 @@ def _backward(
         torch.get_num_threads(),
     )
     return dq, dk, dv, dg, q_BTHK.new_empty(0) if bonus_HK is None else bonus_grad_BHK.sum(0), dstate
-
-
-def _library() -> ctypes.CDLL:
-    library = native.library("gla")
-    assert library is not None, "chosen only where it can be built"
-    return library
 
 
 def _addresses(*tensors: Tensor | None) -> ctypes.Array[ctypes.c_void_p]:

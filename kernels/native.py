@@ -3,17 +3,19 @@
 `kernels/cpp/NAME.cpp` is one library. It exports `extern "C"` functions over plain pointers and sizes and includes nothing
 of torch, so it builds in a second or two, fits every version of torch, and is loaded with ctypes, which lets go of the
 interpreter's lock during a call. A library is known by a digest over its text, the headers beside it, the compiler, the flags
-and the processor; another text is another file, so nothing stale is ever loaded. Several processes may build at once: each writes a
-file of its own and renames it. This file imports no torch, so that the orchestrator can `prepare` before it measures.
+and the processor; another text is another file, so nothing stale is ever loaded, and one that was damaged since is built anew. Several
+processes may build at once: each writes a file of its own and renames it. This file imports no torch, so that the orchestrator can `prepare` before it measures.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,10 +23,24 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 SOURCES = Path(__file__).resolve().parent / "cpp"
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-pthread")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-fPIC",
+    "-pthread",
+    "-Werror=return-type",
+)
 COMPILERS = ("c++", "g++", "clang++")
+SEAL = hashlib.sha256().digest_size
+FULL = errno.ENOSPC, errno.EDQUOT, errno.EROFS
+"""What a compiler reports where a folder takes no more."""
 
 
 class BuildFailed(RuntimeError):
@@ -38,19 +54,42 @@ def names() -> tuple[str, ...]:
 
 @cache
 def compiler() -> str | None:
-    """Path of the C++ compiler, `$CXX` first; None where there is none."""
+    """The C++ compiler, `$CXX` first, which may have flags ("ccache g++ -m64"); None where there is none."""
     wanted = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
-    return next(filter(None, map(shutil.which, wanted)), None)
+    return next((words for words in wanted if shutil.which(shlex.split(words)[0])), None)
 
 
 @cache
 def library(name: str) -> ctypes.CDLL | None:
     """The loaded library, built if need be; None without a compiler, after one line on stderr that says what is lost.
 
-    Raises BuildFailed when there is a compiler and it fails: that is a fault to mend and never a reason to run slower in silence.
+    One that is damaged is built anew. Raises BuildFailed when there is a compiler and it fails: that is a fault to mend and never
+    a reason to run slower in silence.
     """
     path = built(name)
     return None if path is None else ctypes.CDLL(str(path))
+
+
+@cache
+def function(kernel: str, name: str, *types: Any) -> Callable[..., None]:
+    """A function of a kernel's library, whose answer is 0, or 1 where an allocation failed: then MemoryError, its outputs being no results.
+
+    `types`: of its arguments, where ctypes cannot tell. Only for a kernel that can be built.
+    """
+    loaded = library(kernel)
+    assert loaded is not None, "chosen only where it can be built"
+    found = getattr(loaded, name)
+    if types:
+        found.argtypes = types
+
+    def checked(answer: int, *_: Any) -> None:
+        if answer:
+            raise MemoryError(
+                f"kernel `{name}` could not allocate its buffers; its outputs are thrown away, its inputs are untouched"
+            )
+
+    found.errcheck = checked
+    return found  # type: ignore[no-any-return]
 
 
 def prepare(tell: Callable[[str], None] = lambda name: None) -> dict[str, str]:
@@ -78,14 +117,23 @@ def built(name: str, tell: Callable[[str], None] = lambda name: None) -> Path | 
     file = f"{name}-{_digest(name)}.so"
     folders = _folders()
     for folder in folders:
-        if (folder / file).is_file():
+        if _whole(folder / file):
             return folder / file
+    refusals = []
     for folder in folders:
-        if os.access(folder, os.W_OK):
-            tell(name)
+        tell(name)
+        try:
             _build(source, folder / file)
-            return folder / file
-    raise PermissionError(f"kernel `{name}` cannot be built: no folder can be written to; set XDG_CACHE_HOME or TMPDIR to one")
+        except OSError as error:
+            refusals.append(f"`{folder}`: {error.strerror}")
+            continue
+        if refusals:
+            print(f"kernels: `{name}` lies in `{folder}`, as nothing can be written to {'; '.join(refusals)}", file=sys.stderr)
+        return folder / file
+    raise PermissionError(
+        f"kernel `{name}` cannot be built: no folder can be written to ({'; '.join(refusals) or 'none belongs to this user'}); "
+        "set XDG_CACHE_HOME or TMPDIR to one"
+    )
 
 
 @cache
@@ -117,9 +165,13 @@ def _digest(name: str) -> str:
 
 @cache
 def _compiler_version() -> str:
-    path = os.path.realpath(compiler() or "")
-    found = os.stat(path)
-    return f"{path} {found.st_size} {found.st_mtime_ns}"
+    """The command's words; those that are programs (`ccache` and what it calls) with what tells one build of them from another."""
+    known = []
+    for word in shlex.split(compiler() or ""):
+        path = os.path.realpath(shutil.which(word) or "")
+        found = os.stat(path)
+        known.append(f"{path} {found.st_size} {found.st_mtime_ns}" if shutil.which(word) else word)
+    return " ".join(known)
 
 
 @cache
@@ -130,15 +182,26 @@ def _processor() -> str:
     return platform.processor() + platform.machine()
 
 
-def _build(source: Path, target: Path) -> None:
-    handle, temporary = tempfile.mkstemp(suffix=".so", dir=target.parent)
-    os.close(handle)
-    command = [str(compiler()), *FLAGS, "-shared", str(source), "-o", temporary]
+def _whole(path: Path) -> bool:
+    """Whether a library is there and as it was written: its last bytes are the digest of those before, which loaders do not look at."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        text = path.read_bytes()
+    except OSError:
+        return False
+    return len(text) > SEAL and hashlib.sha256(text[:-SEAL]).digest() == text[-SEAL:]
+
+
+def _build(source: Path, target: Path) -> None:
+    """OSError where the folder takes no files, BuildFailed where the compiler refuses the text."""
+    with tempfile.TemporaryDirectory(prefix="building-", dir=target.parent) as room:
+        made = Path(room) / target.name
+        command = [*shlex.split(str(compiler())), *FLAGS, "-shared", str(source), "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TMPDIR": room, "LC_ALL": "C"})
         if done.returncode:
+            for code in FULL:
+                if os.strerror(code) in done.stderr:
+                    raise OSError(code, os.strerror(code))
             raise BuildFailed(f"cannot build kernel `{source.name}`: {' '.join(command)}\n{done.stderr[-4000:]}")
-        os.replace(temporary, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        with made.open("ab") as file:
+            file.write(hashlib.sha256(made.read_bytes()).digest())
+        os.replace(made, target)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
 
 def wide(x: Tensor) -> Tensor:
     """`x` in float32 at least."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.to(wide_dtype(x))
+
+
+def wide_dtype(*tensors: Tensor | None) -> torch.dtype:
+    """The widest of the tensors' dtypes, float32 at least."""
+    return functools.reduce(torch.promote_types, (x.dtype for x in tensors if x is not None), torch.float32)

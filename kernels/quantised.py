@@ -27,7 +27,8 @@ from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
-from kernels.paths import Path, choose
+from kernels.paths import Path, choose, no_tangents
+from kernels.precision import wide
 
 Kind = Literal["nf4", "int4"]
 Decode = Callable[[slice, torch.dtype], Tensor]
@@ -86,7 +87,7 @@ def quantise(weight_OI: Tensor, *, kind: Kind = "nf4") -> Packed:
     levels = table(kind).to(weight_OI.device)
     outputs, N = weight_OI.shape[0], -(-weight_OI.shape[1] // BLOCK)
     if weight_OI.is_meta:
-        codes, steps = (torch.empty(outputs, wide, device="meta") for wide in (N * BLOCK // 2, N))
+        codes, steps = (torch.empty(outputs, width, device="meta") for width in (N * BLOCK // 2, N))
         outer = torch.empty(-(-outputs * N // SCALES), device="meta")
         return Packed(codes.to(torch.uint8), steps.to(torch.int8), outer, outer.new_empty(()), levels)
     blocks_ONb = F.pad(weight_OI.detach().float(), (0, N * BLOCK - weight_OI.shape[1])).view(outputs, N, BLOCK)
@@ -140,9 +141,9 @@ def quantised_linear(x: Tensor, packed: Packed, *, path: Path = "auto") -> Tenso
         raise ValueError(f"inputs of width {x.shape[-1]} for a weight of {width - BLOCK + 1} to {width} columns")
     if packed.codes.device != x.device:
         raise ValueError(f"the weight lies on `{packed.codes.device}`, the inputs on `{x.device}`")
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    if choose(path, wide, library="quantised") == "compiled":
-        x_MI = wide.reshape(-1, x.shape[-1])
+    if choose(path, wide(x), library="quantised") == "compiled":
+        no_tangents("quantised_linear", x)
+        x_MI = wide(x).reshape(-1, x.shape[-1])
         y_MO = _compute(x_MI, *packed) if _unseen(x_MI) else _compiled(x_MI, *packed)
         return y_MO.view(*x.shape[:-1], outputs).to(x.dtype)
     return linear_by_panels(x, outputs, lambda rows, dtype: dequantise(packed, columns=x.shape[-1], rows=rows, dtype=dtype))
@@ -150,9 +151,8 @@ def quantised_linear(x: Tensor, packed: Packed, *, path: Path = "auto") -> Tenso
 
 def linear_by_panels(x: Tensor, outputs: int, decode: Decode) -> Tensor:
     """x (..., I) times a frozen weight of `outputs` rows that `decode` makes a panel at a time, and makes again in the backward."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
     with torch.autocast(x.device.type, enabled=False):
-        y_MO: Tensor = _ByPanels.apply(wide.reshape(-1, x.shape[-1]), outputs, decode)  # type: ignore[no-untyped-call]
+        y_MO: Tensor = _ByPanels.apply(wide(x).reshape(-1, x.shape[-1]), outputs, decode)  # type: ignore[no-untyped-call]
     return y_MO.view(*x.shape[:-1], outputs).to(x.dtype)
 
 
@@ -197,15 +197,12 @@ class _Weight(ctypes.Structure):
 
 @functools.cache
 def _function(name: str) -> Any:
-    library = native.library("quantised")
-    assert library is not None, "chosen only where it can be built"
-    function, pointer = getattr(library, name), ctypes.c_void_p
-    function.argtypes = {
+    pointer = ctypes.c_void_p
+    types = {
         "quantised_decode": [pointer, ctypes.c_long, ctypes.c_long, pointer, ctypes.c_int],
         "quantised_dots": [pointer, pointer, pointer, ctypes.c_long, ctypes.c_int],
-    }[name]
-    function.restype = None
-    return function
+    }
+    return native.function("quantised", name, *types[name])
 
 
 def _weight(columns: int, packed: Packed) -> _Weight:

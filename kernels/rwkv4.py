@@ -14,7 +14,6 @@ current token. The state is (average_BE, log_weight_BE), in float32 at least; No
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
 from typing import Any
 
@@ -23,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels import native
-from kernels.paths import Path, choose
+from kernels.paths import Path, choose, no_tangents
+from kernels.precision import wide_dtype
 
 NOTHING = -1e30
 """Log weight of no past."""
@@ -55,6 +55,7 @@ def rwkv4(
     Raises PathUnavailable when a `path` is asked for that cannot run here.
     """
     dtype = v_BTE.dtype
+    no_tangents("rwkv4", k_BTE, v_BTE, w_E, u_E, *(state or ()))
     out_BTE, average_BE, weight_BE, _ = _forward(*_alike(k_BTE, v_BTE, w_E, u_E, state), path)
     return out_BTE.to(dtype), (average_BE, weight_BE)
 
@@ -71,7 +72,7 @@ def _alike(
         raise ValueError(f"k, v, w, u of shapes {given} do not fit (B, T, E) twice, (E,) twice")
     if state is not None and not state[0].shape == state[1].shape == (B, E):
         raise ValueError(f"a state of shapes {', '.join(str(tuple(x.shape)) for x in state)} does not fit ({B}, {E}) twice")
-    dtype = functools.reduce(torch.promote_types, (x.dtype for x in (k, v, w, u, *(state or ()))), torch.float32)
+    dtype = wide_dtype(k, v, w, u, *(state or ()))
     average, weight = state or (k.new_zeros(B, E, dtype=dtype), k.new_full((B, E), NOTHING, dtype=dtype))
     k, v, w, u, average, weight = (x.to(dtype).contiguous() for x in (k, v, w, u, average, weight))
     return k, v, w, u, average, weight
@@ -129,9 +130,7 @@ def _pointers(*tensors: Tensor) -> ctypes.Array[ctypes.c_void_p]:
 
 def _call(name: str, k_BTE: Tensor, *arguments: Any) -> None:
     """Run a function of kernels/cpp/rwkv4.cpp."""
-    library = native.library("rwkv4")
-    assert library is not None, "chosen only where it can be built"
-    getattr(library, name)(*arguments, *map(ctypes.c_long, k_BTE.shape), torch.get_num_threads())
+    native.function("rwkv4", name)(*arguments, *map(ctypes.c_long, k_BTE.shape), torch.get_num_threads())
 
 
 @_forward.register_fake

@@ -28,7 +28,8 @@ from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
-from kernels.paths import Path, choose, rows
+from kernels.paths import Path, choose, no_tangents, rows
+from kernels.precision import wide_dtype
 
 CHUNK_FLOATS = 1 << 18
 """Size of one chunk buffer of the torch form (1 MiB in float32); its backward pass uses three."""
@@ -77,11 +78,12 @@ def selective_scan(
     """
     _check(x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E, gate_BTE, state)
     dtype, given = x_BTE.dtype, (x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E, gate_BTE, state)
-    wide = functools.reduce(torch.promote_types, (t.dtype for t in given if t is not None), torch.float32)
+    wide = wide_dtype(*given)
     x, dt, A, B, C, D = (t.to(wide) for t in (x_BTE, dt_BTE, A_EN, B_BTN, C_BTN, D_E))
     gate, start = (None if t is None else t.to(wide) for t in (gate_BTE, state))
     path = choose(path, x, library="scan", triton=wide == torch.float32)
     if path == "compiled":
+        no_tangents("selective_scan", *given)
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
         y_BTE, state_BEN, _ = _compiled(x, dt, A, B, C, D, gate, start, softplus, keep)
         return y_BTE.to(dtype), state_BEN
@@ -152,13 +154,8 @@ def _describe(
 
 @functools.cache
 def _function(name: str) -> Any:
-    library = native.library("scan")
-    assert library is not None, "chosen only where it can be built"
-    function = getattr(library, name)
-    pointers = {"scan_forward": 3, "scan_backward": 1}[name]
-    function.argtypes = [ctypes.c_void_p] + [ctypes.c_void_p] * pointers + [ctypes.c_int]
-    function.restype = None
-    return function
+    pointers = {"scan_forward": 4, "scan_backward": 2}[name]
+    return native.function("scan", name, *[ctypes.c_void_p] * pointers, ctypes.c_int)
 
 
 @torch.library.custom_op("touchstone::selective_scan", mutates_args=(), device_types="cpu")

@@ -12,12 +12,12 @@ Shapes: B batch, T time, H heads, G groups of heads that share q and k (G divide
 `g` <= 0, finite. A decay over several steps is one exponential of a difference of sums, so nothing is divided by a vanishing product,
 and the gradient of g is a sum over the paths through a step, so none is lost beside a large one. The state is (B, H, K, V), in
 float32 at least; the sums are too, whatever q, k and v are, and the output has the dtype of v. No steps at all (T = 0) are a ValueError.
+A NaN reaches its own and later steps only where the path is `compiled`; in the matrix products of the others, the whole chunk.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import importlib
 from typing import Any
 
@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from kernels import native
-from kernels.paths import Path, choose
+from kernels.paths import Path, choose, no_tangents
+from kernels.precision import wide_dtype
 
 CHUNK = 64
 PART_FLOATS = 1 << 18
@@ -63,6 +64,7 @@ def simple_gla(
     Raises PathUnavailable when a `path` is asked for that cannot run here.
     """
     dtype = v_BTHV.dtype
+    no_tangents("simple_gla", q_BTGK, k_BTGK, v_BTHV, g_BTH, state)
     out_BTHV, last_BHKV = _forward(*_alike(q_BTGK, k_BTGK, v_BTHV, g_BTH, state), scale, path)
     return out_BTHV.to(dtype), last_BHKV
 
@@ -77,8 +79,7 @@ def _alike(
     if H % G or k_BTGK.shape != q_BTGK.shape or v_BTHV.shape[:2] != (B, T) or g_BTH.shape != (B, T, H):
         given = ", ".join(str(tuple(x.shape)) for x in (q_BTGK, k_BTGK, v_BTHV, g_BTH))
         raise ValueError(f"q, k, v, g of shapes {given} do not fit (B, T, G, K) twice, (B, T, H, V), (B, T, H) with G dividing H")
-    tensors = [q_BTGK, k_BTGK, v_BTHV, g_BTH] + ([] if state is None else [state])
-    dtype = functools.reduce(torch.promote_types, (x.dtype for x in tensors), torch.float32)
+    dtype = wide_dtype(q_BTGK, k_BTGK, v_BTHV, g_BTH, state)
     if state is None:
         state = q_BTGK.new_zeros(B, H, K, V)
     elif state.shape != (B, H, K, V):
@@ -159,10 +160,9 @@ _forward.register_autograd(_pull_back, setup_context=_setup)
 def _call(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], scale: float) -> None:
     """Run a function of kernels/cpp/simple_gla.cpp."""
     (B, T, G, K), (H, V) = inputs[0].shape, inputs[2].shape[2:]
-    library = native.library("simple_gla")
-    assert library is not None
     addresses = (ctypes.c_void_p(x.data_ptr()) for x in (*inputs, *outputs))
-    getattr(library, name)(*addresses, *map(ctypes.c_long, (B, T, H, G, K, V)), ctypes.c_float(scale), torch.get_num_threads())
+    sizes = map(ctypes.c_long, (B, T, H, G, K, V))
+    native.function("simple_gla", name)(*addresses, *sizes, ctypes.c_float(scale), torch.get_num_threads())
 
 
 class _Chunks:

@@ -8,7 +8,8 @@ backward pass works on the chosen keys alone, whose indices are kept (T x k_top 
 flows through the choice. Its paths are `compiled` (`kernels/cpp/topk_attention.cpp`, one operator `touchstone::topk_attention`) and `torch`.
 
 Shapes: B batch, H query heads, G key/value heads (G divides H), T queries, S keys, D head size; the queries are the last T of the S
-positions, as in kernels/attention.py, so that one decoding step is T = 1.
+positions, as in kernels/attention.py, so that one decoding step is T = 1. A NaN reaches its own and later queries only where the path is
+`compiled`; in the other path one of v reaches earlier queries of its block.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
-from kernels.paths import Path, choose
+from kernels.paths import Path, choose, no_tangents
+from kernels.precision import wide_dtype
 
 BLOCK = 1 << 20
 """Scores held at a time by the torch form."""
@@ -58,9 +60,10 @@ def topk_sparse_attention(
     """
     scale = _checked(q_BHTD, k_BGSD, v_BGSD, k_top, scale)
     dtype = q_BHTD.dtype
-    wide = functools.reduce(torch.promote_types, (t.dtype for t in (q_BHTD, k_BGSD, v_BGSD)), torch.float32)
+    wide = wide_dtype(q_BHTD, k_BGSD, v_BGSD)
     q, k, v = (t.to(wide) for t in (q_BHTD, k_BGSD, v_BGSD))
     if choose(path, q, library="topk_attention") == "compiled":
+        no_tangents("topk_sparse_attention", q, k, v)
         y_BHTD: Tensor = _compiled(q, k, v, k_top, scale)[0]
         return y_BHTD.to(dtype)
     with torch.autocast(q.device.type, enabled=False):
@@ -116,12 +119,8 @@ class _Gradients(ctypes.Structure):
 
 @functools.cache
 def _function(name: str) -> Any:
-    library = native.library("topk_attention")
-    assert library is not None, "chosen only where it can be built"
-    function = getattr(library, name)
-    function.argtypes = [ctypes.c_void_p] * {"topk_forward": 8, "topk_backward": 5}[name] + [ctypes.c_int]
-    function.restype = None
-    return function
+    pointers = {"topk_forward": 8, "topk_backward": 5}[name]
+    return native.function("topk_attention", name, *[ctypes.c_void_p] * pointers, ctypes.c_int)
 
 
 def _sizes(q: Tensor, k: Tensor, k_top: int, scale: float) -> _Sizes:

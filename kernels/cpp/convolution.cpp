@@ -65,9 +65,9 @@ void backward(const Convolution& c, long item, const float* dout, float* dx, flo
 
 }  // namespace
 
-extern "C" void convolution_forward(const Convolution* c, float* out, int threads) {
+extern "C" int convolution_forward(const Convolution* c, float* out, int threads) {
     const long blocks = (c->T + STEPS - 1) / STEPS;
-    parallel(c->B * blocks, threads, [&](long item) {
+    return parallel(c->B * blocks, threads, [&](long item) {
         const long b = item / blocks, start = item % blocks * STEPS, end = std::min(c->T, start + STEPS);
         for (long t = start; t < end; ++t)
             for (long e = 0; e < c->E; e += V) {
@@ -79,8 +79,8 @@ extern "C" void convolution_forward(const Convolution* c, float* out, int thread
 }
 
 // Gradients of weight (B, W, E) and bias (B, E) are those of each document.
-extern "C" void convolution_backward(
+extern "C" int convolution_backward(
     const Convolution* c, const float* dout, float* dx, float* dbefore, float* dweight, float* dbias, int threads) {
     const long parts = (c->E + PART - 1) / PART;
-    parallel(c->B * parts, threads, [&](long item) { backward(*c, item, dout, dx, dbefore, dweight, dbias); });
+    return parallel(c->B * parts, threads, [&](long item) { backward(*c, item, dout, dx, dbefore, dweight, dbias); });
 }

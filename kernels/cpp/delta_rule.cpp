@@ -313,15 +313,15 @@ struct Head {
 }  // namespace
 
 // out (B, T, H, M), last (B, H, K, M); where they are wanted: seen (B, T, H, M) and the states `before` each chunk (B, H, chunks, K, M).
-extern "C" void delta_rule_forward(const DeltaRule* in, float* out, float* last, float* seen, float* before, int threads) {
-    parallel(in->B * in->H, threads, [&](long head) {
+extern "C" int delta_rule_forward(const DeltaRule* in, float* out, float* last, float* seen, float* before, int threads) {
+    return parallel(in->B * in->H, threads, [&](long head) {
         Head memory(*in, head, false);
         in->b ? memory.run_forward<true>(out, last, seen, before) : memory.run_forward<false>(out, last, seen, before);
     });
 }
 
-extern "C" void delta_rule_backward(const DeltaRule* in, const Gradients* to, int threads) {
-    parallel(in->B * in->H, threads, [&](long head) {
+extern "C" int delta_rule_backward(const DeltaRule* in, const Gradients* to, int threads) {
+    return parallel(in->B * in->H, threads, [&](long head) {
         Head memory(*in, head, true);
         in->b ? memory.run_backward<true>(*to) : memory.run_backward<false>(*to);
     });

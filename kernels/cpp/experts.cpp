@@ -32,23 +32,23 @@ struct SwiGLU {
 };
 
 template <class Row>
-void by_rows(long rows, int threads, const Row& row) {
-    parallel((rows + ROWS - 1) / ROWS, threads, [&](long i) {
+int by_rows(long rows, int threads, const Row& row) {
+    return parallel((rows + ROWS - 1) / ROWS, threads, [&](long i) {
         for (long r = i * ROWS; r < rows && r < (i + 1) * ROWS; ++r) row(r);
     });
 }
 
 template <class F>
-void forward(const float* h, float* a, long rows, long width, int threads) {
-    by_rows(rows, threads, [&](long r) {
+int forward(const float* h, float* a, long rows, long width, int threads) {
+    return by_rows(rows, threads, [&](long r) {
         for (long f = 0; f < width; f += V) store(a + r * width + f, F(h + r * F::wide * width + f, width, width - f).value(), width - f);
     });
 }
 
 // Given da, the gradient of an unweighted f: a = weight f(h), dh, and dweight = da f(h).
 template <class F>
-void backward(const float* h, const float* da, const float* weight, float* a, float* dh, float* dweight, long rows, long width, int threads) {
-    by_rows(rows, threads, [&](long r) {
+int backward(const float* h, const float* da, const float* weight, float* a, float* dh, float* dweight, long rows, long width, int threads) {
+    return by_rows(rows, threads, [&](long r) {
         vec total{};
         for (long f = 0; f < width; f += V) {
             const long here = r * width + f, wide = r * F::wide * width + f;
@@ -66,15 +66,15 @@ void backward(const float* h, const float* da, const float* weight, float* a, fl
 
 extern "C" {
 
-void gelu_forward(const float* h, float* a, long rows, long width, int threads) { forward<Gelu>(h, a, rows, width, threads); }
-void swiglu_forward(const float* h, float* a, long rows, long width, int threads) { forward<SwiGLU>(h, a, rows, width, threads); }
+int gelu_forward(const float* h, float* a, long rows, long width, int threads) { return forward<Gelu>(h, a, rows, width, threads); }
+int swiglu_forward(const float* h, float* a, long rows, long width, int threads) { return forward<SwiGLU>(h, a, rows, width, threads); }
 
-void gelu_backward(const float* h, const float* da, const float* weight, float* a, float* dh, float* dweight, long rows, long width, int threads) {
-    backward<Gelu>(h, da, weight, a, dh, dweight, rows, width, threads);
+int gelu_backward(const float* h, const float* da, const float* weight, float* a, float* dh, float* dweight, long rows, long width, int threads) {
+    return backward<Gelu>(h, da, weight, a, dh, dweight, rows, width, threads);
 }
 
-void swiglu_backward(const float* h, const float* da, const float* weight, float* a, float* dh, float* dweight, long rows, long width, int threads) {
-    backward<SwiGLU>(h, da, weight, a, dh, dweight, rows, width, threads);
+int swiglu_backward(const float* h, const float* da, const float* weight, float* a, float* dh, float* dweight, long rows, long width, int threads) {
+    return backward<SwiGLU>(h, da, weight, a, dh, dweight, rows, width, threads);
 }
 
 }

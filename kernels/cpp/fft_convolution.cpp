@@ -1,9 +1,14 @@
 // Long causal convolution of each channel with a filter of its own, by the fast Fourier transform.
 //
-// V channels travel side by side, so every butterfly is vector arithmetic and (B, T, D) needs no transposing. Two documents (or two
-// blocks of one) are the real and the imaginary part of one transform: as the filter is real, they come out apart again. Forward
-// transforms leave the frequencies in a scrambled order and inverse ones start from it, so nothing is ever put in order. Each block
-// of a long document is a window of N steps behind L - 1 earlier ones (overlap-save); the backward pass is the exact transpose.
+// V channels travel side by side, so every butterfly is vector arithmetic and (B, T, D) needs no transposing. The N steps of a window are
+// taken as N / 2 complex numbers, an even step and the odd one behind it, so a transform holds one channel of one document: what is
+// loud or no number elsewhere costs it nothing. Forward transforms leave the frequencies in a scrambled order and inverse ones start from it,
+// so nothing is ever put in order. Each block of a long document is a window of N steps behind L - 1 earlier ones (overlap-save); the
+// backward pass is the exact transpose.
+//
+// With E and O the transforms of the even and the odd steps, Z = E + i O, w = exp(-2 pi i k / M), M = N / 2, and Z' the conjugate of Z at
+// frequency -k, the convolution with a filter (e, o) is  E e + w O o + i (E o + O e) = Z alpha + Z' beta  with alpha = e + i o (1 - w) / 2
+// and beta = i o (1 + w) / 2, which is the spectrum kept. Its transpose has conj(alpha) and -conj(beta).
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -16,17 +21,17 @@
 
 struct Convolution {
     long B, S, T, D, N, L;                 // documents, steps seen, of which the last T give outputs, channels, window, taps
-    const float *seen, *taps, *spectrum;  // (B, S, D), (L, D), (groups, N, 2, V): the transform over N
+    const float *seen, *taps, *spectrum;  // (B, S, D), (L, D), (groups, N / 2, 2, 2, V): alpha and beta of each frequency
 };
 
 namespace {
 
 constexpr double TURN = 6.283185307179586476925286766559;
 
-// For n = N, N / 4, ...: the 1st, 2nd and 3rd powers of exp(-2 pi i j / n), j < n / 4, as (real, imaginary).
-std::vector<float> powers(long N) {
+// For n = M, M / 4, ...: the 1st, 2nd and 3rd powers of exp(-2 pi i j / n), j < n / 4, as (real, imaginary).
+std::vector<float> powers(long M) {
     std::vector<float> table;
-    for (long n = N; n > 4; n /= 4)
+    for (long n = M; n > 4; n /= 4)
         for (long j = 0; j < n / 4; ++j)
             for (long power = 1; power <= 3; ++power) {
                 table.push_back(float(std::cos(TURN * double(power * j) / double(n))));
@@ -35,13 +40,32 @@ std::vector<float> powers(long N) {
     return table;
 }
 
-const float* roots(long N) {
+// exp(-2 pi i k / M) of the frequency k at each place, as (real, imaginary).
+std::vector<float> turns(long M) {
+    std::vector<float> table(2 * M);
+    for (long i = 0; i < M; ++i) {
+        long k = 0, rest = i, unit = 1;
+        for (long n = M; n > 1; n /= 4) {
+            const long q = n == 2 ? 1 : n / 4;
+            k += rest / q * unit, rest %= q, unit *= 4;
+        }
+        table[2 * i] = float(std::cos(TURN * double(k) / double(M)));
+        table[2 * i + 1] = float(-std::sin(TURN * double(k) / double(M)));
+    }
+    return table;
+}
+
+struct Tables {
+    std::vector<float> powers, turns;
+};
+
+const Tables& tables(long M) {
     static std::mutex guard;
-    static std::map<long, std::vector<float>> tables;
+    static std::map<long, Tables> made;
     const std::lock_guard<std::mutex> lock(guard);
-    auto found = tables.find(N);
-    if (found == tables.end()) found = tables.emplace(N, powers(N)).first;
-    return found->second.data();
+    auto found = made.find(M);
+    if (found == made.end()) found = made.emplace(M, Tables{powers(M), turns(M)}).first;
+    return found->second;
 }
 
 struct Complex {
@@ -98,113 +122,131 @@ void inverse(Complex* x, long n, const float* w) {
     }
 }
 
-// One window: which document, and which outputs.
-struct Block {
-    long b, start, count;
-};
+// The place of frequency -k, from that of k: the first holds 0, and in each run [n, 4 n), or the last [n, 2 n), they lie mirrored.
+template <class Each>
+inline void mirrored(long M, const Each& each) {
+    each(0, 0);
+    for (long end = M; end > 1;) {
+        const long begin = end == 2 ? 1 : end / 4;
+        for (long i = begin; i < end; ++i) each(i, begin + end - 1 - i);
+        end = begin;
+    }
+}
 
 long blocks(const Convolution& c) { return (c.T + c.N - c.L) / (c.N - c.L + 1); }
 
-Block block(const Convolution& c, long item) {
-    const long per = blocks(c), fresh = c.N - c.L + 1, start = item % per * fresh;
-    return {item / per, start, std::max<long>(0, item < c.B * per ? std::min(fresh, c.T - start) : 0)};
-}
+// One window: which document, which outputs, and its first step in the document, of which it has those from `begin` to `end`.
+struct Window {
+    long b, start, count, first, begin, end;
 
-// The steps of a window that the document has: offset of the window's first step in it, and the range inside the window.
-struct Range {
-    long first, begin, end;
+    Window(const Convolution& c, long item) {
+        const long per = blocks(c), fresh = c.N - c.L + 1;
+        b = item / per, start = item % per * fresh, count = std::min(fresh, c.T - start);
+        first = c.S - c.T + start - (c.L - 1), begin = std::max<long>(0, -first), end = c.L - 1 + count;
+    }
 };
 
-Range range(const Convolution& c, const Block& at) {
-    const long first = c.S - c.T + at.start - (c.L - 1);
-    return {first, std::max<long>(0, -first), at.count ? c.L - 1 + at.count : 0};
-}
+inline vec* steps(std::vector<Complex>& x) { return reinterpret_cast<vec*>(x.data()); }
 
-void read(const Convolution& c, const Block& at, long d, long lanes, vec Complex::* part, Complex* x) {
-    const Range r = range(c, at);
-    for (long i = 0; i < std::min(r.begin, r.end); ++i) x[i].*part = vec{};
-    const float* from = c.seen + (at.b * c.S + r.first) * c.D + d;
-    for (long i = r.begin; i < r.end; ++i) x[i].*part = load(from + i * c.D, lanes);
-    for (long i = r.end; i < c.N; ++i) x[i].*part = vec{};
+void read(const Convolution& c, const Window& at, long d, long lanes, vec* x) {
+    std::fill(x, x + at.begin, vec{});
+    const float* from = c.seen + (at.b * c.S + at.first) * c.D + d;
+    for (long i = at.begin; i < at.end; ++i) x[i] = load(from + i * c.D, lanes);
+    std::fill(x + at.end, x + c.N, vec{});
 }
 
 inline Complex at(const float* spectrum, long i) { return {load(spectrum + 2 * V * i), load(spectrum + 2 * V * i + V)}; }
+inline Complex conj(Complex a) { return {a.re, -a.im}; }
 
-void convolve(const Convolution& c, long group, long pair, float* out) {
-    const long d = group * V, lanes = std::min<long>(V, c.D - d);
-    const float *spectrum = c.spectrum + group * c.N * 2 * V, *w = roots(c.N);
-    std::vector<Complex> x(c.N);
-    const Block one = block(c, 2 * pair), two = block(c, 2 * pair + 1);
-    read(c, one, d, lanes, &Complex::re, x.data());
-    read(c, two, d, lanes, &Complex::im, x.data());
-    forward(x.data(), c.N, w);
-    for (long i = 0; i < c.N; ++i) x[i] = x[i] * at(spectrum, i);
-    inverse(x.data(), c.N, w);
-    for (long i = 0; i < one.count; ++i) store(out + (one.b * c.T + one.start + i) * c.D + d, x[c.L - 1 + i].re, lanes);
-    for (long i = 0; i < two.count; ++i) store(out + (two.b * c.T + two.start + i) * c.D + d, x[c.L - 1 + i].im, lanes);
+// x = the inverse transform of alpha x + beta x', with the conjugates for the transpose.
+template <bool TRANSPOSED>
+void filtered(const float* spectrum, long M, const float* w, Complex* x) {
+    auto product = [&](long i, Complex here, Complex there) {
+        const Complex alpha = at(spectrum, 2 * i), beta = at(spectrum, 2 * i + 1), mirror = conj(there);
+        return TRANSPOSED ? conj_times(alpha, here) - conj_times(beta, mirror) : alpha * here + beta * mirror;
+    };
+    mirrored(M, [&](long i, long j) {
+        if (i > j) return;
+        const Complex here = x[i], there = x[j];
+        x[i] = product(i, here, there);
+        x[j] = product(j, there, here);
+    });
+    inverse(x, M, w);
 }
 
-void read_flow(const Convolution& c, const Block& at, long d, long lanes, const float* dout, vec Complex::* part, Complex* x) {
-    for (long i = 0; i < c.L - 1; ++i) x[i].*part = vec{};
-    const float* from = dout + (at.b * c.T + at.start) * c.D + d;
-    for (long i = 0; i < at.count; ++i) x[c.L - 1 + i].*part = load(from + i * c.D, lanes);
-    for (long i = c.L - 1 + at.count; i < c.N; ++i) x[i].*part = vec{};
-}
-
-void add_flow(const Convolution& c, const Block& at, long d, long lanes, const Complex* x, vec Complex::* part, float* dseen) {
-    const Range r = range(c, at);
-    float* to = dseen + (at.b * c.S + r.first) * c.D + d;
-    for (long i = r.begin; i < r.end; ++i) store(to + i * c.D, load(to + i * c.D, lanes) + x[i].*part, lanes);
+void convolve(const Convolution& c, long group, long item, float* out) {
+    const long d = group * V, lanes = std::min<long>(V, c.D - d), M = c.N / 2;
+    const float* w = tables(M).powers.data();
+    std::vector<Complex> x(M);
+    const Window at(c, item);
+    read(c, at, d, lanes, steps(x));
+    forward(x.data(), M, w);
+    filtered<false>(c.spectrum + group * c.N * 2 * V, M, w, x.data());
+    float* to = out + (at.b * c.T + at.start) * c.D + d;
+    for (long i = 0; i < at.count; ++i) store(to + i * c.D, steps(x)[c.L - 1 + i], lanes);
 }
 
 void transpose(const Convolution& c, long group, const float* dout, float* dseen, float* dtaps) {
-    const long d = group * V, lanes = std::min<long>(V, c.D - d), pairs = (c.B * blocks(c) + 1) / 2;
-    const float *spectrum = c.spectrum + group * c.N * 2 * V, *w = roots(c.N);
-    std::vector<Complex> x(c.N), flow(c.N), total(c.N, Complex{vec{}, vec{}});
-    for (long pair = 0; pair < pairs; ++pair) {
-        const Block one = block(c, 2 * pair), two = block(c, 2 * pair + 1);
-        read(c, one, d, lanes, &Complex::re, x.data());
-        read(c, two, d, lanes, &Complex::im, x.data());
-        forward(x.data(), c.N, w);
-        read_flow(c, one, d, lanes, dout, &Complex::re, flow.data());
-        read_flow(c, two, d, lanes, dout, &Complex::im, flow.data());
-        forward(flow.data(), c.N, w);
-        for (long i = 0; i < c.N; ++i) {
-            total[i] = total[i] + conj_times(x[i], flow[i]);  // its inverse has the sum over both in its real part
-            flow[i] = conj_times(at(spectrum, i), flow[i]);
-        }
-        inverse(flow.data(), c.N, w);
-        add_flow(c, one, d, lanes, flow.data(), &Complex::re, dseen);
-        add_flow(c, two, d, lanes, flow.data(), &Complex::im, dseen);
+    const long d = group * V, lanes = std::min<long>(V, c.D - d), M = c.N / 2, windows = c.B * blocks(c);
+    const float *spectrum = c.spectrum + group * c.N * 2 * V, *w = tables(M).powers.data(), *turn = tables(M).turns.data();
+    const Complex none{vec{}, vec{}};
+    std::vector<Complex> x(M), flow(M), same(M, none), cross(M, none);  // sums of conj(Z) G and of Z(-k) G
+    for (long item = 0; item < windows; ++item) {
+        const Window at(c, item);
+        read(c, at, d, lanes, steps(x));
+        forward(x.data(), M, w);
+        vec* const flows = steps(flow);
+        const float* from = dout + (at.b * c.T + at.start) * c.D + d;
+        std::fill(flows, flows + c.L - 1, vec{});
+        for (long i = 0; i < at.count; ++i) flows[c.L - 1 + i] = load(from + i * c.D, lanes);
+        std::fill(flows + at.end, flows + c.N, vec{});
+        forward(flow.data(), M, w);
+        mirrored(M, [&](long i, long j) {
+            same[i] = same[i] + conj_times(x[i], flow[i]);
+            cross[i] = cross[i] + x[j] * flow[i];
+        });
+        filtered<true>(spectrum, M, w, flow.data());
+        float* to = dseen + (at.b * c.S + at.first) * c.D + d;
+        for (long i = at.begin; i < at.end; ++i) store(to + i * c.D, load(to + i * c.D, lanes) + flows[i], lanes);
     }
-    inverse(total.data(), c.N, w);
-    for (long i = 0; i < c.L; ++i) store(dtaps + i * c.D + d, total[i].re * (1.0f / float(c.N)), lanes);
+    // Of conj(E) (Ge + i Go) + conj(O) (Go + i conj(w) Ge), the even and the odd taps' gradients beside each other.
+    mirrored(M, [&](long i, long j) {
+        const float near[2] = {1.0f - turn[2 * i], turn[2 * i + 1]}, far[2] = {1.0f + turn[2 * i], -turn[2 * i + 1]};  // 1 -+ conj(w)
+        const Complex both = same[i] + cross[i], apart = times(same[i] - cross[i], near) - times(conj(cross[j]) - conj(same[j]), far);
+        x[i] = {0.5f * both.re + 0.25f * apart.re, 0.5f * both.im + 0.25f * apart.im};
+    });
+    inverse(x.data(), M, w);
+    for (long i = 0; i < c.L; ++i) store(dtaps + i * c.D + d, steps(x)[i] * (1.0f / float(M)), lanes);
 }
 
 }  // namespace
 
-extern "C" long fft_lanes() { return V; }
+extern "C" const long fft_lanes = V;
 
-// The filters' transform over N, with the 1 / N of the inverse in it.
-extern "C" void fft_spectrum(const Convolution* c, float* spectrum, int threads) {
-    parallel((c->D + V - 1) / V, threads, [&](long group) {
-        const long d = group * V, lanes = std::min<long>(V, c->D - d);
-        std::vector<Complex> x(c->N, Complex{vec{}, vec{}});
-        for (long i = 0; i < c->L; ++i) x[i].re = load(c->taps + i * c->D + d, lanes) * (1.0f / float(c->N));
-        forward(x.data(), c->N, roots(c->N));
-        for (long i = 0; i < c->N; ++i) {
-            store(spectrum + (group * c->N + i) * 2 * V, x[i].re);
-            store(spectrum + (group * c->N + i) * 2 * V + V, x[i].im);
-        }
+// alpha and beta of the filters, with the 1 / M of the inverse in them.
+extern "C" int fft_spectrum(const Convolution* c, float* spectrum, int threads) {
+    return parallel((c->D + V - 1) / V, threads, [&](long group) {
+        const long d = group * V, lanes = std::min<long>(V, c->D - d), M = c->N / 2;
+        std::vector<Complex> x(M, Complex{vec{}, vec{}});
+        for (long i = 0; i < c->L; ++i) steps(x)[i] = load(c->taps + i * c->D + d, lanes) * (0.5f / float(M));
+        const float* turn = tables(M).turns.data();
+        forward(x.data(), M, tables(M).powers.data());
+        mirrored(M, [&](long i, long j) {
+            const Complex even = x[i] + conj(x[j]), odd = x[i] - conj(x[j]);  // e, and i o
+            const float near[2] = {0.5f - 0.5f * turn[2 * i], -0.5f * turn[2 * i + 1]}, far[2] = {0.5f + 0.5f * turn[2 * i], 0.5f * turn[2 * i + 1]};
+            const Complex alpha = even + times(odd, near), beta = times(odd, far);
+            float* to = spectrum + (group * M + i) * 4 * V;
+            store(to, alpha.re), store(to + V, alpha.im), store(to + 2 * V, beta.re), store(to + 3 * V, beta.im);
+        });
     });
 }
 
-extern "C" void fft_convolution_forward(const Convolution* c, float* out, int threads) {
-    const long pairs = (c->B * blocks(*c) + 1) / 2;
-    parallel((c->D + V - 1) / V * pairs, threads, [&](long item) { convolve(*c, item / pairs, item % pairs, out); });
+extern "C" int fft_convolution_forward(const Convolution* c, float* out, int threads) {
+    const long windows = c->B * blocks(*c);
+    return parallel((c->D + V - 1) / V * windows, threads, [&](long item) { convolve(*c, item / windows, item % windows, out); });
 }
 
 // dseen must come as zeros: windows overlap, and each adds its share.
-extern "C" void fft_convolution_backward(const Convolution* c, const float* dout, float* dseen, float* dtaps, int threads) {
-    parallel((c->D + V - 1) / V, threads, [&](long group) { transpose(*c, group, dout, dseen, dtaps); });
+extern "C" int fft_convolution_backward(const Convolution* c, const float* dout, float* dseen, float* dtaps, int threads) {
+    return parallel((c->D + V - 1) / V, threads, [&](long group) { transpose(*c, group, dout, dseen, dtaps); });
 }

@@ -314,20 +314,20 @@ Head head(const Sizes& z, long unit, const float* const* x) {
 }  // namespace
 
 // inputs: q, k (B, T, H, K), v (B, T, H, V), g as k, bonus (H, K) or none, state (B, H, K, V)
-extern "C" void gla_forward(
+extern "C" int gla_forward(
     const float* const* inputs, float* out, float* last, long B, long T, long H, long K, long values, float scale, int threads) {
     const Sizes z{B, T, H, K, values, scale, inputs[4] != nullptr};
-    parallel(B * H, threads, [&](long unit) {
+    return parallel(B * H, threads, [&](long unit) {
         forward(z, head(z, unit, inputs), out + (unit / H * T * H + unit % H) * values, last + unit * K * values);
     });
 }
 
 // gradients: of each input in turn, that of the bonus once per document, (B, H, K)
-extern "C" void gla_backward(
+extern "C" int gla_backward(
     const float* const* inputs, const float* out_grad, const float* last_grad, float* const* gradients,
     long B, long T, long H, long K, long values, float scale, int threads) {
     const Sizes z{B, T, H, K, values, scale, inputs[4] != nullptr};
-    parallel(B * H, threads, [&](long unit) {
+    return parallel(B * H, threads, [&](long unit) {
         const long at_head = unit / H * T * H + unit % H, size = K * values;
         float* const* d = gradients;
         const Gradients to{d[0] + at_head * K, d[1] + at_head * K, d[2] + at_head * values, d[3] + at_head * K,

@@ -1,6 +1,7 @@
 // Runs work(i) for i in [0, count) on up to `threads` threads. Threads live for one call: a process may fork between two.
 #pragma once
 #include <atomic>
+#include <exception>
 #include <thread>
 #include <vector>
 #if defined(__SSE__)
@@ -21,15 +22,26 @@ class Flush {
 #endif
 };
 
+// 0, or 1 where an allocation failed: an exception that left a thread would end the process. Every kernel answers with this number.
 template <class Work>
-void parallel(long count, int threads, const Work& work) {
+int parallel(long count, int threads, const Work& work) {
     std::atomic<long> next{0};
+    std::atomic<int> failed{0};
     auto run = [&] {
         const Flush flush;
-        for (long i; (i = next.fetch_add(1)) < count;) work(i);
+        try {
+            for (long i; (i = next.fetch_add(1)) < count;) work(i);
+        } catch (const std::exception&) {
+            failed = 1, next = count;
+        }
     };
     std::vector<std::thread> others;
-    for (long n = 1; n < threads && n < count; ++n) others.emplace_back(run);
+    try {
+        for (long n = 1; n < threads && n < count; ++n) others.emplace_back(run);
+    } catch (const std::exception&) {
+        // those that could be started share the work
+    }
     run();
     for (auto& thread : others) thread.join();
+    return failed;
 }

@@ -120,21 +120,21 @@ void dot_row(const Weight& weight, const Table table, long r, const float* x, fl
 extern "C" {
 
 // Rows [first, first + count) as floats, each row `columns` long.
-void quantised_decode(const Weight* weight, long first, long count, float* to, int threads) {
+int quantised_decode(const Weight* weight, long first, long count, float* to, int threads) {
     const Table table = Table::load(weight->table);
     constexpr long CHUNK = 32;
-    parallel((count + CHUNK - 1) / CHUNK, threads, [&](long chunk) {
+    return parallel((count + CHUNK - 1) / CHUNK, threads, [&](long chunk) {
         for (long r = chunk * CHUNK; r < std::min(count, (chunk + 1) * CHUNK); ++r)
             decode_row(*weight, table, first + r, to + r * weight->columns);
     });
 }
 
 // y (tokens, rows) = x (tokens, blocks * BLOCK) times the weight transposed
-void quantised_dots(const Weight* weight, const float* x, float* y, long tokens, int threads) {
+int quantised_dots(const Weight* weight, const float* x, float* y, long tokens, int threads) {
     const Table table = Table::load(weight->table);
     const long width = weight->blocks * BLOCK;
     constexpr long CHUNK = 64;
-    parallel((weight->rows + CHUNK - 1) / CHUNK, threads, [&](long chunk) {
+    return parallel((weight->rows + CHUNK - 1) / CHUNK, threads, [&](long chunk) {
         for (long r = chunk * CHUNK; r < std::min(weight->rows, (chunk + 1) * CHUNK); ++r) {
             long m = 0;
             for (; m + 4 <= tokens; m += 4) dot_row<4>(*weight, table, r, x + m * width, y + m * weight->rows);

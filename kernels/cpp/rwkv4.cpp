@@ -15,9 +15,9 @@ inline vec log(vec x) {
     const ivec bits = (ivec)x - 0x3f400000, whole = bits >> 23;  // a mantissa in [0.75, 1.5)
     const vec m = (vec)((bits & 0x7fffff) + 0x3f400000), s = (m - 1.0f) / (m + 1.0f), q = s * s;
     const vec series = 1.0f + q * (0.33333333f + q * (0.2f + q * (0.14285714f + q * 0.11111111f)));
-    return __builtin_convertvector(whole, vec) * 0.693147181f + 2.0f * s * series;
+    return x == x ? __builtin_convertvector(whole, vec) * 0.693147181f + 2.0f * s * series : x;
 }
-inline vec larger(vec a, vec b) { return a > b ? a : b; }
+inline vec larger(vec a, vec b) { return a > b || a != a ? a : b; }
 
 // Decay of a step: a slow one is a factor, a fast one a summand of `top`, so that neither is lost.
 struct Decay {
@@ -91,9 +91,9 @@ struct Gradients {
 };
 
 // y (B, T, E), mean, weight (B, E); before: (B, chunks, 2, E), average and log weight before each chunk
-extern "C" void rwkv4_forward(const Inputs* in, float* y, float* mean, float* weight, float* before, long B, long T, long E, int threads) {
+extern "C" int rwkv4_forward(const Inputs* in, float* y, float* mean, float* weight, float* before, long B, long T, long E, int threads) {
     const Sizes z{B, T, E};
-    parallel(B * z.parts(), threads, [&](long item) {
+    return parallel(B * z.parts(), threads, [&](long item) {
         const long b = item / z.parts(), part = item % z.parts();
         over_part(z, part, [&](long e, long count) {
             store(mean + b * E + e, load(in->mean + b * E + e, count), count);
@@ -121,9 +121,9 @@ extern "C" void rwkv4_forward(const Inputs* in, float* y, float* mean, float* we
     });
 }
 
-extern "C" void rwkv4_backward(const Inputs* in, const Gradients* to, long B, long T, long E, int threads) {
+extern "C" int rwkv4_backward(const Inputs* in, const Gradients* to, long B, long T, long E, int threads) {
     const Sizes z{B, T, E};
-    parallel(B * z.parts(), threads, [&](long item) {
+    return parallel(B * z.parts(), threads, [&](long item) {
         const long b = item / z.parts(), part = item % z.parts();
         // Walking back, the future is sums of the same kind: weights 1 / (all weights at s), values dy and dy y.
         std::vector<Sums<3>> futures(PART / V);

@@ -162,10 +162,10 @@ long items(const Scan& s) { return s.B * ((s.E + PART - 1) / PART); }
 }  // namespace
 
 // y (B, T, E), last (B, E, N), before: none, or (B, chunks, N, E to a multiple of 16), the states before each chunk.
-extern "C" void scan_forward(const Scan* s, float* y, float* last, float* before, int threads) {
-    parallel(items(*s), threads, [&](long item) { forward(*s, item, y, last, before); });
+extern "C" int scan_forward(const Scan* s, float* y, float* last, float* before, int threads) {
+    return parallel(items(*s), threads, [&](long item) { forward(*s, item, y, last, before); });
 }
 
-extern "C" void scan_backward(const Scan* s, const Gradients* to, int threads) {
-    parallel(items(*s), threads, [&](long item) { backward(*s, item, *to); });
+extern "C" int scan_backward(const Scan* s, const Gradients* to, int threads) {
+    return parallel(items(*s), threads, [&](long item) { backward(*s, item, *to); });
 }

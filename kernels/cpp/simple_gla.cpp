@@ -38,6 +38,14 @@ INLINE void multiply(vec (&tile)[ROWS][N], const float* a, long row, long step, 
     }
 }
 
+// The same over the first ROWS of k, for k <= i only.
+template <int N>
+INLINE void multiply_lower(vec (&tile)[ROWS][N], const float* a, long row, const float* b, long ld) {
+    for (int k = 0; k < ROWS; ++k)
+        for (int i = k; i < ROWS; ++i)
+            for (int j = 0; j < N; ++j) tile[i][j] += a[i * row + k] * at(b + k * ld + j * WIDTH);
+}
+
 // work(column, tile of ROWS x 2 vectors), the last one of 1 vector where the number of vectors is odd
 template <class Work>
 INLINE void over_columns(long columns, const Work& work) {
@@ -155,12 +163,12 @@ struct Decays {
         whole = since_start[CHUNK - 1];
         for (long t = 0; t < CHUNK; t += WIDTH) at(since_start + t) *= scale;
     }
-    // from step r + lane to step s; zero where that is later
-    INLINE vec between(long s, long r) const {
+    // x decayed from step r + lane to step s; zero where that is later, whatever x is: no number must not reach back
+    INLINE vec between(long s, long r, vec x) const {
         ivec later;
         for (int lane = 0; lane < WIDTH; ++lane) later[lane] = lane;
         vec log = (high[s] - at(high + r)) + (low[s] - at(low + r));
-        return later > (int)(s - r) ? vec{} : scale * exp(log);
+        return later > (int)(s - r) ? vec{} : x * (scale * exp(log));
     }
 };
 
@@ -206,12 +214,13 @@ void forward(const Sizes& z, const Head& in, float* out, float* last) {
                 multiply(tile, q + s * KP, KP, 1, kt + j, CHUNK, z.K);
                 for (int r = 0; r < ROWS; ++r)
                     for (int c = 0; c < N; ++c)
-                        at(scores + (s + r) * CHUNK + j + c * WIDTH) = tile[r][c] * decays.between(s + r, j + c * WIDTH);
+                        at(scores + (s + r) * CHUNK + j + c * WIDTH) = decays.between(s + r, j + c * WIDTH, tile[r][c]);
             });
             over_columns(VP, [&](long j, auto& tile) {
                 multiply(tile, q + s * KP, KP, 1, state + j, VP, z.K);
                 scale_rows(tile, decays.since_start + s);
-                multiply(tile, scores + s * CHUNK, CHUNK, 1, v + j, VP, s + ROWS);
+                multiply(tile, scores + s * CHUNK, CHUNK, 1, v + j, VP, s);
+                multiply_lower(tile, scores + s * CHUNK + s, CHUNK, v + s * VP + j, VP);
                 store(tile, out + (start + s) * z.H * z.V + j, z.H * z.V, n - s, z.V - j);
             });
         }
@@ -271,7 +280,7 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
                 for (int r = 0; r < ROWS; ++r)
                     for (int c = 0; c < N; ++c) {
                         const long here = (s + r) * CHUNK + j + c * WIDTH;
-                        vec decay = decays.between(s + r, j + c * WIDTH), score = at(paths + r * CHUNK + j + c * WIDTH);
+                        const vec decay = decays.between(s + r, j + c * WIDTH, all(1)), score = at(paths + r * CHUNK + j + c * WIDTH);
                         at(scores + here) = score * decay;
                         at(flows + here) = tile[r][c] * decay;
                         at(paths + r * CHUNK + j + c * WIDTH) = score * tile[r][c] * decay;
@@ -324,23 +333,23 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
 
 }  // namespace
 
-extern "C" void simple_gla_forward(
+extern "C" int simple_gla_forward(
     const float* q, const float* k, const float* v, const float* g, const float* state, float* out, float* last,
     long B, long T, long H, long G, long K, long V, float scale, int threads) {
     const Sizes z{B, T, H, G, K, V, scale};
-    parallel(B * H, threads, [&](long unit) {
+    return parallel(B * H, threads, [&](long unit) {
         const long b = unit / H, h = unit % H;
         forward(z, head(z, b, h, q, k, v, g, state), out + (b * T * H + h) * V, last + unit * K * V);
     });
 }
 
 // The gradients of q and k come per head, (B, T, H, K), also where heads share them.
-extern "C" void simple_gla_backward(
+extern "C" int simple_gla_backward(
     const float* q, const float* k, const float* v, const float* g, const float* state, const float* out_grad, const float* last_grad,
     float* q_grad, float* k_grad, float* v_grad, float* g_grad, float* state_grad,
     long B, long T, long H, long G, long K, long V, float scale, int threads) {
     const Sizes z{B, T, H, G, K, V, scale};
-    parallel(B * H, threads, [&](long unit) {
+    return parallel(B * H, threads, [&](long unit) {
         const long b = unit / H, h = unit % H, at_head = b * T * H + h;
         const Gradients to{q_grad + at_head * K, k_grad + at_head * K, v_grad + at_head * V, g_grad + at_head, state_grad + unit * K * V};
         backward(z, head(z, b, h, q, k, v, g, state), out_grad + at_head * V, last_grad + unit * K * V, to);

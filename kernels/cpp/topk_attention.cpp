@@ -242,12 +242,12 @@ void pull_back(const Sizes& z, const float* q, const float* k, const float* v, l
 extern "C" {
 
 // q (B, H, T, D), k and v (B, G, S, D); out like q, log_sum (B, H, T), chosen (B, H, T, k); keys: room for B G D `padded` floats, or null
-void topk_forward(const Sizes* z, const float* q, const float* k, const float* v, float* keys, float* out, float* log_sum, int32_t* chosen, int threads) {
+int topk_forward(const Sizes* z, const float* q, const float* k, const float* v, float* keys, float* out, float* log_sum, int32_t* chosen, int threads) {
     const long padded = z->padded();
-    if (keys)
-        parallel(z->B * z->G, threads, [&](long bg) { turn(k + bg * z->S * z->D, z->S, z->D, padded, keys + bg * z->D * padded); });
+    if (keys && parallel(z->B * z->G, threads, [&](long bg) { turn(k + bg * z->S * z->D, z->S, z->D, padded, keys + bg * z->D * padded); }))
+        return 1;
     const long chunks = (z->T + CHUNK - 1) / CHUNK;
-    parallel(z->B * z->H * chunks, threads, [&](long i) {
+    return parallel(z->B * z->H * chunks, threads, [&](long i) {
         const long bh = i / chunks, first = i % chunks * CHUNK, bg = z->group(bh), at = bg * z->S * z->D, row = bh * z->T;
         const Outputs to{out + row * z->D, log_sum + row, chosen + row * z->k};
         attend(*z, q + row * z->D, k + at, keys ? keys + bg * z->D * padded : nullptr, v + at, first, std::min(z->T, first + CHUNK), to);
@@ -255,8 +255,8 @@ void topk_forward(const Sizes* z, const float* q, const float* k, const float* v
 }
 
 // dk and dv come filled with zeros; the heads of a group add to them in turn.
-void topk_backward(const Sizes* z, const float* q, const float* k, const float* v, const Gradients* g, int threads) {
-    parallel(z->B * z->G, threads, [&](long bg) {
+int topk_backward(const Sizes* z, const float* q, const float* k, const float* v, const Gradients* g, int threads) {
+    return parallel(z->B * z->G, threads, [&](long bg) {
         const long heads = z->H / z->G, first = bg / z->G * z->H + bg % z->G * heads;
         for (long bh = first; bh < first + heads; ++bh) pull_back(*z, q, k, v, bh, *g);
     });

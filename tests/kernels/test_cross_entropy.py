@@ -43,6 +43,16 @@ def test_logits_from_flat_to_thousands_are_exact_and_finite(size: float) -> None
     hold(*inputs(65, size=size), chunk=16)
 
 
+@pytest.mark.parametrize("vocabulary", [331, 70_000])
+def test_float16_neither_overflows_in_logits_nor_in_the_sum_over_a_large_vocabulary(vocabulary: int) -> None:
+    x, target_N = inputs(40, V=vocabulary)
+    x = {"x_ND": (300 * x["x_ND"] if vocabulary == 331 else 1e-2 * x["x_ND"]).half(), "weight_VD": (30 * x["weight_VD"]).half()}
+    found = outputs_and_gradients(partial(linear_cross_entropy, target_N=target_N), x)
+    wanted = outputs_and_gradients(partial(plain_cross_entropy, target_N=target_N), x, dtype=torch.float64)
+    assert {found[name].dtype for name in ("grad.x_ND", "grad.weight_VD")} == {torch.float16}
+    assert_agrees(found, wanted, within=1e-3)
+
+
 def test_ignored_tokens_count_nothing_and_get_no_gradient() -> None:
     x, target_N = inputs(65)
     target_N[::3] = IGNORED

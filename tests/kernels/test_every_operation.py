@@ -18,6 +18,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 import kernels
 from kernels import native
@@ -66,6 +67,8 @@ class Operation:
     """`""`: it takes no `path`."""
     narrow: float | None = 4e-3
     """How near bfloat16 inputs come: half a unit in the last of 8 bits where all is computed in float32; None: in their own dtype."""
+    backwards: tuple[str, ...] = ()
+    """Paths in which a NaN reaches earlier outputs of its chunk, window or block too, as their docstrings say."""
     reference_of: Callable[[Form], Form] = lambda reference: reference
     fast_of: Callable[[Form], Form] = lambda fast: fast
 
@@ -176,29 +179,38 @@ OPERATIONS = {
         inputs=functools.partial(linear, name="g_BTH", groups=1),
         decay="g_BTH",
         paths=TRITON,
+        backwards=("torch", "triton"),
     ),
     "retention": Operation(
-        reference=retention_recurrent, fast=retention_chunkwise, inputs=retention_inputs, decay="log_decay_H", paths=TRITON
+        reference=retention_recurrent,
+        fast=retention_chunkwise,
+        inputs=retention_inputs,
+        decay="log_decay_H",
+        paths=TRITON,
+        backwards=("torch", "triton"),
     ),
     "gated delta_rule": Operation(
         reference=delta_rule_loop,
         fast=delta_rule,
         inputs=lambda T: linear(T) | {"beta_BTH": 2 * uniform(2, T, 2, seed=5)},
         decay="g",
+        backwards=("torch",),
     ),
     "delta_rule by channel": Operation(
         reference=delta_rule_loop,
         fast=delta_rule,
         inputs=lambda T: linear(T, decays=(5,)) | {"beta_BTH": 2 * uniform(2, T, 2, seed=5)},
         decay="g",
+        backwards=("torch",),
     ),
-    "dplr": Operation(reference=dplr_loop, fast=dplr, inputs=dplr_inputs, decay="g"),
+    "dplr": Operation(reference=dplr_loop, fast=dplr, inputs=dplr_inputs, decay="g", backwards=("torch",)),
     "rwkv4": Operation(reference=rwkv4_loop, fast=rwkv4, inputs=rwkv4_inputs, decay="w_E", reference_of=paired, fast_of=paired),
     "fft_convolution": Operation(
         reference=fft_convolution_loop,
         fast=fft_convolution,
         inputs=lambda T: {"u_BTD": normal(2, T, 19, seed=0), "taps": normal(70, 19, seed=1), "state": normal(2, 69, 19, seed=2)},
         reference_of=lambda form: lambda taps, **x: form(taps_LD=taps, **x),
+        backwards=("torch", "compiled"),
     ),
     "causal_convolution": Operation(
         reference=short_convolution,
@@ -212,9 +224,15 @@ OPERATIONS = {
     ),
     "experts": Operation(reference=experts_loop, fast=experts, inputs=experts_inputs, given=routes),
     "topk_sparse_attention": Operation(
-        reference=topk_attention_loop, fast=topk_sparse_attention, inputs=attention_inputs, given=lambda T: {"k_top": 5}
+        reference=topk_attention_loop,
+        fast=topk_sparse_attention,
+        inputs=attention_inputs,
+        given=lambda T: {"k_top": 5},
+        backwards=("torch",),
     ),
-    "attention": Operation(reference=plain_attention, fast=attention, inputs=attention_inputs, paths=("",), narrow=None),
+    "attention": Operation(
+        reference=plain_attention, fast=attention, inputs=attention_inputs, paths=("",), narrow=None, backwards=("",)
+    ),
     "attention with a window": Operation(
         reference=plain_attention,
         fast=attention,
@@ -222,6 +240,7 @@ OPERATIONS = {
         given=lambda T: {"window": 7},
         paths=("",),
         narrow=None,
+        backwards=("",),
     ),
     "quantised_linear": Operation(
         reference=dequantise,
@@ -309,6 +328,70 @@ def test_narrow_inputs_computed_in_their_own_dtype_stay_within_its_rounding(name
     x = {name: t.bfloat16() for name, t in OPERATIONS[name].inputs(65).items()}
     found, wanted = OPERATIONS[name].found(65, x, ""), OPERATIONS[name].plain(65, x)
     assert_agrees(found, wanted, within=1e-2)
+
+
+def along_time(x: Inputs) -> dict[str, int]:
+    """Inputs that have a place for each step, and the axis of it."""
+    axes = {name: next((i for i, letter in enumerate(name.split("_")[-1]) if letter in "TS"), -1) for name in x}
+    return {name: 1 if name == "g" else axis for name, axis in axes.items() if axis >= 0 or name == "g"}
+
+
+@pytest.mark.parametrize(("name", "path"), cells(lambda operation: operation.fast is not quantised_linear))
+@torch.no_grad()
+def test_no_number_moves_on_as_in_the_reference_and_reaches_no_earlier_step(name: str, path: str) -> None:
+    operation, T, late = OPERATIONS[name], 100, 30
+    chosen = {"path": path} if path else {}
+    fast = functools.partial(operation.fast_of(functools.partial(operation.fast, **chosen)), **operation.given(T))
+    plain = functools.partial(operation.reference_of(operation.reference), **operation.given(T))
+    for input_name, axis in along_time(x := operation.inputs(T)).items():
+        spoilt = x[input_name].clone()
+        spoilt.select(axis, -late).flatten()[:1] = torch.nan
+        spoilt.select(axis, -late)[(0,) * (spoilt.ndim - 1)] = torch.nan
+        found, wanted = (form(**x | {input_name: spoilt}) for form in (fast, plain))
+        found, wanted = (out if isinstance(out, tuple) else (out,) for out in (found, wanted))
+        time = 2 if operation.inputs is attention_inputs else 1
+        early = found[0].narrow(time, 0, T - late)
+        assert early.isfinite().all() or path in operation.backwards, f"{input_name} reaches earlier outputs"
+        for here, there in zip(found, wanted, strict=True):
+            assert here.isnan()[there.isnan()].all(), f"{input_name} vanishes"
+            assert there.isnan().any() or input_name.startswith("q") or here.isfinite().all()
+
+
+def pushed(form: Form, x: Inputs, how: str) -> tuple[Tensor, ...]:
+    """Derivatives of the outputs along a fixed direction, in forward mode."""
+    along = {name: normal(*t.shape, seed=i).to(t.dtype) for i, (name, t) in enumerate(x.items())}
+
+    def outputs(*values: Tensor) -> tuple[Tensor, ...]:
+        out = form(**dict(zip(x, values, strict=True)))
+        return out if isinstance(out, tuple) else (out,)
+
+    if how == "torch.func.jvp":
+        return tuple(torch.func.jvp(outputs, tuple(x.values()), tuple(along.values()))[1])
+    with forward_ad.dual_level():
+        duals = (forward_ad.make_dual(t, along[name]) for name, t in x.items())  # type: ignore[no-untyped-call]
+        tangents = [forward_ad.unpack_dual(out).tangent for out in outputs(*duals)]  # type: ignore[no-untyped-call]
+    assert all(t is not None for t in tangents), "a derivative was dropped"
+    return tuple(tangents)
+
+
+@pytest.mark.parametrize("how", ["torch.func.jvp", "dual numbers"])
+@pytest.mark.parametrize(("name", "path"), cells())
+def test_a_derivative_in_forward_mode_is_the_references_or_refused(name: str, path: str, how: str) -> None:
+    operation = OPERATIONS[name]
+    x, chosen = operation.inputs(65), {"path": path} if path else {}
+    fast = functools.partial(operation.fast_of(functools.partial(operation.fast, **chosen)), **operation.given(65))
+    refusal, found = "", tuple[Tensor, ...]()
+    try:
+        found = pushed(fast, x, how)
+    except (NotImplementedError, RuntimeError) as error:
+        refusal = str(error)
+    if refusal:
+        assert "forward" in refusal or "autograd.Function" in refusal
+        assert path != "compiled" or "has no forward-mode derivative" in refusal
+        return
+    plain = functools.partial(operation.reference_of(operation.reference), **operation.given(65))
+    wanted = pushed(plain, {name: t.double() for name, t in x.items()}, how)
+    assert_agrees(*({str(i): t for i, t in enumerate(tangents)} for tangents in (found, wanted)), within=1e-4)
 
 
 @pytest.mark.parametrize("T", LENGTHS)

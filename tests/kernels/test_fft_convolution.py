@@ -143,3 +143,18 @@ def test_no_steps_are_refused(path: Path) -> None:
     inputs = pieces(1, L=4, D=6)
     with pytest.raises(ValueError, match="at least one"):
         fft_convolution(inputs["u_BTD"][:, :0], inputs["taps"], path=path)
+
+
+def test_what_is_loud_or_no_number_in_one_document_or_channel_costs_no_other_its_digits(path: Path) -> None:
+    inputs = pieces(130, L=60, D=35, before=20, B=3)
+    inputs["u_BTD"][1] *= 1e6
+    inputs["u_BTD"][:, :, 2] *= 1e6
+    inputs["u_BTD"][0, 70, 30] = inputs["u_BTD"][2, 0, 31] = torch.nan
+    found = outputs_and_gradients(partial(fft_convolution, path=path), inputs)
+    expected = outputs_and_gradients(plain, inputs, dtype=torch.float64)
+    quiet = [(b, d) for b in range(3) for d in range(35) if (b, d) not in [(0, 30), (2, 31)]]
+    for name in ("out.0", "grad.u_BTD", "grad.state"):
+        for b, d in quiet:
+            assert rmse_ratio(found[name][b, :, d], expected[name][b, :, d]) < 1e-6
+    for b, d in ((0, 30), (2, 31)):
+        assert found["out.0"][b, -1, d].isnan()

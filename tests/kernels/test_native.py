@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def forget() -> None:
     """What a new process does not know yet."""
-    for known in (native.library, native.compiler, native._say_once, native._compiler_version):
+    for known in (native.library, native.function, native.compiler, native._say_once, native._compiler_version):
         known.cache_clear()
 
 
@@ -134,6 +135,91 @@ def test_a_home_that_takes_no_files_is_replaced_by_a_private_temporary_folder(sh
     assert path is not None
     assert path.parent == shelf.parent / f"touchstone-native-{os.getuid()}"
     assert path.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("damage", ["half of it is lost", "one bit is another", "nothing is left"])
+def test_a_damaged_library_is_built_anew(shelf: Path, damage: str) -> None:
+    path = native.built("answer")
+    assert path is not None
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(
+        {
+            "half of it is lost": whole[:middle],
+            "one bit is another": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+            "nothing is left": b"",
+        }[damage]
+    )
+    done = in_another_process(shelf, "print(native.library('answer').answer())")
+    assert (done.stdout, done.stderr) == ("42\n", "")
+    assert path.read_bytes() == whole
+
+
+def test_a_full_disk_costs_one_line_and_the_second_folder_is_used(shelf: Path, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.write_text(
+        f"""#!/bin/sh
+case "$*" in *"{tmp_path}/cache/"*) echo 'fatal error: writing to answer.o: No space left on device' >&2; exit 1;; esac
+exec {native.compiler()} "$@"
+"""
+    )
+    full.chmod(0o700)
+    done = in_another_process(shelf, "print(native.library('answer').answer(), native.built('answer').parent)", CXX=str(full))
+    second = f"{tmp_path}/touchstone-native-{os.getuid()}"
+    assert done.stdout == f"42 {second}\n"
+    first = f"`{tmp_path}/cache/touchstone/native`: No space left on device"
+    assert done.stderr == f"kernels: `answer` lies in `{second}`, as nothing can be written to {first}\n"
+    assert not list((tmp_path / "cache").rglob("*answer*"))
+
+
+def test_where_both_folders_are_full_both_are_named(shelf: Path, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.write_text("#!/bin/sh\necho 'fatal error: Disk quota exceeded' >&2\nexit 1\n")
+    full.chmod(0o700)
+    done = in_another_process(shelf, "native.library('answer')", CXX=str(full))
+    assert f"(`{tmp_path}/cache/touchstone/native`: Disk quota exceeded; `{tmp_path}/touchstone-native-" in done.stderr
+    assert "set XDG_CACHE_HOME or TMPDIR" in done.stderr
+
+
+def test_a_compiler_may_have_words_before_and_after_it(shelf: Path, tmp_path: Path) -> None:
+    (shelf / "answer.cpp").write_text('extern "C" int answer() { return SEVEN * 6; }\n')
+    cached = tmp_path / "cached"
+    cached.write_text('#!/bin/sh\nexec "$@"\n')
+    cached.chmod(0o700)
+
+    def ask(command: str) -> tuple[str, ...]:
+        done = in_another_process(shelf, "print(native.library('answer').answer(), native.built('answer').name)", CXX=command)
+        return tuple(done.stdout.split())
+
+    (seven, first), (eight, second) = (ask(f"{cached} {native.compiler()} -DSEVEN={n}") for n in (7, 8))
+    assert (seven, eight) == ("42", "48")
+    assert first != second
+
+
+def test_a_kernel_without_memory_is_a_memory_error_and_others_go_on(shelf: Path) -> None:
+    parallel = HOUSE / "kernels" / "cpp" / "parallel.h"
+    (shelf / "answer.cpp").write_text(
+        f"""#include "{parallel}"
+#include <atomic>
+#include <new>
+extern "C" int answer(long lacking, int threads, int* done) {{
+    std::atomic<int> count{{0}};
+    const int failed = parallel(1000, threads, [&](long i) {{
+        if (i == lacking) throw std::bad_alloc();
+        ++count;
+    }});
+    *done = count;
+    return failed;
+}}
+"""
+    )
+    done = ctypes.c_int()
+    answer = native.function("answer", "answer", ctypes.c_long, ctypes.c_int, ctypes.c_void_p)
+    for threads in (1, 3):
+        with pytest.raises(MemoryError, match="kernel `answer` could not allocate its buffers"):
+            answer(17, threads, ctypes.byref(done))
+        answer(-1, threads, ctypes.byref(done))
+        assert done.value == 1000
 
 
 def test_a_library_in_somebody_elses_folder_is_not_run(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
