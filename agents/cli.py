@@ -226,6 +226,31 @@ def compare(
     )
 
 
+class PlanVerb(StrEnum):
+    """What `plan` can do."""
+
+    DIFF = "diff"
+
+
+@app.command()
+def plan(
+    what: Annotated[PlanVerb, typer.Argument(help="`diff`: what a changed plan asks less of.")],
+    plans: Annotated[
+        list[str] | None, typer.Argument(help="[OLD] NEW: files, OLD also as REV:PATH; default: ledger, plan/Plan.md.")
+    ] = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="As a person: let what NEW asks less of stand.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Flag every weakened target of a changed plan, with its line; `run` waits until a person acknowledges it."""
+    from agents.plan_diff import plan_diff
+
+    *old, new = plans or [str(DEFAULT_PLAN)]
+    if len(old) > 1:
+        raise typer.BadParameter(f"{len(old) + 1} plans; give OLD and NEW")
+    raise typer.Exit(plan_diff(old[0] if old else None, Path(new), ledger, acknowledge=acknowledge, json=json))
+
+
 @app.command()
 def doctor(json: JsonOption = False) -> None:
     """Tell whether this machine and environment can do the job, and what to mend."""

@@ -15,9 +15,11 @@ import anyio
 
 from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay, speaks_unicode
 from agents.orchestrator import Options, Orchestrator, cores
+from agents.plan_diff import refused
 from agents.reading import beside, read_plan, say, tell
 from agents.schedule import select
 from bench.data import DataError, digest
+from bench.fold import fold
 from bench.identity import environment_facts
 from bench.ledger import Ledger, LedgerFault
 from kernels.native import prepare
@@ -86,6 +88,8 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
             aside = set_aside(earlier)
         print(f"the earlier ledger was set aside as {aside}", file=sys.stderr)
     with Ledger.open(place) as ledger, ledger.hold():
+        if told := refused(fold(ledger.events()), plan, place):
+            return say(Exit.FAULTS, told)
         loop = session(plan, ledger, options, display=display, backend=backend)
         if display != "json":
             tell(ledger)

@@ -15,6 +15,7 @@ A kind's key says what may happen only once: a second append of the same (kind, 
 | `applied`, `undone` | decision id | `Effect` |
 | `duel` | decision id | `plan.decision.Bout`: how the candidate that was applied fared against its champion |
 | `stopped` | session uuid | `Stopped` |
+| `acknowledged` | old plan digest / new plan digest | `Acknowledged` |
 """
 
 from __future__ import annotations
@@ -31,7 +32,21 @@ from plan.nouns import Limits, Request
 from plan.wire import rebuild
 
 KINDS = frozenset(
-    {"session", "code", "wanted", "started", "run", "abandoned", "decision", "opinion", "applied", "undone", "duel", "stopped"}
+    {
+        "session",
+        "code",
+        "wanted",
+        "started",
+        "run",
+        "abandoned",
+        "decision",
+        "opinion",
+        "applied",
+        "undone",
+        "duel",
+        "stopped",
+        "acknowledged",
+    }
 )
 
 T = TypeVar("T")
@@ -154,3 +169,16 @@ class Stopped:
     reason: str
     seconds: float = 0.0
     """Wall-clock seconds from the session's start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """A person has seen what a changed plan asks less of, and lets it stand."""
+
+    old: str
+    """Digest of the plan of the ledger's last session with it."""
+    new: str
+    shifts: tuple[str, ...]
+    """Each weakening, as it was told."""
+    by: str = ""
+    """The account of who said so."""

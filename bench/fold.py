@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
-from bench.events import Abandoned, Effect, Event, Session, Started, Stopped, Wanted
+from bench.events import Abandoned, Acknowledged, Effect, Event, Session, Started, Stopped, Wanted
 from bench.fingerprint import Code
 from plan.decision import IMPROVING, Bout, Decision, Opinion, Stance
 from plan.nouns import Limits, Request, Run, Status
@@ -167,6 +167,8 @@ class Facts:
         """What each task rests on, as the latest session that worked on it told."""
         self.last_applied = 0
         """Place of the latest `applied` event."""
+        self.acknowledged: set[tuple[str, str]] = set()
+        """(digest of the old, of the new plan) where a person lets the new one ask for less."""
         self._session: str | None = None
 
     def advance(self, event: Event) -> None:
@@ -220,6 +222,9 @@ class Facts:
                 self.stops[event.key] = event.read(Stopped)
             case "code":
                 self.code[event.key] = event.read(Code)
+            case "acknowledged":
+                word = event.read(Acknowledged)
+                self.acknowledged.add((word.old, word.new))
 
     def done(self, key: str) -> bool:
         """Whether the latest attempt at `key` has a result that stands: not killed, nor timed out with more time to come."""

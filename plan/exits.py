@@ -18,7 +18,7 @@ class Exit(IntEnum):
     USAGE = 2
     """The command line was not understood."""
     FAULTS = 3
-    """The plan has faults; nothing was run."""
+    """The plan has faults, or asks less than the one before it and nobody acknowledged that; nothing was run."""
     ENVIRONMENT = 4
     """Something the command needs is not there: a file, a package, a device, the right house."""
     NOTHING = 5

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.events import Abandoned, Effect, Event, Session, Started, Stopped, Wanted, attempt_key
+from bench.events import Abandoned, Acknowledged, Effect, Event, Session, Started, Stopped, Wanted, attempt_key
 from bench.fingerprint import Code
 from bench.fold import Facts, Spending, fold, settled
 from bench.ledger import Ledger, LedgerFault
@@ -207,6 +207,7 @@ WHOLE = {
     "applied": ("d", Effect(details={"seeds": 5})),
     "undone": ("d", Effect()),
     "stopped": ("s", Stopped(reason="finished")),
+    "acknowledged": ("o/n", Acknowledged(old="o", new="n", shifts=("less",))),
 }
 """An event of every kind that fits on `before`."""
 

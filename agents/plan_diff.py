@@ -1,0 +1,128 @@
+"""The verb `plan diff`: what a changed plan asks less of than the one before it; and the stop that `run` makes because of it."""
+
+from __future__ import annotations
+
+import getpass
+import json as jsonlib
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from agents.reading import NoPlan, read_plan, say
+from alignment.goalposts import Shift, weakened
+from bench.events import Acknowledged, Session
+from bench.fold import Facts, fold
+from bench.ledger import Ledger
+from plan.exits import Exit
+from plan.faults import PlanFaults
+from plan.grammar import parse
+from plan.nouns import Plan
+from plan.wire import SCHEMA, plain
+
+
+def plan_diff(old: str | None, new: Path, place: str, *, acknowledge: bool, json: bool) -> Exit:
+    """Tell every weakened target of `new` against `old`, or against the ledger's last session with it; the exit code."""
+    after = read_plan(new)
+    if old is not None:
+        if acknowledge:
+            return say(Exit.USAGE, "`--acknowledge` is about the ledger's last plan; leave OLD out; nothing was written")
+        return _tell(_named(old), after, json=json)
+    with Ledger.open(place, create=False) as ledger:
+        facts = fold(ledger.events())
+        before = last_plan(facts, after)
+        if before is None:
+            return say(
+                Exit.NOTHING,
+                f"no session in {ledger.where} worked on {new} or on any of its tasks; there is nothing to compare with",
+            )
+        shifts = shifts_of(before, after)
+        if not acknowledge:
+            return _tell(before, after, json=json, accepted=(before.digest, after.digest) in facts.acknowledged)
+        if not shifts:
+            print(f"{new} asks at least as much as the plan of the last session; there is nothing to acknowledge")
+            return Exit.HOLDS
+        with ledger.hold():
+            word = Acknowledged(old=before.digest, new=after.digest, shifts=tuple(map(str, shifts)), by=_account())
+            ledger.append("acknowledged", f"{before.digest}/{after.digest}", word)
+        print("\n".join(map(str, shifts)))
+        print(
+            f"acknowledged by {word.by}: {_many(len(shifts))}, from {before.digest[:8]} to {after.digest[:8]}, in {ledger.where}"
+        )
+        return Exit.HOLDS
+
+
+def refused(facts: Facts, plan: Plan, place: str) -> str:
+    """Why no session may begin on `plan` yet: it asks for less than the one before, and nobody has said that it may. Empty when one may."""
+    before = last_plan(facts, plan)
+    if before is None or before.digest == plan.digest or (before.digest, plan.digest) in facts.acknowledged:
+        return ""
+    shifts = shifts_of(before, plan)
+    if not shifts:
+        return ""
+    command = shlex.join(["orchestrate", "plan", "diff", "--acknowledge", "--ledger", place, plan.path])
+    told = "\n".join(f"  {shift}" for shift in shifts)
+    return f"the plan asks less than it did in the ledger's last session, and nobody has acknowledged it:\n{told}\n  help: a person who means it says so with `{command}`; nothing was run"
+
+
+def last_plan(facts: Facts, plan: Plan) -> Plan | Session | None:
+    """The plan of the latest session with the same file, else with any task of `plan`, as it can be read today; none when there is none."""
+    sessions = list(reversed(facts.sessions.values()))
+    same = [session for session in sessions if Path(session.path).resolve() == Path(plan.path).resolve()]
+    for session in same or sessions:
+        if session.digest == plan.digest:
+            return plan
+        try:
+            found = parse(session.text, path=session.path)
+        except PlanFaults:
+            found = None
+        if same:
+            return found or session
+        if found and {task.id for task in found.tasks} & {task.id for task in plan.tasks}:
+            return found
+    return None
+
+
+def shifts_of(before: Plan | Session, after: Plan) -> tuple[Shift, ...]:
+    """What `after` asks less of; one that cannot be told, because the earlier text is no plan any more, counts as one."""
+    if isinstance(before, Plan):
+        return weakened(before, after)
+    why = "the plan of the last session has faults today (a module or benchmark it names is gone), so nobody can compare them"
+    return (Shift(kind="plan", task="*", message=why, path=after.path, line=1),)
+
+
+def _named(old: str) -> Plan:
+    """A plan by its path, or as `REV:PATH` as git names it."""
+    if Path(old).exists() or ":" not in old:
+        return read_plan(Path(old))
+    shown = subprocess.run(["git", "show", old], capture_output=True, check=False)
+    if shown.returncode:
+        raise NoPlan(f"no plan at {old}, neither a file nor a revision: {shown.stderr.decode(errors='replace').strip()}")
+    return parse(shown.stdout.decode("utf-8", errors="replace"), path=old)
+
+
+def _tell(before: Plan | Session, after: Plan, *, json: bool, accepted: bool = False) -> Exit:
+    shifts = shifts_of(before, after)
+    if json:
+        told = {"v": SCHEMA, "old": before.digest, "new": after.digest, "weakened": [plain(shift) for shift in shifts]}
+        print(jsonlib.dumps({**told, "acknowledged": accepted}))
+    else:
+        for shift in shifts:
+            print(shift)
+        word = "" if not shifts else "; acknowledged" if accepted else "; not acknowledged"
+        print(
+            f"{after.path}: {_many(len(shifts))} since {before.path} ({before.digest[:8]} -> {after.digest[:8]}){word}",
+            file=sys.stderr,
+        )
+    return Exit.MISSED if shifts and not accepted else Exit.HOLDS
+
+
+def _many(n: int) -> str:
+    return f"{n or 'no'} weakened target{'' if n == 1 else 's'}"
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
