@@ -69,8 +69,8 @@ class BestArm:
         """Take in one trial per replica, in the order in which they were submitted, with the chances it was drawn by."""
         row = np.arange(len(arm))
         best, n, logit = self.chances_best(), self.trials + 1, self._logit()
-        n_drawn, centre = n[row, arm][:, None], np.empty(n.shape)
-        centre[:] = (n_drawn * logit[row, arm][:, None] + n * logit) / (n_drawn + n)
+        n_drawn = n[row, arm][:, None]
+        centre = (n_drawn * logit[row, arm][:, None] + n * logit) / (n_drawn + n)
         share = n / (n_drawn + n)
 
         def won(sign: int) -> Floats:
@@ -79,7 +79,7 @@ class BestArm:
             theirs = special.expit(centre[..., None] - sign * LOG_ODDS * (1 - share[..., None]))
             w_ours, w_theirs = chances[row, arm][:, None, None], chances[..., None]
             null = (w_ours * ours + w_theirs * theirs) / (w_ours + w_theirs)
-            return np.where(success[:, None, None], ours / null, (1 - ours) / (1 - null))
+            return np.asarray(np.where(success[:, None, None], ours / null, (1 - ours) / (1 - null)))
 
         others = best.copy()
         others[row, arm] = 0
