@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,9 @@ class Config:
     """Rewriting strengths up to 2 instead of 1: a token may turn around what lies along its key, as parity needs (arXiv:2411.12537)."""
     ffn_multiple: float = 8 / 3
     """Width of the gated feed-forward over `d_model`; 0 leaves the feed-forward out."""
+    path: Literal["auto", "torch"] = "auto"
+    """How the recurrence is computed: `auto` takes the fastest kernel that can run, `torch` the plain form everywhere."""
+    IMPLEMENTATION = ("path",)
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), conv_width=(1, 2**16), ffn_multiple=(0, 256))
@@ -82,7 +85,7 @@ class DeltaRule(nn.Module):
         D, H = config.d_model, config.heads
         if D % H:
             raise ConfigError(f"`d_model` = {D} must be a multiple of `heads` = {H}")
-        self.heads, self.strongest = H, 2.0 if config.negative_eigenvalues else 1.0
+        self.heads, self.path, self.strongest = H, config.path, 2.0 if config.negative_eigenvalues else 1.0
         self.project_in = nn.Linear(D, 3 * D, bias=False)
         self.project_beta = nn.Linear(D, H, bias=False)
         self.conv = ShortConvolution(3 * D, config.conv_width)
@@ -99,6 +102,7 @@ class DeltaRule(nn.Module):
             self.strongest * self.project_beta(x_BTD).sigmoid(),
             state=None if state is None else state.memory_BHKV,
             scale=q_BTHK.shape[-1] ** -0.5,
+            path=self.path,
         )
         normed_BTHK = F.rms_norm(out_BTHK, out_BTHK.shape[-1:], self.norm_weight_K.to(out_BTHK.dtype), eps=1e-5)
         return self.project_out(normed_BTHK.flatten(2)), State(tail_BWE, memory_BHKV)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +45,9 @@ class Config:
     """Rates of decay per unit of step start between 1 and `A_max`, uniformly."""
     ffn_multiple: float = 2.0
     """Width of the gated feed-forward over `d_model`; 0 leaves the feed-forward out."""
+    path: Literal["auto", "torch"] = "auto"
+    """How the recurrence is computed: `auto` takes the fastest kernel that can run, `torch` the plain form everywhere."""
+    IMPLEMENTATION = ("path",)
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), key_multiple=(1e-3, 256), value_multiple=(1e-3, 256))
@@ -68,6 +72,7 @@ class GatedDeltaRule(nn.Module):
         if keys % H or values % H or not keys or not values:
             raise ConfigError(f"{keys} channels of keys and {values} of values must be multiples of `heads` = {H}")
         self.heads, self.sizes, self.strongest = H, [keys, keys, values], 2.0 if config.negative_eigenvalues else 1.0
+        self.path = config.path
         self.project_in = nn.Linear(D, 2 * keys + 2 * values + 2 * H, bias=False)
         self.conv = ShortConvolution(2 * keys + values, config.conv_width)
         self.A_log_H = nn.Parameter(torch.empty(H).uniform_(1, config.A_max).log())
@@ -91,6 +96,7 @@ class GatedDeltaRule(nn.Module):
             -F.softplus(wide(dt_BTH) + wide(self.dt_bias_H)) * wide(self.A_log_H).exp(),
             state=None if state is None else state.memory_BHKV,
             scale=q_BTHK.shape[-1] ** -0.5,
+            path=self.path,
         )
         normed_BTHV = F.rms_norm(out_BTHV, out_BTHV.shape[-1:], self.norm_weight_V.to(out_BTHV.dtype), eps=1e-5)
         return self.project_out(normed_BTHV.flatten(2) * F.silu(gate)), State(tail_BWE, memory_BHKV)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,9 @@ class Config:
     """Logs of the decays are divided by it, so that a token forgets little."""
     ffn_multiple: float = 8 / 3
     """Width of the gated feed-forward over `d_model`; 0 leaves the feed-forward out."""
+    path: Literal["auto", "torch"] = "auto"
+    """How the recurrence is computed: `auto` takes the fastest kernel that can run, `torch` the plain form everywhere."""
+    IMPLEMENTATION = ("path",)
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), key_multiple=(1e-3, 256), rank=(1, 2**16))
@@ -62,7 +65,7 @@ class GatedLinearAttention(nn.Module):
         D, H, keys = config.d_model, config.heads, round(config.d_model * config.key_multiple)
         if D % H or keys % H or not keys:
             raise ConfigError(f"`d_model` = {D} and its {keys} keys must be multiples of `heads` = {H}")
-        self.heads, self.sizes, self.temperature = H, [keys, keys, D], config.temperature
+        self.heads, self.sizes, self.temperature, self.path = H, [keys, keys, D], config.temperature, config.path
         self.project_in = nn.Linear(D, 2 * keys + D, bias=False)
         self.gate = nn.Linear(D, D)
         self.decay_in, self.decay_out = nn.Linear(D, config.rank, bias=False), nn.Linear(config.rank, keys)
@@ -80,6 +83,7 @@ class GatedLinearAttention(nn.Module):
             torch.unflatten(log_decay, -1, (self.heads, -1)),
             state=None if state is None else state.memory_BHKV,
             scale=float(k_BTHK.shape[-1] ** -0.5),
+            path=self.path,
         )
         normed_BTHV = F.rms_norm(out_BTHV, self.norm_weight_V.shape, self.norm_weight_V, eps=1e-5)
         return self.project_out(F.silu(self.gate(x_BTD)) * normed_BTHV.flatten(2)), State(memory_BHKV)

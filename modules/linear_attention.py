@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,9 @@ class Config:
     """Divide by the sum of weights, as in the paper; without, the outputs of each head are brought to unit size instead."""
     ffn_multiple: float = 4.0
     """Width of the feed-forward over `d_model`; 0 leaves the feed-forward out."""
+    path: Literal["auto", "torch"] = "auto"
+    """How the recurrence is computed: `auto` takes the fastest kernel that can run, `torch` the plain form everywhere."""
+    IMPLEMENTATION = ("path",)
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), ffn_multiple=(0, 256))
@@ -52,7 +55,7 @@ class LinearAttention(nn.Module):
         super().__init__()
         if config.d_model % config.heads:
             raise ConfigError(f"`d_model` = {config.d_model} must be a multiple of `heads` = {config.heads}")
-        self.heads, self.normalise = config.heads, config.normalise
+        self.heads, self.normalise, self.path = config.heads, config.normalise, config.path
         self.project_in = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
         self.project_out = nn.Linear(config.d_model, config.d_model, bias=False)
 
@@ -67,6 +70,7 @@ class LinearAttention(nn.Module):
             v_BTHX.to(torch.promote_types(v_BTHX.dtype, torch.float32)),
             torch.zeros(q_BTHK.shape[:3], device=q_BTHK.device),
             state=None if state is None else state.memory_BHKX,
+            path=self.path,
         )
         if self.normalise:
             out_BTHK = out_BTHX[..., :-1] / out_BTHX[..., -1:]

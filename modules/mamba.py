@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,9 @@ class Config:
     """Rate at which every state decays at the start; 0 means S4D-real, state n at rate n."""
     norm: bool = False
     """Whether B and C are brought to unit size (RMSNorm), as in Jamba (arXiv:2403.19887); the paper leaves them as they are."""
+    path: Literal["auto", "torch"] = "auto"
+    """How the recurrence is computed: `auto` takes the fastest kernel that can run, `torch` the plain form everywhere."""
+    IMPLEMENTATION = ("path",)
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), d_state=(1, 2**16), expand=(1, 256), conv_width=(1, 2**16), dt_rank=(0, 2**16))
@@ -66,7 +69,7 @@ class SelectiveSSM(nn.Module):
         super().__init__()
         D, E, N, W = config.d_model, config.d_model * config.expand, config.d_state, config.conv_width
         R = config.dt_rank or math.ceil(D / 16)
-        self.sizes = [R, N, N]
+        self.sizes, self.path = [R, N, N], config.path
         self.project_in = nn.Linear(D, 2 * E, bias=False)
         self.conv = nn.Conv1d(E, E, W, groups=E)
         self.project_x = nn.Linear(E, sum(self.sizes), bias=False)
@@ -104,6 +107,7 @@ class SelectiveSSM(nn.Module):
             gate_BTE=gate_BTE,
             state=None if state is None else state.memory_BEN,
             softplus=True,
+            path=self.path,
         )
         return self.project_out(y_BTE), State(tail_BWE, memory_BEN)
 

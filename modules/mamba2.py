@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,9 @@ class Config:
     """Largest step size at the start."""
     A_max: float = 16.0
     """Rates of decay start between 1 and `A_max`, uniformly."""
+    path: Literal["auto", "torch"] = "auto"
+    """How the recurrence is computed: `auto` takes the fastest kernel that can run, `torch` the plain form everywhere."""
+    IMPLEMENTATION = ("path",)
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), d_state=(1, 2**16), expand=(1, 256), heads=(1, 2**12), groups=(1, 2**12))
@@ -77,7 +80,7 @@ class SSD(nn.Module):
         super().__init__()
         D, E, H, W = config.d_model, config.d_model * config.expand, config.heads, config.conv_width
         shared = config.groups * config.d_state
-        self.heads, self.groups, self.sizes = H, config.groups, [E, shared, shared]
+        self.heads, self.groups, self.sizes, self.path = H, config.groups, [E, shared, shared], config.path
         self.project_in = nn.Linear(D, 2 * E + 2 * shared + H, bias=False)
         self.conv = nn.Conv1d(sum(self.sizes), sum(self.sizes), W, groups=sum(self.sizes))
         self.norm_weight_E = nn.Parameter(torch.ones(E))
@@ -107,6 +110,7 @@ class SSD(nn.Module):
             x_BTHP * dt_BTH[..., None],
             -dt_BTH * wide(self.A_log_H).exp(),
             state=None if state is None else state.memory_BHNP,
+            path=self.path,
         )
         y_BTHP = torch.addcmul(y_BTHP, x_BTHP, self.skip_H[:, None])
         normed_BTE = self._normed(y_BTHP.view(B, T, E) * F.silu(gate_BTE))

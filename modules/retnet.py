@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,9 @@ class Config:
     """Tokens seen by a causal convolution in front of the projections, the present one included; 0, as in the paper: none."""
     ffn_multiple: float = 2.0
     """Width of the feed-forward over `d_model`; 0 leaves the feed-forward out."""
+    path: Literal["auto", "torch"] = "auto"
+    """How the recurrence is computed: `auto` takes the fastest kernel that can run, `torch` the plain form everywhere."""
+    IMPLEMENTATION = ("path",)
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), value_multiple=(1e-3, 256), shortest_memory=(1.001, 1e9))
@@ -66,7 +69,7 @@ class Retention(nn.Module):
         D, H, values = config.d_model, config.heads, round(config.d_model * config.value_multiple)
         if D % (2 * H) or values % H:
             raise ConfigError(f"`d_model` = {D} must be a multiple of 2 x `heads` = {2 * H}, and {values} values of `heads`")
-        self.heads, self.key_size, self.value_size = H, D // H, values // H
+        self.heads, self.key_size, self.value_size, self.path = H, D // H, values // H, config.path
         # A key's value stands one token later, and retention by itself has no exact way to look one token back.
         self.conv = nn.Conv1d(D, D, config.conv_width, groups=D) if config.conv_width else None
         self.project_in = nn.Linear(D, 2 * D + 2 * values, bias=False)
@@ -93,9 +96,11 @@ class Retention(nn.Module):
         log_decay_H = self.log_decay_H.to(x_BTD.device, torch.promote_types(x_BTD.dtype, torch.float32))
         angle_TJ = torch.arange(T, device=x_BTD.device)[:, None] * turn_J
         q_BTHK, k_BTHK = (rotate(x, angle_TJ[:, None]) for x in (q_BTHK, k_BTHK))
-        form = retention_recurrent if T == 1 else retention_chunkwise
         memory = None if state is None else state.memory_BHKV
-        out_BTHV, memory_BHKV = form(q_BTHK, k_BTHK, v_BTHV, log_decay_H, state=memory)
+        if T == 1:
+            out_BTHV, memory_BHKV = retention_recurrent(q_BTHK, k_BTHK, v_BTHV, log_decay_H, state=memory)
+        else:
+            out_BTHV, memory_BHKV = retention_chunkwise(q_BTHK, k_BTHK, v_BTHV, log_decay_H, state=memory, path=self.path)
         # Only differences of positions count, so the memory is turned back by T instead of counting positions for ever.
         memory_BHKV = rotate(memory_BHKV.mT, -T * turn_J).mT.contiguous()
 

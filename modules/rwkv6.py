@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,9 @@ class Config:
     """Rank of the small network behind the decays."""
     ffn_multiple: float = 2.5
     """Width of the channel mixing over `d_model`; 0 leaves the channel mixing out."""
+    path: Literal["auto", "torch"] = "auto"
+    """How the recurrence is computed: `auto` takes the fastest kernel that can run, `torch` the plain form everywhere."""
+    IMPLEMENTATION = ("path",)
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), shift_rank=(1, 2**16), decay_rank=(1, 2**16))
@@ -65,7 +68,7 @@ class TimeMixing(nn.Module):
         D, H, R = config.d_model, config.heads, config.shift_rank
         if D % H:
             raise ConfigError(f"`d_model` = {D} must be a multiple of `heads` = {H}")
-        self.heads = H
+        self.heads, self.path = H, config.path
         place_D = torch.arange(D) / max(1, D - 1)
         self.mix_D = nn.Parameter(1 - place_D)
         self.mix_5D = nn.Parameter(1 - place_D ** torch.tensor([1.0, 1.0, 1.0, 0.5, 0.5])[:, None])
@@ -93,7 +96,9 @@ class TimeMixing(nn.Module):
         log_decay = -wide(self.decay_out(self.decay_in(w).tanh())).exp()
         parts = (self.project_r(r), self.project_k(k), self.project_v(v), log_decay)
         r_BTHK, k_BTHK, v_BTHK, log_decay_BTHK = (torch.unflatten(part, -1, (self.heads, -1)) for part in parts)
-        out_BTHK, memory_BHKV = gla(r_BTHK, k_BTHK, v_BTHK, log_decay_BTHK, bonus_HK=self.bonus_HK, state=memory_BHKV)
+        out_BTHK, memory_BHKV = gla(
+            r_BTHK, k_BTHK, v_BTHK, log_decay_BTHK, bonus_HK=self.bonus_HK, state=memory_BHKV, path=self.path
+        )
         normed_BTHK = F.layer_norm(out_BTHK, out_BTHK.shape[-1:], eps=self.norm.eps)
         normed_BTD = torch.addcmul(self.norm.bias, normed_BTHK.flatten(2), self.norm.weight)
         return self.project_out(F.silu(self.gate(gate)) * normed_BTD), memory_BHKV

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,9 @@ class Config:
     """Rank of the three small networks behind decays, rates of rewriting and gates."""
     ffn_multiple: float = 4.0
     """Width of the channel mixing over `d_model`; 0 leaves it out."""
+    path: Literal["auto", "torch"] = "auto"
+    """How the recurrence is computed: `auto` takes the fastest kernel that can run, `torch` the plain form everywhere."""
+    IMPLEMENTATION = ("path",)
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), rank=(1, 2**16), ffn_multiple=(0, 256))
@@ -65,7 +68,7 @@ class TimeMixing(nn.Module):
         D, H, R = config.d_model, config.heads, config.rank
         if D % H:
             raise ConfigError(f"`d_model` = {D} must be a multiple of `heads` = {H}")
-        self.heads = H
+        self.heads, self.path = H, config.path
         place_D = torch.arange(D) / max(1, D - 1)
         self.mix_6D = nn.Parameter(1 - place_D.expand(6, D) ** torch.tensor([0.2, 0.9, 0.7, 0.7, 0.9, 0.2])[:, None])
         self.project_r, self.project_k, self.project_v, self.project_out = (nn.Linear(D, D, bias=False) for _ in range(4))
@@ -96,7 +99,7 @@ class TimeMixing(nn.Module):
         r_BTHK, k_BTHK, v_BTHV, erased_BTHK, rate_BTHK, log_decay_BTHK = heads
         erased_BTHK = F.normalize(wide(erased_BTHK), dim=-1)
         out_BTHV, memory_BHKV = dplr(
-            r_BTHK, k_BTHK, v_BTHV, -erased_BTHK, rate_BTHK * erased_BTHK, log_decay_BTHK, state=memory_BHKV
+            r_BTHK, k_BTHK, v_BTHV, -erased_BTHK, rate_BTHK * erased_BTHK, log_decay_BTHK, state=memory_BHKV, path=self.path
         )
         normed_BTHV = F.layer_norm(out_BTHV, out_BTHV.shape[-1:], eps=self.norm.eps)
         normed_BTD = torch.addcmul(self.norm.bias, normed_BTHV.flatten(2), self.norm.weight)

@@ -88,9 +88,12 @@ def env(name: str, *, source: str) -> Callable[[T], T]:
     return _register("env", name, {"source": source})
 
 
-def decider(name: str, *, source: str = "") -> Callable[[T], T]:
-    """Register a class with the `plan.decision.Decider` protocol and a no-argument constructor."""
-    return _register("decider", name, {"source": source})
+def decider(name: str, *, source: str = "", baseline: bool = False) -> Callable[[T], T]:
+    """Register a class with the `plan.decision.Decider` protocol and a no-argument constructor.
+
+    A `baseline` is there to compare others with; it is asked only where it is named.
+    """
+    return _register("decider", name, {"source": source, "baseline": baseline})
 
 
 def guard(name: str, *, clause: str) -> Callable[[T], T]:
@@ -121,6 +124,10 @@ class Entry:
     """The decorator's literal arguments."""
     fields: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     """Fields of the file's `Config` class: name -> (annotation as text, default)."""
+    implementation: tuple[str, ...] = ()
+    """Fields that choose how the module is computed, and not what: what its `Config` names in `IMPLEMENTATION`."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """What the file's `RECIPE` says literally, e.g. its learning rate."""
     dotted: str = ""
     """The Python module that `load` imports."""
 
@@ -243,6 +250,22 @@ def _fields(tree: ast.Module, name: str) -> dict[str, tuple[str, Any]]:
     return {}
 
 
+def _implementation(tree: ast.Module) -> tuple[str, ...]:
+    config = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Config"), None)
+    for item in config.body if config else ():
+        if isinstance(item, ast.Assign) and [ast.unparse(target) for target in item.targets] == ["IMPLEMENTATION"]:
+            return tuple(_literal(item.value) or ())
+    return ()
+
+
+def _recipe(tree: ast.Module) -> dict[str, Any]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["RECIPE"]:
+            calls = [node.value] if isinstance(node.value, ast.Call) else []
+            return {word.arg: _literal(word.value) for call in calls for word in call.keywords if word.arg}
+    return {}
+
+
 def _house_files(kind: str) -> Iterator[tuple[Path, str]]:
     for path in sorted((HOUSE / SHELVES[kind]).rglob("*.py")):
         yield path, ".".join(path.relative_to(HOUSE).with_suffix("").parts)
@@ -304,6 +327,8 @@ def _read(kind: str, path: Path, dotted: str) -> Iterator[Entry]:
                 shelf=kind, name=name, path=path, symbol=node.name, line=node.lineno, summary=summary, dotted=dotted,
                 arguments={keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg},
                 fields=_fields(tree, "Config") if kind == "module" else {},
+                implementation=_implementation(tree) if kind == "module" else (),
+                recipe=_recipe(tree) if kind == "module" else {},
             )  # fmt: skip
 
 
