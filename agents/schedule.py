@@ -27,7 +27,11 @@ class Job:
     request: Request
     identity: Identity
     tasks: tuple[str, ...]
-    """Ids of the tasks that measure it; empty for what is only a gate."""
+    """Ids of the tasks that measure it; empty for what is only a gate, and for what only a decision asks for."""
+    payer: str = ""
+    """Of what a decision asks for: the task whose budget pays."""
+    decision: str = ""
+    """Id of the decision that asks for it; empty for what the plan itself asks for."""
 
     @property
     def key(self) -> str:
@@ -66,20 +70,19 @@ def request_of(task: Task, seed: int) -> Request:
         steps=task.budget.steps,
         device=task.device,
         data=task.data,
+        tree=task.tree,
     )
 
 
 def gate_request(task: Task) -> Request:
     """The gate of `task`: the contract of its module at its own config; tasks that share both share one gate."""
-    return Request(module=task.module, benchmark=GATE, seed=0, config=task.block)
+    return Request(module=task.module, benchmark=GATE, seed=0, config=task.block, tree=task.tree)
 
 
 def gate_of(task: Task, all_jobs: Iterable[Job]) -> Job | None:
     """The job that is the gate of `task`; none where the plan switches it off."""
     wish = gate_request(task)
-    asked = (wish.module, wish.benchmark, wish.seed, wish.config)
-    found = (job for job in all_jobs if (r := job.request) and (r.module, r.benchmark, r.seed, r.config) == asked)
-    return next(found, None) if task.gate else None
+    return next((job for job in all_jobs if job.request == wish), None) if task.gate else None
 
 
 def select(plan: Plan, only: Sequence[str]) -> tuple[Task, ...]:
@@ -161,7 +164,7 @@ def gate_word(run: Run | None) -> str | None:
 
 def obstacle(job: Job, plan: Plan, all_jobs: Sequence[Job], runs: Mapping[str, Run]) -> str | None:
     """Why `job` cannot start now, in words; None when it can. What it may cost is `agents.budget`'s business."""
-    if job.gate:
+    if job.gate or job.decision:
         return None
     reasons = [_task_obstacle(plan.task(id), all_jobs, runs) for id in job.tasks]
     return None if None in reasons else reasons[0]

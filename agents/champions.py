@@ -1,0 +1,176 @@
+"""Who stands for a task: the plan's own module and config first, then whoever won a duel under today's code, data and machine.
+
+Nothing here is stored: a promotion counts while the first pair of its duel would today be the same two runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agents.schedule import Identify, request_of
+from bench.fold import Case, Facts
+from bench.misfit import misfit
+from plan.decision import Bout, Candidate, Stance, Tried
+from plan.nouns import Task
+from plan.wire import plain, rebuild
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a duel was fixed to before its first run: the details of the event `applied`."""
+
+    k: int
+    """Its place among all duels of the ledger, from 1: it may spend the k-th share of the error of promotions."""
+    champion: str
+    """The decision that made the champion it challenges; empty: the plan's own."""
+    keys: tuple[str, ...]
+    """Run keys of champion and challenger on its first seed: while they are the same today, what was measured counts."""
+    metric: str
+    better: str
+    about: float | None = None
+    """The value that the metric should have, where neither less nor more is better; then being nearer to it is."""
+    most: int = 0
+    """Pairs that it may read."""
+    margin: float = 0.0
+    branch: str = ""
+    commit: str = ""
+    tree: str = ""
+    """The commit, of a patched candidate: what is measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion:
+    """Who stands for a task."""
+
+    candidate: Candidate
+    decision: str = ""
+    tree: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reign:
+    """The champions of one task, the plan's own first; the last one stands."""
+
+    task: Task
+    """As the plan has it."""
+    chain: tuple[Champion, ...]
+    missing: tuple[str, ...] = field(default=())
+    """Promotions that do not count since what they were measured with cannot be read any more, with the reason."""
+
+    @property
+    def champion(self) -> Champion:
+        """Who stands now."""
+        return self.chain[-1]
+
+    @property
+    def held(self) -> Task:
+        """The task as its champion does it."""
+        return done_by(self.task, self.champion)
+
+
+def own(task: Task) -> Champion:
+    """The plan's own champion."""
+    return Champion(candidate=Candidate(module=task.module, config=task.config))
+
+
+def done_by(task: Task, champion: Champion) -> Task:
+    """`task` as `champion` does it."""
+    return replace(task, module=champion.candidate.module, config=champion.candidate.config, tree=champion.tree)
+
+
+def terms_of(case: Case) -> Terms | None:
+    """What its duel was fixed to; None when it is none, or was never begun."""
+    details: Any = plain(case.applied.details) if case.applied is not None and case.duel else None
+    return None if details is None or misfit(Terms, details) else rebuild(Terms, details)
+
+
+def candidate_of(case: Case) -> Candidate | None:
+    """The candidate that its decision names, None when it names none."""
+    try:
+        return Candidate.of(case.decision.action.details)
+    except (KeyError, TypeError):
+        return None
+
+
+def champion_by(decision: str, task: Task, facts: Facts) -> Champion:
+    """Whom the decision made champion of `task`, standing or not; the plan's own for an empty one."""
+    case = facts.cases.get(decision)
+    candidate, terms = (candidate_of(case), terms_of(case)) if case else (None, None)
+    return own(task) if candidate is None or terms is None else Champion(candidate=candidate, decision=decision, tree=terms.tree)
+
+
+def sides(case: Case, task: Task, facts: Facts) -> tuple[Task, Task]:
+    """The task as the champion and as the challenger of this duel do it."""
+    terms = terms_of(case)
+    champion = champion_by(terms.champion if terms else "", task, facts)
+    return done_by(task, champion), done_by(task, champion_by(case.decision.id, task, facts))
+
+
+def seeds_of(k: int) -> Iterator[int]:
+    """The seeds of the k-th duel of a ledger: fresh ones for each, so that nobody is chosen and challenged on the same numbers."""
+    seed = DUELS + APART * (k - 1)
+    while True:
+        yield seed
+        seed += 1
+
+
+DUELS, APART = 2000, 1000
+"""First seed of duels, and how far the seeds of two duels lie apart."""
+
+
+def first_keys(case: Case, task: Task, facts: Facts, identify: Identify) -> tuple[str, ...]:
+    """What `Terms.keys` of its duel would be today; LookupError when its tree is not there."""
+    terms = terms_of(case)
+    seed = next(seeds_of(terms.k if terms else 1))
+    return tuple(identify(request_of(side, seed)).key for side in sides(case, task, facts))
+
+
+def current(case: Case, task: Task, facts: Facts, identify: Identify) -> bool:
+    """Whether its duel was fought with what is there today."""
+    terms = terms_of(case)
+    try:
+        return terms is not None and first_keys(case, task, facts, identify) == terms.keys
+    except Exception:  # a candidate may have done anything to its files
+        return False
+
+
+def reign(task: Task, facts: Facts, identify: Identify) -> Reign:
+    """The champions of `task` under today's code, data and machine."""
+    chain = [own(task)]
+    missing = []
+    for case in facts.cases.values():
+        if case.decision.action.task != task.id or not (case.promoted and case.stands):
+            continue
+        terms = terms_of(case)
+        if terms is None or terms.champion != chain[-1].decision:
+            continue
+        try:
+            same = first_keys(case, task, facts, identify) == terms.keys
+        except Exception as error:  # a candidate may have done anything to its files
+            missing.append(f"{case.decision.id}: {type(error).__name__}: {error}")
+            continue
+        if same:
+            chain.append(champion_by(case.decision.id, task, facts))
+    return Reign(task=task, chain=tuple(chain), missing=tuple(missing))
+
+
+def tried(tasks: Mapping[str, Task], facts: Facts) -> Iterator[Tried]:
+    """Every candidate that was ever asked for on `tasks`, in the order of decisions; one that guards forbade has the answer `blocked`."""
+    for case in facts.cases.values():
+        action, candidate = case.decision.action, candidate_of(case)
+        if candidate is None or action.task not in tasks or action.kind not in ("tune", "refactor", "replace"):
+            continue
+        task = tasks[action.task]
+        blocked = next((opinion for opinion in case.opinions if opinion.stance is Stance.BLOCK), None)
+        terms = terms_of(case)
+        yield Tried(
+            decision=case.decision.id,
+            kind=action.kind,
+            task=task.id,
+            candidate=candidate,
+            champion=champion_by(terms.champion if terms else "", task, facts).candidate,
+            bout=Bout(answer="blocked", why=f"{blocked.clause}: {blocked.why}") if blocked else case.bout,
+            stands=case.undone is None and not case.rolled_back,
+        )
