@@ -2,7 +2,8 @@
 
     scores = scale q k'        y = softmax(scores where among the k_top largest, -inf elsewhere) v
 
-Of equal scores the earliest key counts as the larger, so that a selection never depends on how a document is cut. A query that sees
+Of equal scores the earliest key counts as the larger. Where the path is `compiled` a score is the same bits whatever other queries are computed
+beside it, so a selection does not depend on how a document is cut; in the other path scores that differ by rounding alone may. A query that sees
 fewer keys than `k_top` reads all of them. `topk_sparse_attention` scores every key once and never holds a T x S matrix; its
 backward pass works on the chosen keys alone, whose indices are kept (T x k_top int32) and whose scores are computed again. No gradient
 flows through the choice. Its paths are `compiled` (`kernels/cpp/topk_attention.cpp`, one operator `touchstone::topk_attention`) and `torch`.
@@ -31,7 +32,7 @@ from kernels.precision import wide_dtype
 BLOCK = 1 << 20
 """Scores held at a time by the torch form."""
 FEW = 8
-"""Up to so many queries the keys are read as they lie instead of being turned first."""
+"""Up to so many queries the keys are turned panel by panel when they are met, instead of all of them first."""
 
 
 def topk_attention_loop(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, *, k_top: int, scale: float | None = None) -> Tensor:

@@ -29,33 +29,46 @@ float* scratch(long floats) {
     return memory.data();
 }
 
-// Keys (D numbers each) by panels of WIDE: number d of all keys of a panel side by side, zeros for keys beyond the last.
-void turn(const float* k, long S, long D, long padded, float* to) {
-    for (long first = 0; first < padded; first += WIDE, to += D * WIDE)
-        for (long s = 0; s < WIDE; ++s)
-            for (long d = 0; d < D; ++d) to[d * WIDE + s] = first + s < S ? k[(first + s) * D + d] : 0.0f;
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+
+// WIDE keys of D numbers as a panel: number d of all of them side by side, zeros for keys beyond the last.
+void turn_panel(const float* k, long count, long D, float* to) {
+    long d = 0;
+    for (; count >= WIDE && d + 4 <= D; d += 4)
+        for (long s = 0; s < WIDE; s += 4) {
+            const float* from = k + s * D + d;
+            const quad a = *(const quad*)from, b = *(const quad*)(from + D), c = *(const quad*)(from + 2 * D), e = *(const quad*)(from + 3 * D);
+            const quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+            const quad ce = __builtin_shufflevector(c, e, 0, 4, 1, 5), CE = __builtin_shufflevector(c, e, 2, 6, 3, 7);
+            float* at = to + d * WIDE + s;
+            *(quad*)at = __builtin_shufflevector(ab, ce, 0, 1, 4, 5);
+            *(quad*)(at + WIDE) = __builtin_shufflevector(ab, ce, 2, 3, 6, 7);
+            *(quad*)(at + 2 * WIDE) = __builtin_shufflevector(AB, CE, 0, 1, 4, 5);
+            *(quad*)(at + 3 * WIDE) = __builtin_shufflevector(AB, CE, 2, 3, 6, 7);
+        }
+    for (; d < D; ++d)
+        for (long s = 0; s < WIDE; ++s) to[d * WIDE + s] = s < count ? k[s * D + d] : 0.0f;
 }
 
 // A score that is no number counts as infinite, so that it is chosen and makes its output no number.
 inline vec comparable(vec x) { return x == x ? x : all(std::numeric_limits<float>::infinity()); }
 
-// scores[i][s] of ROWS queries for keys [0, until)
-void score_tile(const float* q, long rows, long D, const float* keys, long padded, long until, float scale, float* scores) {
-    const float* row[ROWS];
-    for (long i = 0; i < ROWS; ++i) row[i] = q + std::min(i, rows - 1) * D;
-    for (long s = 0; s < until; s += WIDE) {
-        vec tile[ROWS][2] = {};
-        for (long d = 0; d < D; ++d) {
-            const vec a = load(keys + s * D + d * WIDE), b = load(keys + s * D + d * WIDE + V);
-            for (int i = 0; i < ROWS; ++i) {
-                tile[i][0] += row[i][d] * a;
-                tile[i][1] += row[i][d] * b;
-            }
+// scores[i][0] to scores[i][WIDE - 1] of up to R queries for one panel: a score is one sum over d, whatever else is computed beside it
+template <int R>
+inline void score_panel(const float* q, long rows, long D, const float* panel, long padded, float scale, float* scores) {
+    const float* row[R];
+    for (long i = 0; i < R; ++i) row[i] = q + std::min(i, rows - 1) * D;
+    vec tile[R][2] = {};
+    for (long d = 0; d < D; ++d) {
+        const vec a = load(panel + d * WIDE), b = load(panel + d * WIDE + V);
+        for (int i = 0; i < R; ++i) {
+            tile[i][0] += row[i][d] * a;
+            tile[i][1] += row[i][d] * b;
         }
-        for (long i = 0; i < rows; ++i) {
-            store(scores + i * padded + s, comparable(tile[i][0] * scale));
-            store(scores + i * padded + s + V, comparable(tile[i][1] * scale));
-        }
+    }
+    for (long i = 0; i < rows; ++i) {
+        store(scores + i * padded, comparable(tile[i][0] * scale));
+        store(scores + i * padded + V, comparable(tile[i][1] * scale));
     }
 }
 
@@ -190,17 +203,19 @@ void read(const Sizes& z, const float* scores, const int32_t* chosen, long count
     *log_sum = most + std::log(sum);
 }
 
-// Queries [first, until) of one head; `keys` turned, or null where each query meets the keys as they lie.
+// Queries [first, until) of one head; `keys` turned, or null where each panel of them is turned when its turn comes.
 void attend(const Sizes& z, const float* q, const float* k, const float* keys, const float* v, long first, long until, const Outputs& to) {
     const long padded = z.padded(), room = 3 * (padded + V);
-    float* scores = scratch(ROWS * padded + room + z.k + V);
-    float *work = scores + ROWS * padded, *weights = work + room;
+    float* scores = scratch(ROWS * padded + room + z.k + V + z.D * WIDE);
+    float *work = scores + ROWS * padded, *weights = work + room, *turned = weights + z.k + V;
     for (long t = first; t < until; t += ROWS) {
         const long rows = std::min<long>(ROWS, until - t);
-        if (keys) score_tile(q + t * z.D, rows, z.D, keys, padded, z.visible(t + rows - 1), z.scale, scores);
-        else
-            for (long i = 0; i < rows; ++i)
-                for (long s = 0; s < z.visible(t + i); ++s) scores[i * padded + s] = comparable(all(z.scale * dot(q + (t + i) * z.D, k + s * z.D, z.D)))[0];
+        for (long s = 0; s < z.visible(t + rows - 1); s += WIDE) {
+            if (!keys) turn_panel(k + s * z.D, z.S - s, z.D, turned);
+            const float* panel = keys ? keys + s * z.D : turned;
+            if (rows == 1) score_panel<1>(q + t * z.D, 1, z.D, panel, padded, z.scale, scores + s);
+            else score_panel<ROWS>(q + t * z.D, rows, z.D, panel, padded, z.scale, scores + s);
+        }
         for (long i = 0; i < rows; ++i) {
             int32_t* chosen = to.chosen + (t + i) * z.k;
             const long count = choose(scores + i * padded, z.visible(t + i), z.k, chosen, work);
@@ -244,8 +259,12 @@ extern "C" {
 // q (B, H, T, D), k and v (B, G, S, D); out like q, log_sum (B, H, T), chosen (B, H, T, k); keys: room for B G D `padded` floats, or null
 int topk_forward(const Sizes* z, const float* q, const float* k, const float* v, float* keys, float* out, float* log_sum, int32_t* chosen, int threads) {
     const long padded = z->padded();
-    if (keys && parallel(z->B * z->G, threads, [&](long bg) { turn(k + bg * z->S * z->D, z->S, z->D, padded, keys + bg * z->D * padded); }))
-        return 1;
+    const long panels = padded / WIDE;
+    auto turn = [&](long i) {
+        const long bg = i / panels, s = i % panels * WIDE;
+        turn_panel(k + (bg * z->S + s) * z->D, z->S - s, z->D, keys + (bg * padded + s) * z->D);
+    };
+    if (keys && parallel(z->B * z->G * panels, threads, turn)) return 1;
     const long chunks = (z->T + CHUNK - 1) / CHUNK;
     return parallel(z->B * z->H * chunks, threads, [&](long i) {
         const long bh = i / chunks, first = i % chunks * CHUNK, bg = z->group(bh), at = bg * z->S * z->D, row = bh * z->T;

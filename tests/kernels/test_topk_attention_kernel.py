@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kernels import native
 from kernels.agreement import assert_agrees, outputs_and_gradients
 from kernels.attention import plain_attention
 from kernels.paths import Path
@@ -62,6 +63,23 @@ def test_of_equal_scores_the_earliest_keys_are_read(path: Path, T: int) -> None:
     assert torch.allclose(y, torch.full_like(y, 100 + (k_top - 1) / 2))
     flat = topk_sparse_attention(-torch.ones(1, 1, T, 4), k, v, k_top=k_top, path=path)
     assert torch.allclose(flat, torch.full_like(flat, (k_top - 1) / 2)), "here the hundred zeros tie"
+
+
+@pytest.mark.parametrize("D", [12, 17, 64])
+@pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler")
+def test_scores_equal_but_for_rounding_are_chosen_alike_however_the_document_is_cut(D: int) -> None:
+    random, S = torch.Generator().manual_seed(0), 203
+    q = torch.ones(1, 2, S, D)
+    k = torch.stack([torch.rand(D, generator=random)[torch.randperm(D, generator=random)]] * S)  # equal
+    k = torch.stack([row[torch.randperm(D, generator=random)] for row in k])[None, None]  # but for the order of the sum
+    v = torch.randn(1, 1, S, D, generator=random)
+    whole = topk_sparse_attention(q, k, v, k_top=7, path="compiled")
+    for T in (1, 2, 8, 9, 40):
+        parts = [
+            topk_sparse_attention(q[:, :, s : s + T], k[:, :, : s + T], v[:, :, : s + T], k_top=min(7, s + T), path="compiled")
+            for s in range(0, S - S % T, T)
+        ]
+        assert torch.equal(torch.cat(parts, dim=2), whole[:, :, : S - S % T])
 
 
 @pytest.mark.parametrize("path", PATHS)
