@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +68,7 @@ class Workshop:
         self.version = ".".join(map(str, repo.git.version_info))
         self.shallow = False
         self._attributes: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._one_at_a_time = threading.Lock()
         self._trees: dict[tuple[tuple[str, str], ...], Path] = {}
 
     def __enter__(self) -> Workshop:
@@ -113,10 +115,35 @@ class Workshop:
         code, out, said = self.attempt(*command, feed=feed, inside=inside, tree=tree)
         if code:
             raise PullsFault(f"`git {command[0]}` failed ({code}): {_said(said)}")
-        return out
+        return _text(out)
 
-    def attempt(self, *command: str, feed: str = "", inside: bool = True, tree: Path | None = None) -> tuple[int, str, str]:
-        """Exit code, output and complaints of git in the throwaway repository; bytes that are no UTF-8 survive as surrogates."""
+    def read(self, specs: Sequence[str]) -> dict[str, tuple[str, str, bytes]]:
+        """Object id, type and content of what each spec (an id, or `tree:path`) names; those that name nothing are left out."""
+        asked = [spec for spec in dict.fromkeys(specs) if "\n" not in spec]
+        code, out, said = self.attempt("cat-file", "--batch", feed="".join(f"{spec}\n" for spec in asked))
+        if code:
+            raise PullsFault(f"`git cat-file` failed ({code}): {_said(said)}")
+        found, at = {}, 0
+        for spec in asked:
+            end = out.index(b"\n", at)
+            words = out[at:end].split()
+            at = end + 1
+            if words[-1] not in (b"missing", b"ambiguous"):
+                size = int(words[2])
+                found[spec] = words[0].decode(), words[1].decode(), out[at : at + size]
+                at += size + 1
+        return found
+
+    def attempt(
+        self,
+        *command: str,
+        feed: str = "",
+        inside: bool = True,
+        tree: Path | None = None,
+        config: bool = False,
+        seconds: float | None = None,
+    ) -> tuple[int, bytes, str]:
+        """Exit code, output and complaints of git in the throwaway repository; subprocess.TimeoutExpired after `seconds`."""
         place = [f"--git-dir={self.bare}"] if inside else []
         if tree is not None:
             place += ["-c", "core.bare=false", f"--work-tree={tree}"]
@@ -125,17 +152,18 @@ class Workshop:
             input=feed.encode(errors="surrogateescape"),
             capture_output=True,
             cwd=tree or self.folder,
-            env=self.environment(),
+            env=self.environment(config=config),
             check=False,
+            timeout=seconds,
         )
-        return done.returncode, *(text.decode(errors="surrogateescape") for text in (done.stdout, done.stderr))
+        return done.returncode, done.stdout, _text(done.stderr)
 
     def merges(self, pairs: Sequence[tuple[str, str]]) -> list[Merge]:
         """What merging the second commit of each pair into the first comes to, in the order of `pairs`.
 
         Commits are full object ids; one that is not there is an unknown, as is what git cannot finish.
         """
-        missing = self._missing({oid for pair in pairs for oid in pair})
+        missing = self.missing({oid for pair in pairs for oid in pair})
         made: dict[int, Merge] = {}
         groups: dict[Path, list[int]] = {}
         for place, (ours, theirs) in enumerate(pairs):
@@ -147,7 +175,7 @@ class Workshop:
             made |= zip(places, self._batch([pairs[place] for place in places], tree), strict=True)
         return [made[place] for place in range(len(pairs))]
 
-    def _missing(self, oids: set[str]) -> set[str]:
+    def missing(self, oids: set[str]) -> set[str]:
         """Those that name no commit here."""
         named = sorted(oid for oid in oids if OID.fullmatch(oid))
         told = self.run("cat-file", "--batch-check=%(objectname) %(objecttype)", feed="".join(f"{oid}\n" for oid in named))
@@ -159,7 +187,7 @@ class Workshop:
         while left:
             feed = "".join(f"{ours} {theirs}\n" for ours, theirs in left)
             code, out, said = self.attempt("merge-tree", "--write-tree", "--stdin", "--name-only", feed=feed, tree=tree)
-            answers = list(_records(out))
+            answers = list(_records(_text(out)))
             yield from answers[: len(left)]
             if code == 0 and len(answers) == len(left):
                 return
@@ -178,6 +206,10 @@ class Workshop:
 
     def _tree_of_attributes(self, commit: str) -> Path:
         """A folder with nothing but the `.gitattributes` of `commit`: what a merge into its checkout would go by."""
+        with self._one_at_a_time:
+            return self._folder_of(commit)
+
+    def _folder_of(self, commit: str) -> Path:
         if commit not in self._attributes:
             listed = self.run("ls-tree", "-r", "-z", commit).split("\0")
             entries = [line.partition("\t") for line in listed if line.endswith(".gitattributes")]
@@ -234,6 +266,11 @@ def _until_empty(fields: Iterator[str]) -> Iterator[str]:
         if field == "":
             return
         yield field
+
+
+def _text(out: bytes) -> str:
+    """What git printed; bytes that are no UTF-8, as a path may hold, survive as surrogates."""
+    return out.decode(errors="surrogateescape")
 
 
 def _said(words: str) -> str:
