@@ -16,6 +16,7 @@ A kind's key says what may happen only once: a second append of the same (kind, 
 | `duel` | decision id | `plan.decision.Bout`: how the candidate that was applied fared against its champion |
 | `stopped` | session uuid | `Stopped` |
 | `acknowledged` | old plan digest / new plan digest | `Acknowledged` |
+| `calibration` | digest of what was asked and of its run keys | `Calibration` |
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ KINDS = frozenset(
         "duel",
         "stopped",
         "acknowledged",
+        "calibration",
     }
 )
 
@@ -182,3 +184,36 @@ class Acknowledged:
     """Each weakening, as it was told."""
     by: str = ""
     """The account of who said so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """How much one metric differs between measurements of the same thing with different seeds."""
+
+    mean: float
+    deviation: float
+    """Standard deviation of the difference of a pair, in the metric's base unit."""
+    pairs: int
+    autocorrelation: float | None = None
+    """Of each value with the one measured before it; none where all are the same."""
+    detectable: tuple[tuple[int, float], ...] = ()
+    """(pairs, difference in the metric's unit): what a run's first duel finds in nine of ten cases within so many pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What a module was compared with itself for: the noise of a benchmark's metrics on this machine."""
+
+    module: str
+    benchmark: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    alone: bool = False
+    """Whether the benchmark times things, so that its noise is that of the machine's clock."""
+    failed: int = 0
+    """Measurements that ended without numbers."""
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+    """By metric; `seconds` is how long a measurement took."""
+    runs: tuple[str, ...] = ()
+    """Run ids, in the order they were measured; each two make a pair."""
+    machine: Mapping[str, Any] = field(default_factory=dict)

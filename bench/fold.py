@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
-from bench.events import Abandoned, Acknowledged, Effect, Event, Session, Started, Stopped, Wanted
+from bench.events import Abandoned, Acknowledged, Calibration, Effect, Event, Session, Started, Stopped, Wanted
 from bench.fingerprint import Code
 from plan.decision import IMPROVING, Bout, Decision, Opinion, Stance
 from plan.nouns import Limits, Request, Run, Status
@@ -169,6 +169,8 @@ class Facts:
         """Place of the latest `applied` event."""
         self.acknowledged: set[tuple[str, str]] = set()
         """(digest of the old, of the new plan) where a person lets the new one ask for less."""
+        self.calibrations: list[Calibration] = []
+        """A/A comparisons, oldest first."""
         self._session: str | None = None
 
     def advance(self, event: Event) -> None:
@@ -225,6 +227,8 @@ class Facts:
             case "acknowledged":
                 word = event.read(Acknowledged)
                 self.acknowledged.add((word.old, word.new))
+            case "calibration":
+                self.calibrations.append(event.read(Calibration))
 
     def done(self, key: str) -> bool:
         """Whether the latest attempt at `key` has a result that stands: not killed, nor timed out with more time to come."""
