@@ -83,3 +83,22 @@ def _findings() -> Iterator[Finding]:
         if isolated
         else ("weaker: without Linux' subreaper a child that starts a session of its own may outlive its measurement"),
     )
+    yield _sandbox()
+
+
+def _sandbox() -> Finding:
+    """Which walls untrusted code meets on this machine, for this user; weaker is told, none is bad."""
+    from agents.sandbox import Unconfined, layers
+
+    try:
+        standing = layers()
+    except (Unconfined, OSError) as error:
+        return Finding(
+            name="sandbox",
+            good=False,
+            found=str(error),
+            mend="use Linux 5.13 or newer with Landlock and seccomp; without a sandbox there are no proposals by language models",
+        )
+    off = [f"{layer.name}: {layer.detail}" for layer in standing if not layer.on]
+    on = ", ".join(layer.name for layer in standing if layer.on)
+    return Finding(name="sandbox", good=True, found=on + (f"; WEAKER without {'; '.join(off)}" if off else ""))
