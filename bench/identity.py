@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -214,11 +216,13 @@ def _processor() -> str:
 
 @cache
 def _compiler() -> str | None:
-    """The one that kernels are built with, here and in a worker."""
+    """The one that kernels are built with, here and in a worker, and its flags."""
     from kernels.native import compiler
 
-    found = compiler()
-    return f"{os.path.realpath(found)} ({os.stat(found).st_size} B)" if found else None
+    words = shlex.split(compiler() or "")
+    programs = [os.path.realpath(found) for word in words if (found := shutil.which(word))]  # `ccache g++` are two
+    flags = [word for word in words if not shutil.which(word)]
+    return " ".join([*(f"{program} ({os.stat(program).st_size} B)" for program in programs), *flags]) or None
 
 
 @cache

@@ -255,8 +255,9 @@ def test_the_compiler_that_counts_is_the_one_that_kernels_are_built_with(tmp_pat
     mine.write_text("#!/bin/sh\n")
     mine.chmod(0o755)
     script = "from bench.identity import environment_facts; print(environment_facts(compiles=True)['compiler'])"
-    command, environment = [sys.executable, "-c", script], {**os.environ, "PYTHONPATH": str(HOUSE), "CXX": str(mine)}
-    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == f"{mine} (10 B)\n"
+    for flags in ("", " -m64"):
+        command, environment = [sys.executable, "-c", script], {**os.environ, "PYTHONPATH": str(HOUSE), "CXX": f"{mine}{flags}"}
+        assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == f"{mine} (10 B){flags}\n"
 
 
 def test_a_rival_that_a_benchmark_builds_by_its_name_counts() -> None:
