@@ -252,6 +252,61 @@ def plan(
 
 
 @app.command()
+def pulls(
+    repo: Annotated[Path, typer.Option("--repo", help="A clone, or a folder inside it.")] = Path("."),
+    github: Annotated[str | None, typer.Option("--github", help="OWNER/NAME: ask GitHub which are open.")] = None,
+    url: Annotated[str | None, typer.Option("--url", help="Another API server than GitHub's own.")] = None,
+    branches: Annotated[
+        str | None, typer.Option("--branches", help="Without --github: look at the local branches of this pattern.")
+    ] = None,
+    base: Annotated[str | None, typer.Option("--base", help="Without --github: the branch they go into.")] = None,
+    use_asyncio: Annotated[
+        bool, typer.Option("--use-asyncio", help="Merge on all cores while the server is still being asked.")
+    ] = False,
+    watch: Annotated[float | None, typer.Option("--watch", min=1.0, help="Look again every so many seconds.")] = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    json: JsonOption = False,
+) -> None:
+    """Say which open pull requests conflict with their base and with each other, as text and in meaning."""
+    from agents.pulls.tell import look_at_pulls
+    from agents.pulls.transport import API
+    from agents.pulls.watch import Source
+    from agents.reading import say
+
+    if github is None and url is not None:
+        raise typer.Exit(say(Exit.USAGE, "`--url` needs `--github OWNER/NAME`; nothing was asked"))
+    if github is not None and (branches is not None or base is not None):
+        raise typer.Exit(say(Exit.USAGE, "`--branches` and `--base` are for a clone without `--github`; nothing was asked"))
+    source = Source(repo=repo, github=github, url=url or API, branches=branches, base=base)
+    raise typer.Exit(look_at_pulls(source, ledger, concurrent=use_asyncio, every=watch, json=json))
+
+
+@app.command()
+def calibrate(
+    module: Annotated[str, typer.Argument(help="The module that is compared with itself.")] = "transformer",
+    benchmark: Annotated[str, typer.Option("--benchmark", help="What it is measured on.")] = "bytes-stdlib-v1",
+    pairs: Annotated[int, typer.Option("--pairs", min=2, help="Pairs of measurements, each with two seeds.")] = 6,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps; default: the benchmark's.")] = None,
+    config: Annotated[
+        list[str] | None, typer.Option("--config", help="A line of TOML, e.g. d_model=64; may be repeated.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Text file or folder, for a benchmark that reads one.")] = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    show: Annotated[bool, typer.Option("--show", help="Measure nothing; print every calibration of the ledger.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Compare a module with itself: how noisy this machine is, and which differences can be found in that noise."""
+    from agents import calibrate as verb
+
+    if show:
+        raise typer.Exit(verb.show(ledger, json=json))
+    code = verb.calibrate(
+        module, ledger, benchmark=benchmark, pairs=pairs, steps=steps, config=config or (), data=data, json=json
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
 def doctor(json: JsonOption = False) -> None:
     """Tell whether this machine and environment can do the job, and what to mend."""
     from agents.doctor import examine

@@ -15,6 +15,7 @@ A kind's key says what may happen only once: a second append of the same (kind, 
 | `applied`, `undone` | decision id | `Effect` |
 | `duel` | decision id | `plan.decision.Bout`: how the candidate that was applied fared against its champion |
 | `stopped` | session uuid | `Stopped` |
+| `pulls` | uuid | `bench.pulls.Pulls`: one look at the open pull requests that differs from the one before |
 | `acknowledged` | old plan digest / new plan digest | `Acknowledged` |
 | `calibration` | digest of what was asked and of its run keys | `Calibration` |
 """
@@ -46,6 +47,7 @@ KINDS = frozenset(
         "undone",
         "duel",
         "stopped",
+        "pulls",
         "acknowledged",
         "calibration",
     }
@@ -193,6 +195,9 @@ class Noise:
     mean: float
     deviation: float
     """Standard deviation of the difference of a pair, in the metric's base unit."""
+    low: float
+    high: float
+    """95 % interval of the deviation, for Gaussian noise."""
     pairs: int
     autocorrelation: float | None = None
     """Of each value with the one measured before it; none where all are the same."""

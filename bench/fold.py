@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.events import Abandoned, Acknowledged, Calibration, Effect, Event, Session, Started, Stopped, Wanted
 from bench.fingerprint import Code
+from bench.pulls import Pulls
 from plan.decision import IMPROVING, Bout, Decision, Opinion, Stance
 from plan.nouns import Limits, Request, Run, Status
 
@@ -171,6 +172,8 @@ class Facts:
         """(digest of the old, of the new plan) where a person lets the new one ask for less."""
         self.calibrations: list[Calibration] = []
         """A/A comparisons, oldest first."""
+        self.pulls: Pulls | None = None
+        """The latest look at the open pull requests."""
         self._session: str | None = None
 
     def advance(self, event: Event) -> None:
@@ -222,6 +225,8 @@ class Facts:
                 )
             case "stopped":
                 self.stops[event.key] = event.read(Stopped)
+            case "pulls":
+                self.pulls = event.read(Pulls)
             case "code":
                 self.code[event.key] = event.read(Code)
             case "acknowledged":

@@ -5,12 +5,12 @@ The nouns of the ledger's event `pulls`, written by `orchestrate pulls` and read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from plan.nouns import Plan, PullsRule
+from plan.nouns import Plan, PullsRule, State, Verdict
 
 
 class Mergeable(StrEnum):
@@ -141,10 +141,13 @@ def in_the_way(seen: Pulls | None, plan: Plan) -> Mapping[str, str]:
     return found
 
 
-def held(seen: Pulls | None, plan: Plan) -> Mapping[str, str]:
-    """By task id, why its verdict waits: the plan says `pulls: hold`, and a pull request on its module does not merge."""
+def hold(verdicts: Iterable[Verdict], seen: Pulls | None, plan: Plan) -> tuple[Verdict, ...]:
+    """The verdicts, those of a task waiting where the plan says `pulls: hold` and a pull request on its module does not merge."""
     holding = {task.id for task in plan.tasks if task.pulls is PullsRule.HOLD}
-    return {task: why for task, why in in_the_way(seen, plan).items() if task in holding}
+    why = {task: words for task, words in in_the_way(seen, plan).items() if task in holding}
+    return tuple(
+        replace(one, state=State.WAITING, reason=f"held: {why[one.task]}") if one.task in why else one for one in verdicts
+    )
 
 
 def _fault(pair: Pair) -> str:

@@ -11,6 +11,7 @@ from bench.fold import Case, Facts, settled
 from bench.hold import LedgerFault
 from bench.judge import judge
 from bench.ledger import Ledger
+from bench.pulls import Pulls, hold
 from plan.decision import Decision, Opinion, Stance
 from plan.faults import PlanFaults
 from plan.grammar import parse
@@ -77,6 +78,8 @@ class Scoreboard:
     """Wall-clock seconds charged to each task, abandoned attempts included; of a run that serves several, to the one whose budget pays."""
     spent: float = 0.0
     """Wall-clock seconds of all these runs together, each counted once."""
+    pulls: Pulls | None = None
+    """The latest look at the open pull requests."""
 
     def count(self, state: State) -> int:
         """How many targets are in this state."""
@@ -140,13 +143,15 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
     wanted = {task.id: [key for key in facts.wanted.tasks.get(task.id, ()) if _fits(facts, key, task)] for task in plan.tasks}
     gates = {task.id: run for task in plan.tasks if (run := _gate(facts, task)) is not None}
     done = {key: run for keys in wanted.values() for key in keys if (run := facts.run(key)) is not None}
-    verdicts = judge(plan, {task: settled(keys, done) for task, keys in wanted.items()}, gates=gates)
+    judged = judge(plan, {task: settled(keys, done) for task, keys in wanted.items()}, gates=gates)
+    verdicts = hold(judged, facts.pulls, plan)
     paid: dict[str, list[str]] = {task: [] for task in wanted}
     for key, task in _payers(facts, wanted).items():
         paid[task].append(key)
     return Scoreboard(
         plan=plan,
         verdicts=verdicts,
+        pulls=facts.pulls,
         gates=gates,
         runs={task: runs for task, keys in wanted.items() if (runs := facts.runs_for(keys))},
         told=_told(facts, plan, verdicts, at),

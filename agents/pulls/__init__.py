@@ -16,12 +16,13 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.pulls.mergetree import PullsFault
 from bench.pulls import Mergeable, Pull
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Mergeable", "Pull", "check_mergeable", "check_mergeable_async", "list_open_prs", "list_open_prs_async"]
+__all__ = ["Mergeable", "Pull", "PullsFault", "check_mergeable", "check_mergeable_async", "list_open_prs", "list_open_prs_async"]
 
 
 def list_open_prs(**source: Any) -> tuple[Pull, ...]:

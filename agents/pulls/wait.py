@@ -79,12 +79,12 @@ def asked_for(status: int, headers: Mapping[str, str], words: str, *, now: float
         return None
     if (after := headers.get("retry-after")) is not None:
         seconds = _seconds(after, now)
-        return SECONDARY * 2**times if seconds is None else max(seconds, MARGIN)
+        return SECONDARY * 2.0**times if seconds is None else max(seconds, MARGIN)
     reset = _number(headers.get("x-ratelimit-reset"))
     if _number(headers.get("x-ratelimit-remaining")) == 0 and reset is not None:
         return max(reset - now, 0.0) + MARGIN
     if status == 429 or "rate limit" in words.lower() or "abuse" in words.lower():
-        return SECONDARY * 2**times
+        return SECONDARY * 2.0**times
     return None
 
 

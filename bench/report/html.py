@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bench.report import evidence, story, wording, zoo
+from bench.report import evidence, pulls, story, wording, zoo
 from bench.report.json import document
 from bench.report.markup import Markup, prose, tag
 from bench.report.style import STYLE
@@ -26,6 +26,7 @@ def render(board: Scoreboard, *, timeless: bool = False) -> str:
             story.happenings,
             story.decisions,
             story.tasks,
+            pulls.section,
             zoo.zoo,
             evidence.certainty,
             evidence.provenance,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from bench.report import wording
+from bench.report.pulls import summary
 from bench.scoreboard import Scoreboard
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&@-])")
@@ -42,6 +43,7 @@ def render(board: Scoreboard) -> str:
             lines.append(
                 f"- **{row.word}** {code(row.verdict.id)} at {place}: {escaped(wording.reason(row))}. {code(wording.command(row.verdict))}"
             )
+    lines += [f"- {escaped(words)}" for words in summary(board)]
     if board.told:
         lines += ["", "<details><summary>Decisions</summary>", ""]
         for told in board.told:

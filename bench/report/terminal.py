@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.report import wording
+from bench.report.pulls import summary
 from bench.scoreboard import Scoreboard
 from plan.nouns import State
 
@@ -54,6 +55,8 @@ def print_table(board: Scoreboard, *, ledger: str = "", report: str = "", stream
         face.console.print(_table(face, rows))
     _footnotes(face, board)
     face.console.print()
+    for words in summary(board):
+        face.line(face.text(words))
     for row in rows:
         if wording.to_explain(row.verdict):
             _next_step(face, board, row)
