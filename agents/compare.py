@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -26,6 +26,9 @@ from plan.exits import Exit
 from plan.grammar import parse
 from plan.nouns import Plan
 from plan.wire import SCHEMA, plain
+
+if TYPE_CHECKING:
+    from bench.fold import Facts
 
 EXITS = {Answer.BETTER: Exit.HOLDS, Answer.WORSE: Exit.MISSED, Answer.UNDECIDED: Exit.UNDECIDED, Answer.NONE: Exit.MISSED}
 
@@ -96,11 +99,11 @@ def compare(
     with Ledger.open(place) as ledger, ledger.hold():
         loop = session(plan, ledger, options, display=display, backend="asyncio")
         found = compared(plan, loop.standing.verdicts, loop.standing.runs_by_task(), better=better)
-        where = ledger.where
+        where, detectable = ledger.where, _detectable(found, loop.standing.facts)
     if json:
-        print(jsonlib.dumps(document(found, plan, ledger=where)))
+        print(jsonlib.dumps({**document(found, plan, ledger=where), "detectable": detectable}))
     else:
-        print_comparison(found, ledger=where)
+        print_comparison(found, ledger=where, detectable=detectable)
     ended = stopped_by_signal(loop)
     return EXITS[found.answer] if ended is None else ended
 
@@ -160,7 +163,16 @@ def _task(module: str, needs: Sequence[str], rows: Sequence[tuple[str, str, str,
         yield from ("```toml config", *config, "```", "")
 
 
-def print_comparison(found: Comparison, *, ledger: str) -> None:
+def _detectable(found: Comparison, facts: Facts) -> float | None:
+    """The difference that so many seeds tell in nine of ten cases, by the ledger's latest calibration of this benchmark with either module."""
+    from bench.calibration import latest, told_apart
+
+    known = latest(facts.calibrations, found.benchmark, modules=(found.a.module, found.b.module))
+    noise = known.noise.get(found.metric) if known else None
+    return None if noise is None else told_apart(noise.deviation, n=found.n, error=(1 - found.confidence) / 2)
+
+
+def print_comparison(found: Comparison, *, ledger: str, detectable: float | None = None) -> None:
     """The answer in a sentence, the difference, what each side was given, and the next step."""
     face = Face(sys.stdout)
     face.line(face.text(sentence(found), "bold"))
@@ -172,6 +184,9 @@ def print_comparison(found: Comparison, *, ledger: str) -> None:
             + (f"; about {wording.many(found.more_seeds, 'more seed')} would decide it" if found.more_seeds else "")
         )
     )
+    if detectable is not None:
+        told = f"by calibration, {wording.many(found.n, 'seed')} tell a difference of {wording.figure(detectable, found.unit)} in nine of ten cases"
+        face.line(face.text(told))
     face.console.print(_sides(face, found))
     for warning in found.warnings:
         face.line(face.text(f"warning: {warning}", "yellow"))

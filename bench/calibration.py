@@ -7,11 +7,12 @@ modules of this noise that share nothing; a duel's two sides share the seed and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from bench.events import Calibration, Noise
 from bench.promotion import Floats, follow, share
@@ -56,9 +57,12 @@ def noise(values: Sequence[float]) -> Noise | None:
     if gaps.size < 2:
         return None
     deviation = float(np.sqrt((gaps**2).mean()))  # equals differ by nothing on average: no mean is estimated
+    low, high = (deviation * math.sqrt(gaps.size / special.chdtri(gaps.size, tail)) for tail in (0.025, 0.975))
     return Noise(
         mean=float(there.mean()),
         deviation=deviation,
+        low=low,
+        high=high,
         pairs=gaps.size,
         autocorrelation=_autocorrelation(x),
         detectable=tuple((n, deviation * effect) for n in PAIRS if (effect := detectable(n, error=share(1, ERROR))) is not None),
@@ -98,6 +102,14 @@ def detectable(pairs: int, *, error: float, power: float = POWER) -> float | Non
     return high
 
 
-def latest(found: Sequence[Calibration], benchmark: str, *, module: str | None = None) -> Calibration | None:
-    """The latest calibration of `benchmark`, of `module` where that is asked."""
-    return next((one for one in reversed(found) if one.benchmark == benchmark and module in (None, one.module)), None)
+def told_apart(deviation: float, *, n: int, error: float, power: float = POWER) -> float | None:
+    """The difference that Student's bound of `error` on the mean of `n` differences clears with probability `power`; None below two."""
+    if n < 2:
+        return None
+    shift = special.nctdtrinc(n - 1, 1 - power, special.stdtrit(n - 1, 1 - error))
+    return float(deviation * shift / math.sqrt(n))
+
+
+def latest(found: Sequence[Calibration], benchmark: str, *, modules: Collection[str]) -> Calibration | None:
+    """The latest calibration of `benchmark` with one of `modules`."""
+    return next((one for one in reversed(found) if one.benchmark == benchmark and one.module in modules), None)

@@ -160,7 +160,10 @@ WORLDS = (
 
 
 def simulated_rates(scores: Floats, rng: np.random.Generator, *, runs: int, candidates: int) -> Iterator[Rate]:
-    """Runs, of `candidates` each, in which any candidate was promoted, though none is better; a look after every completion."""
+    """Runs, of `candidates` each, in which any was promoted, though none is better; a look after every completion.
+
+    In submission order what is known at a look is a prefix of what will be known, so all that workers change there is when one knows it.
+    """
     for world in WORLDS:
         for workers in WORKERS:
             wrong = {name: np.zeros(runs, dtype=bool) for name in ("submission order", world.habit)}
@@ -170,8 +173,7 @@ def simulated_rates(scores: Floats, rng: np.random.Generator, *, runs: int, cand
                 won = world.change(gains_drawn(scores, rng, size=(runs, most + workers)), rng)
                 seconds = rng.exponential(1.0, won.shape) / np.where(world.sooner(won), SPEED_OF_FAILURE, 1.0)
                 looks = schedule(seconds, workers=workers, trials=most)
-                known = np.arange(most) < looks.settled.max(axis=1, keepdims=True)
-                wrong["submission order"] |= promoted(won[:, :most], error=error, most=most, known=known)
+                wrong["submission order"] |= promoted(won[:, :most], error=error, most=most)
                 if world.habit == COMPLETION:
                     folded = np.take_along_axis(won, looks.finished, axis=1)
                 else:
@@ -186,12 +188,11 @@ def simulated_rates(scores: Floats, rng: np.random.Generator, *, runs: int, cand
                 )  # fmt: skip
 
 
-def promoted(won: Floats, *, error: float, most: int, known: Flags | None = None) -> Flags:
-    """Which duels (rows of gains) promote when they are looked at after every pair; `known` are the pairs that were folded by the last look."""
+def promoted(won: Floats, *, error: float, most: int) -> Flags:
+    """Which duels (rows of gains) promote when they are looked at after every pair."""
     course = follow(won, error=error, most=most)
     first = course.ended.argmax(axis=1)[:, None]
-    promotes = np.take_along_axis(course.promotes & (True if known is None else known), first, axis=1)
-    return np.asarray(promotes[:, 0])
+    return np.asarray(np.take_along_axis(course.promotes, first, axis=1)[:, 0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,11 +240,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables; 0 when every claim holds, else 1."""
     parser = argparse.ArgumentParser(prog="python -m bench.false_promotions", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="500 candidates on trainings, and five times the simulated runs")
-    parser.add_argument("--candidates", type=int, metavar="N", help="candidates on trainings; default 150, with --full 500")
+    parser.add_argument("--candidates", type=int, metavar="N", help="candidates on trainings; default 100, with --full 500")
     parser.add_argument("--runs", type=int, metavar="N", help="simulated runs of 20 candidates; default 1000, with --full 5000")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    candidates = options.candidates or (500 if options.full else 150)
+    candidates = options.candidates or (500 if options.full else 100)
     runs = options.runs or (5000 if options.full else 1000)
     rng, began = np.random.default_rng(options.seed), time.monotonic()
 
