@@ -139,18 +139,25 @@ def shapes(subject: Subject) -> Iterator[str]:
 
 
 def causality(subject: Subject) -> Iterator[str]:
-    """What comes later changes nothing that came before."""
-    block, document = subject.build(), subject.document(LENGTHS[1])
-    other = subject.document(LENGTHS[1], seed=2)
-    whole = _run(block, document)[0]
-    for cut in (1, 50, 64, LENGTHS[1] - 1):
-        changed = Document(
-            x_BTD=torch.cat([document.x_BTD[:, :cut], 3 * other.x_BTD[:, cut:]], dim=1),
-            tokens_BT=torch.cat([document.tokens_BT[:, :cut], other.tokens_BT[:, cut:]], dim=1),
-        )
-        ratio = rmse_ratio(_run(block, changed)[0][:, :cut], whole[:, :cut])
-        if not ratio <= TOLERANCE:
-            yield f"changing tokens {cut} and later moves the outputs before them by {ratio:.2g}"
+    """What comes later changes nothing that came before, neither in evaluation nor in training, where it would teach a model to look."""
+    document, other = subject.document(LENGTHS[1]), subject.document(LENGTHS[1], seed=2)
+
+    def outputs(document: Document, training: bool) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return _run(subject.build().train(training), document)[0]
+
+    for training in (False, True):
+        whole = outputs(document, training)
+        for cut in (1, 50, 64, LENGTHS[1] - 1):
+            changed = Document(
+                x_BTD=torch.cat([document.x_BTD[:, :cut], 3 * other.x_BTD[:, cut:]], dim=1),
+                tokens_BT=torch.cat([document.tokens_BT[:, :cut], other.tokens_BT[:, cut:]], dim=1),
+            )
+            ratio = rmse_ratio(outputs(changed, training)[:, :cut], whole[:, :cut])
+            if not ratio <= TOLERANCE:
+                mode = ", in training" if training else ""
+                yield f"changing tokens {cut} and later moves the outputs before them by {ratio:.2g}{mode}"
 
 
 def chunks(subject: Subject) -> Iterator[str]:

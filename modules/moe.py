@@ -2,7 +2,9 @@
 
 Shapes: B batch, T tokens, N = B T, D model width, E experts, K experts per token, M = N K assignments,
 F expert width. Dispatch is dropless (kernels/experts.py), and routes look neither ahead nor at other documents (modules/routing.py),
-so any chunking of a document agrees; `expert-choice` alone cannot promise that.
+so any chunking of a document agrees; `expert-choice` alone cannot promise that. The layer of Fedus et al. (2021), without what is added to it here, is
+
+    experts = 8, look_back = false, gate = "probability", own_rate = 0.0, bias_rate = 0.0, even_rate = 0.0, capacity = 1.25
 """
 
 from __future__ import annotations
@@ -39,6 +41,10 @@ class Config:
     """Width of each expert over `d_model`."""
     router: Literal["switch", "hash", "expert-choice"] = "switch"
     """`switch` learns where a token goes; `hash` sends each token value to fixed experts; `expert-choice` sees the future and fails the gate."""
+    look_back: bool = True
+    """The router reads the token before as well; `switch` only."""
+    gate: Literal["even", "probability"] = "even"
+    """`probability` weighs an expert by its probability, as the paper does; `even` by that over an even share, two by it over their sum."""
     balance_weight: float = 0.01
     """Weight of the balance loss (Fedus et al. 2021, eq. 4); `switch` only."""
     bias_rate: float = 0.05
@@ -50,7 +56,7 @@ class Config:
     size_weight: float = 0.0
     """Weight of the router z-loss (Zoph et al. 2022, arXiv:2202.08906, eq. 5); `switch` only."""
     capacity: float = 0.0
-    """In training, an expert takes at most this multiple of an even share and drops the rest; 0 drops nothing, ever."""
+    """In training, an expert takes at most this multiple of an even share, the earliest steps first, and drops the rest; 0 drops nothing, ever."""
 
     def __post_init__(self) -> None:
         check_ranges(self, d_model=(1, 2**16), heads=(1, 2**12), experts=(1, 2**12), ffn_multiple=(1e-3, 256))
@@ -80,17 +86,23 @@ class Experts(nn.Module):
             widen_EDF, narrow_EFD = APART * widen_EDF, APART * narrow_EFD
         self.widen_EDF, self.narrow_EFD = nn.Parameter(widen_EDF), nn.Parameter(narrow_EFD)
 
-    def forward(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The weighted sum of the chosen experts per token, the load of each expert (E), and what it left out (E)."""
+    def forward(self, x_ND: Tensor, chosen_NK: Tensor, weight_NK: Tensor, *, documents: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """The weighted sum of the chosen experts per token, the load of each expert (E), and what it left out (E).
+
+        Whoever is left out, no token of any of the `documents`, which follow one another, takes the room of one at an earlier step.
+        """
         K, E = chosen_NK.shape[1], len(self.widen_EDF)
-        order_M, load_E = by_expert(chosen_NK, E)
-        done_E = load_E
-        if self.capacity and self.training:
-            most = math.ceil(self.capacity * len(order_M) / E)
-            starts_E = load_E.cumsum(0) - load_E
-            rank_M = torch.arange(len(order_M), device=x_ND.device) - starts_E.repeat_interleave(load_E)
-            order_M, done_E = order_M[rank_M < most], load_E.clamp(max=most)
-        return self.added(x_ND, order_M // K, weight_NK.flatten()[order_M], done_E), load_E, load_E - done_E
+        if not (self.capacity and self.training):
+            order_M, load_E = by_expert(chosen_NK, E)
+            return self.added(x_ND, order_M // K, weight_NK.flatten()[order_M], load_E), load_E, torch.zeros_like(load_E)
+        token_N = torch.arange(len(x_ND), device=x_ND.device).view(documents, -1).T.flatten()
+        order_M, load_E = by_expert(chosen_NK[token_N], E)
+        most = math.ceil(self.capacity * len(order_M) / E)
+        starts_E = load_E.cumsum(0) - load_E
+        rank_M = torch.arange(len(order_M), device=x_ND.device) - starts_E.repeat_interleave(load_E)
+        order_M, done_E = order_M[rank_M < most], load_E.clamp(max=most)
+        y_ND = self.added(x_ND, token_N[order_M // K], weight_NK[token_N].flatten()[order_M], done_E)
+        return y_ND, load_E, load_E - done_E
 
     def added(self, x_ND: Tensor, token_M: Tensor, weight_M: Tensor, load_E: Tensor) -> Tensor:
         """The weighted sum per token over assignments that are sorted by expert."""
@@ -108,7 +120,7 @@ class Parts(NamedTuple):
     k_BGSE: Tensor
     v_BGSE: Tensor
     seen: Tensor
-    score_BE: Tensor
+    score_BX: Tensor
     load_BE: Tensor
     open_BE: Tensor
 
@@ -127,12 +139,18 @@ class State(Parts):
     "moe",
     system="S-1",
     paper="arXiv:2101.03961",
-    metrics={"load_balance_std": "", "load_share_std": "", "expert_utilization": "", "drop_rate": ""},
+    metrics={"load_balance_std": "", "load_share_std": "", "expert_utilization": "", "drop_rate": "", "overruled": ""},
 )
 class MixtureOfExperts(nn.Module):
     """Attention, then one or two of many feed-forward experts per token, chosen by a learned router or by hash."""
 
-    combined_by: ClassVar = {"load_balance_std": max, "load_share_std": max, "expert_utilization": min, "drop_rate": max}
+    combined_by: ClassVar = {
+        "load_balance_std": max,
+        "load_share_std": max,
+        "expert_utilization": min,
+        "drop_rate": max,
+        "overruled": max,
+    }
     """The worst layer counts: an even one must not hide one that sends all to one expert."""
 
     def __init__(self, config: Config) -> None:
@@ -152,6 +170,7 @@ class MixtureOfExperts(nn.Module):
         )
         self._load_E: Tensor
         self._dropped_E: Tensor
+        self._overruled: Tensor
         self._forget()
 
     def forward(self, x_BTD: Tensor, state: State | None = None, *, tokens_BT: Tensor | None = None) -> tuple[Tensor, State]:
@@ -172,8 +191,10 @@ class MixtureOfExperts(nn.Module):
                 raise ValueError("the `hash` router routes by token value: call the block with `tokens_BT`")
             else:
                 chosen_NK, weight_NK = self.router(h_ND, tokens_BT.flatten())
-            y_ND, load_E, dropped_E = self.experts(h_ND, chosen_NK, weight_NK)
+            y_ND, load_E, dropped_E = self.experts(h_ND, chosen_NK, weight_NK, documents=len(x_BTD))
         self._load_E, self._dropped_E = self._load_E + load_E, self._dropped_E + dropped_E
+        if isinstance(self.router, SwitchRouter):
+            self._overruled = self._overruled + self.router.overruled()
         after = State._make((*cache, *past))
         after.cache = cache
         return x_BTD + y_ND.view_as(x_BTD), after
@@ -187,19 +208,22 @@ class MixtureOfExperts(nn.Module):
 
     def diagnostics(self) -> dict[str, float]:
         """Balance of all assignments since the last call (empty when there were none); see the functions for definitions."""
-        load_E, dropped = self._load_E.double(), float(self._dropped_E.sum())
+        load_E, dropped, overruled = self._load_E.double(), float(self._dropped_E.sum()), float(self._overruled)
         self._forget()
         if not load_E.sum():
             return {}
-        return {
+        told = {
             "load_balance_std": load_balance_std(load_E),
             "load_share_std": load_balance_std(load_E) / len(load_E),
             "expert_utilization": expert_utilization(load_E),
             "drop_rate": dropped / float(load_E.sum()),
         }
+        if self.config.router == "switch":
+            told["overruled"] = overruled * self.config.top_k / float(load_E.sum())
+        return told
 
     def _forget(self) -> None:
-        self._load_E = self._dropped_E = torch.zeros((), dtype=torch.int64, device=self.ffn_norm.weight.device)
+        self._load_E = self._dropped_E = self._overruled = torch.zeros((), dtype=torch.int64, device=self.ffn_norm.weight.device)
 
     def facts(self) -> dict[str, str | None]:
         """Which kernel computed the attention of the last forward."""
@@ -212,7 +236,7 @@ class MixtureOfExperts(nn.Module):
 
     def state_bytes(self, batch: int, length: int) -> int:
         """Bytes of the key-value cache after `length` tokens, and of what the learned router remembers."""
-        past = len(Past._fields) * batch * self.config.experts * self.ffn_norm.weight.element_size()
+        past = (2 + self.config.look_back) * batch * self.config.experts * self.ffn_norm.weight.element_size()
         return self.mixer.state_bytes(batch, length) + (past if isinstance(self.router, SwitchRouter) else 0)
 
 
@@ -221,8 +245,15 @@ def _router(config: Config) -> HashRouter | SwitchRouter | ExpertChoiceRouter:
         return HashRouter(config.experts, top_k=config.top_k)
     if config.router == "expert-choice":
         return ExpertChoiceRouter(config.d_model, config.experts, top_k=config.top_k)
-    rates = {"bias_rate": config.bias_rate, "even_rate": config.even_rate}
-    return SwitchRouter(config.d_model, config.experts, top_k=config.top_k, **rates)
+    return SwitchRouter(
+        config.d_model,
+        config.experts,
+        top_k=config.top_k,
+        bias_rate=config.bias_rate,
+        even_rate=config.even_rate,
+        look_back=config.look_back,
+        gate=config.gate,
+    )
 
 
 def load_balance_std(load_E: Tensor) -> float:

@@ -1,12 +1,12 @@
 """Which experts compute a token: by hash, by a learned router kept even, or by the experts' own choice.
 
-Shapes: B batch, T tokens, t tokens of a block, N = B T, D model width, E experts, K experts per token, C tokens per expert, M assignments.
+Shapes: B batch, T tokens, t tokens of a block, X what a token tells of the next, N = B T, D model width, E experts, K experts per token, C tokens per expert, M assignments.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +40,8 @@ class HashRouter(nn.Module):
 class Past(NamedTuple):
     """What a router remembers of a document."""
 
-    score_BE: Tensor
-    """How the latest token bears on the route of the one after it."""
+    score_BX: Tensor
+    """How the latest token bears on the route of the one after it; X is E where a router looks back, else 0."""
     load_BE: Tensor
     """Assignments in whole blocks so far."""
     open_BE: Tensor
@@ -49,20 +49,31 @@ class Past(NamedTuple):
 
 
 class SwitchRouter(nn.Module):
-    """Learns where tokens go from a token and the one before it: the top of a softmax, made even by two biases that take part in the choice alone.
+    """Learns where tokens go from a token and, with `look_back`, the one before it: the top of a softmax, made even by two biases that take part in the choice alone.
 
-    One expert is weighted by `experts` times its probability, so that a new router, which is even, hands on what the expert makes of the
-    token; two are weighted by their probabilities renormalised. The first bias is the whole text's: each training batch moves it
+    By the gate `even` one expert is weighted by `experts` times its probability, so that a new router, which is even, hands on what the
+    expert makes of the token, and two by their probabilities renormalised; by `probability` each has its own (Fedus et al. 2021, eq. 2). The first bias is the whole text's: each training batch moves it
     against the expert's excess load, and evaluation uses its average over recent batches (Wang et al. 2024, arXiv:2408.15664). The
     second is the document's own: blocks of BLOCK tokens are routed against the excess load of the blocks before, over an even share of a
     block. Both are in units of the logits' spread, so that one rate suits a young and a decided router, and neither looks ahead or
     at other documents.
     """
 
-    def __init__(self, d_model: int, experts: int, *, top_k: int, bias_rate: float, even_rate: float) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        experts: int,
+        *,
+        top_k: int,
+        bias_rate: float,
+        even_rate: float,
+        look_back: bool = True,
+        gate: Literal["even", "probability"] = "even",
+    ) -> None:
         super().__init__()
         self.experts, self.top_k, self.bias_rate, self.even_rate = experts, top_k, bias_rate, even_rate
-        self.score = nn.Linear(d_model, 2 * experts, bias=False)
+        self.look_back, self.gate = look_back, gate
+        self.score = nn.Linear(d_model, (1 + look_back) * experts, bias=False)
         nn.init.normal_(self.score.weight, std=0.1 * d_model**-0.5)
         self.bias_E: Tensor
         self.register_buffer("bias_E", torch.zeros(experts))
@@ -73,27 +84,35 @@ class SwitchRouter(nn.Module):
         self._probability_E = torch.full((experts,), 1 / experts)
         self._share_E = torch.full((experts,), 1 / experts)
         self._size = torch.zeros(())
+        self._overruled = torch.zeros((), dtype=torch.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy knows the numbers of the latest batch, and not the graph that a gradient would flow through."""
+        return {name: value.detach() if isinstance(value, Tensor) else value for name, value in self.__dict__.items()}
 
     def forward(self, x_BTD: Tensor, past: Past | None, *, seen: int) -> tuple[Tensor, Tensor, Past]:
         """Experts chosen (N, K), their weights (N, K), and what to remember after `seen` + T tokens."""
-        own_BTE, next_BTE = self.score(x_BTD).chunk(2, dim=-1)
+        logit_BTE, next_BTX = self.score(x_BTD).split([self.experts, self.look_back * self.experts], dim=-1)
         if past is None:
-            zero_BE = torch.zeros_like(own_BTE[:, 0])
-            past = Past(zero_BE, zero_BE, zero_BE)
-        logit_BTE = own_BTE + torch.cat([past.score_BE.unsqueeze(1), next_BTE[:, :-1]], dim=1)
+            zero_BE = torch.zeros_like(logit_BTE[:, 0])
+            past = Past(torch.zeros_like(next_BTX[:, 0]), zero_BE, zero_BE)
+        if self.look_back:
+            logit_BTE = logit_BTE + torch.cat([past.score_BX.unsqueeze(1), next_BTX[:, :-1]], dim=1)
         logit_NE = logit_BTE.flatten(0, 1)
         probability_NE = logit_NE.softmax(dim=-1)
         chosen_NK, load_BE, open_BE = self._choose(logit_BTE.detach(), past, seen)
         if self.training:  # counts from the next batch on: this one's later tokens must not move its earlier ones
             self.spread.copy_(logit_NE.detach().std(dim=0, unbiased=False).mean())
         weight_NK = probability_NE.gather(1, chosen_NK)
-        weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True) if self.top_k > 1 else weight_NK * self.experts
+        if self.gate == "even":
+            weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True) if self.top_k > 1 else weight_NK * self.experts
+        self._overruled = (chosen_NK != logit_NE.argmax(-1, keepdim=True)).all(1).sum()
         self._probability_E = probability_NE.mean(dim=0)
         self._share_E = torch.bincount(chosen_NK.flatten(), minlength=self.experts) / chosen_NK.numel()
         self._size = logit_NE.logsumexp(-1).square().mean()
         if self.training and self.bias_rate:
             self._balance()
-        return chosen_NK, weight_NK, Past(next_BTE[:, -1].clone(), load_BE, open_BE)
+        return chosen_NK, weight_NK, Past(next_BTX[:, -1].clone(), load_BE, open_BE)
 
     def _choose(self, logit_BTE: Tensor, past: Past, seen: int) -> tuple[Tensor, Tensor, Tensor]:
         """The top experts of every token once both biases are added, and the document's loads after the last."""
@@ -121,6 +140,10 @@ class SwitchRouter(nn.Module):
     def balance_loss(self) -> Tensor:
         """E times the sum over experts of load share and mean probability, of the last forward; 1 when even (Fedus, eq. 4)."""
         return self.experts * (self._share_E * self._probability_E).sum()
+
+    def overruled(self) -> Tensor:
+        """Tokens of the last forward that the biases kept from the router's first choice."""
+        return self._overruled
 
     def size_loss(self) -> Tensor:
         """Mean square of the logits' log-sum-exp, of the last forward (router z-loss, Zoph et al. 2022, arXiv:2202.08906, eq. 5)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kernels.agreement import rmse_ratio
-from modules.contract import Subject, causality, independence
+from modules.contract import Subject, causality, check, independence
 from modules.decoder import Decoder
 from modules.moe import Config, Experts, MixtureOfExperts, expert_utilization, load_balance_std
 from modules.routing import BLOCK, ExpertChoiceRouter, HashRouter, SwitchRouter
@@ -71,6 +73,15 @@ def test_a_new_mixture_is_almost_the_dense_feed_forward_that_its_experts_share()
     widen_DF, narrow_FD = block.experts.common
     dense_BTD = F.gelu(seen[0] @ widen_DF) @ narrow_FD
     assert rmse_ratio(y_BTD - x_BTD - bare, dense_BTD) < 0.3
+
+
+def test_capacity_is_filled_step_by_step_over_all_documents_so_that_no_later_token_takes_an_earlier_ones_room() -> None:
+    x_ND, _, weight_NK = routed(top_k=1)
+    layer = some_experts(capacity=0.3).train()
+    y_ND, _, dropped_E = layer(x_ND, torch.zeros(40, 1, dtype=torch.int64), weight_NK, documents=4)
+    kept = y_ND.abs().amax(1).view(4, 10) > 0
+    assert kept.tolist() == [[True] + [False] * 9, [True] + [False] * 9] + [[False] * 10] * 2  # room for two
+    assert dropped_E[0] == 38
 
 
 def test_capacity_drops_the_latest_tokens_in_training_alone_and_counts_them() -> None:
@@ -153,6 +164,75 @@ def test_the_switch_router_weighs_by_a_softmax_over_the_token_and_the_one_before
     picked_NK = odds_NE.gather(1, best_NK)
     total = odds_NE.mean(1, keepdim=True) if top_k == 1 else picked_NK.sum(1, keepdim=True)
     torch.testing.assert_close(weight_NK, picked_NK / total)
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_without_look_back_and_by_probability_it_is_the_switch_router_of_the_paper(top_k: int) -> None:
+    torch.manual_seed(0)
+    router = SwitchRouter(8, 5, top_k=top_k, bias_rate=0.0, even_rate=0.0, look_back=False, gate="probability")
+    x_BTD = torch.randn(3, 17, 8)
+    chosen_NK, weight_NK, past = router(x_BTD, None, seen=0)
+    odds_NE = (x_BTD.flatten(0, 1) @ router.score.weight.T).softmax(-1)
+    best_NK = odds_NE.sort(descending=True).indices[:, :top_k]
+    assert router.score.weight.shape == (5, 8)
+    assert torch.equal(chosen_NK, best_NK)
+    torch.testing.assert_close(weight_NK, odds_NE.gather(1, best_NK))
+    assert past.score_BX.shape == (3, 0)
+
+
+PAPER = {"look_back": False, "gate": "probability", "own_rate": 0.0, "bias_rate": 0.0, "even_rate": 0.0, "capacity": 1.25}
+
+
+def test_the_papers_own_form_is_the_paper_s_layer_and_keeps_the_contract() -> None:
+    block = MixtureOfExperts(Config(d_model=16, heads=2, **PAPER)).train()  # type: ignore[arg-type]
+    x_BTD = torch.randn(2, 60, 16)
+    seen: list[Tensor] = []
+    block.ffn_norm.register_forward_hook(lambda *hooked: seen.append(hooked[2]))
+    y_BTD, _ = block(x_BTD)
+    bare, _ = block.mixer(block.mixer_norm(x_BTD))
+    odds_BTE = (seen[0] @ block.router.score.weight.T).softmax(-1)  # type: ignore[union-attr, operator]
+    room, taken, expected = math.ceil(1.25 * 120 / 8), [0] * 8, torch.zeros(2, 60, 16)
+    for t in range(60):
+        for b in range(2):
+            e = int(odds_BTE[b, t].argmax())
+            taken[e] += 1
+            h_F = seen[0][b, t] @ block.experts.widen_EDF[e]
+            if taken[e] <= room:
+                expected[b, t] = odds_BTE[b, t, e] * (F.gelu(h_F) @ block.experts.narrow_EFD[e])
+    assert max(taken) > room  # some are left out
+    torch.testing.assert_close(y_BTD - x_BTD - bare, expected, atol=1e-5, rtol=1e-4)
+    assert [str(failure) for failure in check("moe", config=PAPER)] == []
+
+
+def test_overruled_is_the_share_of_tokens_that_the_biases_keep_from_their_first_choice() -> None:
+    block = MixtureOfExperts(Config(d_model=8, heads=2, experts=4, even_rate=0.0)).eval()
+    x_BTD = torch.randn(2, 50, 8)
+    block(x_BTD)
+    assert block.diagnostics()["overruled"] == 0
+    assert isinstance(block.router, SwitchRouter)
+    block.router.settled_E[3] = 100.0  # all are sent to the last expert
+    seen: list[Tensor] = []
+    block.ffn_norm.register_forward_hook(lambda *hooked: seen.append(hooked[2]))
+    block(x_BTD)
+    first_BT = logits(block.router, seen[0]).argmax(-1)
+    assert block.diagnostics()["overruled"] == pytest.approx(float((first_BT != 3).float().mean()))
+    hashed = MixtureOfExperts(Config(d_model=8, heads=2, router="hash"))
+    hashed(x_BTD, tokens_BT=torch.zeros(2, 50, dtype=torch.int64))
+    assert "overruled" not in hashed.diagnostics()
+
+
+def test_a_mixture_can_be_copied_and_pickled_after_a_training_forward() -> None:
+    block = MixtureOfExperts(Config(d_model=8, heads=2)).train()
+    x_BTD = torch.randn(2, 50, 8)
+    block(x_BTD)
+    loss = block.auxiliary_loss()
+    copies = [copy.deepcopy(block), pickle.loads(pickle.dumps(block))]
+    loss.backward()  # the original keeps its graph
+    there, _ = block.eval()(x_BTD)
+    for copied in copies:
+        assert copied.auxiliary_loss() == loss
+        assert torch.equal(copied.eval()(x_BTD)[0], there)
+    assert block.router.score.weight.grad is not None  # type: ignore[union-attr]
 
 
 def test_a_new_router_hands_on_one_expert_in_full() -> None:
