@@ -132,17 +132,21 @@ class Decoder(nn.Module):
                     "raise `context` in the `[decoder]` table"
                 )
             x_BTD = x_BTD + self.position.weight[seen : seen + T]
-        left = []
+        left, kind = [], type(x_BTD)
         for i, block in enumerate(self.blocks):
             before = None if states is None else states.blocks[i]
             if getattr(block, "wants_tokens", False):
                 x_BTD, after = block(x_BTD, before, tokens_BT=tokens_BT)
             else:
                 x_BTD, after = block(x_BTD, before)
+            if type(x_BTD) is not kind:  # one that answers for itself would reach the loss
+                raise TypeError(f"block {i} returned a `{type(x_BTD).__name__}` where a `{kind.__name__}` went in")
             left.append(after)
         if positions is not None:
             x_BTD = _chosen(x_BTD, positions)
         x_BTD = self.norm(x_BTD)
+        if not self.training:
+            sys.audit("touchstone.evaluated")  # whoever measures looks now whether its instruments are whole
         return self.head(x_BTD) if targets is None else self._nats(x_BTD, targets), DecoderState(tuple(left), seen + T)
 
     def _nats(self, x_BTD: Tensor, targets: Tensor) -> Tensor:

@@ -13,6 +13,12 @@ from plan.catalogue import HOUSE
 
 PACKAGES = ("agents", "alignment", "bench", "envs", "kernels", "modules", "plan")
 
+INSTRUMENTS = frozenset(
+    {f"modules/{name}.py" for name in ("__init__", "adamw", "checkpoint", "contract", "decoder", "settings", "trainer")}
+    | {f"kernels/{name}.py" for name in ("__init__", "agreement", "cross_entropy", "native", "paths", "precision")}
+)
+"""Files beside the candidates that measure them: the trainer, the shell, the loss, the contract, what compiles kernels."""
+
 
 class StrangerInTheHouse(Exception):
     """A package of this house resolves to somebody else's files."""

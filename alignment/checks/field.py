@@ -8,12 +8,8 @@ import unicodedata
 from alignment.checks import check
 from alignment.facts import CANDIDATE_KINDS, Facts
 from alignment.patch import Misapplied, PatchFault
+from plan.house import INSTRUMENTS
 
-INSTRUMENTS = frozenset(
-    {f"modules/{name}.py" for name in ("__init__", "adamw", "checkpoint", "contract", "decoder", "settings", "trainer")}
-    | {f"kernels/{name}.py" for name in ("__init__", "agreement", "cross_entropy", "native", "paths", "precision")}
-)
-"""Files beside the candidates that measure them: the trainer, the shell, the loss, the contract, what compiles kernels."""
 OPEN = ("modules", "kernels")
 """Folders whose Python files a patch may touch. Native sources are for people: nothing here can read what they do."""
 SHADOWS = frozenset({*sys.stdlib_module_names, "agents", "alignment", "bench", "envs", "kernels", "modules", "plan"}) | {

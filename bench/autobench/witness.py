@@ -3,13 +3,14 @@
 The key is made first. After that each source of the house is compared with it before it runs, and each other file of the
 house when it is opened. So an edit is noticed even if it is taken back, and a file that the key does not count is
 not read in silence: what names and strings cannot tell beforehand, this refuses. C++ opens files without a word: torch's functions
-that do are made to tell, and what is still mapped at the end is looked at then.
+that do are made to tell, and what is still mapped at the end is looked at then. The warden and the instruments stand beside it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from bench.autobench import sources
+from bench.autobench.instruments import Instruments
 from bench.autobench.outcome import Rejected
+from bench.autobench.warden import Warden
+from bench.data import LEFT_OUT, STDLIB
 from bench.fingerprint import symbols
 from bench.identity import Identifier, file_digest
 from bench.overlay import LAID, Overlay
@@ -58,22 +62,39 @@ class Witness:
         self._fault: Rejected | None = None
         self._busy = threading.local()
         self._watching = False
+        self._candidates, measures = _sides(self._house)
+        self._instruments = Instruments(tuple(measures))
+        self._warden = Warden(
+            candidates=self._candidates,
+            instruments=measures,
+            house=self._house,
+            corpus=_corpus(self._data["name"]),
+            counted=lambda path: Path(path) in self._named or os.path.relpath(path, catalogue.HOUSE) in self._counted,
+            evaluated=self._instruments.hot,
+        )
+        self._measures = frozenset(measures)
+        if self._overlay.tree:
+            self._same_instruments(self._overlay.tree)
 
     def __enter__(self) -> Witness:
         for path, content in sources.compiled.items():
             self._compare(path, content)
-        sources.show.append(self._compare)
+        sources.show.append(self._shown)
         self._watching = True
         sys.addaudithook(self._hear)
         _make_torch_tell()
+        self._warden.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with suppress(Rejected):
             for path in _mapped():
                 self._opened(path)
-        self._watching = False
-        sources.show.remove(self._compare)
+        self._watching = self._warden.watching = False
+        if (changed := self._instruments.changed()) and self._warden.fault is None:
+            with suppress(Rejected):
+                self._warden.refuse("instruments-whole", f"`{changed}` was given another meaning while it ran")
+        self._fault = self._fault or self._warden.fault
         read = self._bench.facts.get("data_digest")
         if self._fault is None and error is None and read and self._data["digest"] not in ("", read):
             self._refuse(
@@ -81,6 +102,23 @@ class Witness:
             )
         if self._fault is not None:  # whatever the candidate made of it
             raise self._fault from None
+
+    def _same_instruments(self, tree: Path) -> None:
+        """What measures a candidate is the house's, also where the candidate's tree holds a copy."""
+        for name in sorted(house.INSTRUMENTS):
+            ours, theirs = catalogue.HOUSE / name, tree / name
+            if ours.exists() and (not theirs.exists() or theirs.read_bytes() != ours.read_bytes()):
+                raise Rejected(
+                    Status.FORGED,
+                    f"judge-out-of-reach: the candidate's `{name}`, which measures it, is not the house's; "
+                    "commit or undo what changed it; nothing was measured",
+                )
+
+    def _shown(self, path: Path, content: bytes) -> None:
+        """A source about to be compiled: what measures is noted before any candidate's can run."""
+        if str(path).startswith(self._candidates) and str(path) not in self._measures:
+            self._instruments.note()
+        self._compare(path, content)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         """An audit hook: cannot be taken off, so it has to be quick where it does not matter."""
@@ -127,6 +165,25 @@ class Witness:
     def _refuse(self, status: Status, message: str) -> None:
         self._fault = self._fault or Rejected(status, message)
         raise self._fault
+
+
+def _sides(house_folders: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """(folders of candidates, files and folders that measure), as prefixes of paths."""
+    roots = {os.path.dirname(folder.rstrip(os.sep)) for folder in house_folders}
+    candidates = tuple(folder for folder in house_folders if folder.rstrip(os.sep).endswith(("modules", "kernels")))
+    measures = [os.path.join(root, name) for root in roots for name in house.INSTRUMENTS]
+    return candidates, measures + [folder for folder in house_folders if folder not in candidates]
+
+
+def _corpus(name: str) -> Callable[[str], bool]:
+    """Whether a path is of the text that is measured on."""
+    if not name:
+        return lambda path: False
+    if name == STDLIB:
+        root = os.path.realpath(sysconfig.get_path("stdlib")) + os.sep
+        return lambda path: path.startswith(root) and path.endswith(".py") and not set(path.split(os.sep)) & LEFT_OUT
+    place = os.path.realpath(os.path.expanduser(name))
+    return lambda path: path == place or path.startswith(place + os.sep)
 
 
 def _make_torch_tell() -> None:
