@@ -1,58 +1,273 @@
 """The only code that changes what the loop will do next; every action has an undo.
 
-An action is applied by appending to the ledger (`applied`, keyed by the decision), and undone by
-appending again (`undone`): nothing is ever taken out of the ledger.
+An action is applied by appending to the ledger (`applied`, keyed by the decision), and undone by appending again (`undone`): nothing
+is ever taken out of the ledger. A candidate also gets a branch, and a patched one a work tree; see `agents/worktree.py`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+from agents.candidates import told, unfit
+from agents.champions import Champion, Terms, first_keys
+from agents.duels import ERROR, subject_of
+from agents.standing import Standing
+from agents.trials import SEEDS, TRIAL
+from agents.worktree import Branches, GitFault, NoRepository, folder_of, toml
+from bench import promotion
 from bench.events import Effect
+from bench.fold import MEASURE_AGAIN, ROLLBACK, Case
 from bench.ledger import Ledger
-from plan.catalogue import suggest
-from plan.decision import Decision, Opinion, Stance
+from bench.overlay import LAID
+from plan.catalogue import HOUSE, suggest
+from plan.decision import IMPROVING, Candidate, Decision, Opinion, Situation, Stance
+from plan.house import INSTRUMENTS
 from plan.nouns import Plan
+from plan.wire import plain
+
+STOP = "stop"
+"""Kind of the action after which nothing more is tried on a task, while the runs it rests on are today's."""
+POSSIBLE = "only what can be carried out is decided"
+"""The clause on which the house itself refuses a decision, before any guard is asked."""
+ALLOWED = "only what the plan allows is tried"
+
+
+class Refused(Exception):
+    """What a decision asks for cannot be carried out; the message says why. Nothing was changed."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """Where actions act: the ledger, what is known, and the folder for work trees."""
+
+    ledger: Ledger
+    standing: Standing
+    work: Path
+    loud: list[str] = field(default_factory=list)
+    """What somebody should be told."""
+    _branches: Branches | None = None
+    _why: str | None = None
+
+    def branches(self) -> Branches | None:
+        """The repository of the house; None, told once, when there is none that could be used."""
+        if self._branches is None and self._why is None:
+            try:
+                self._branches = Branches(self.work)
+            except NoRepository as error:
+                self._why = str(error)
+                self.loud.append(
+                    f"candidates get no branch: {self._why}; their configs are in the ledger, and patches cannot be tried"
+                )
+        return self._branches
 
 
 class Act(Protocol):
     """Carries out one kind of action, and takes it back."""
 
-    def apply(self, decision: Decision, ledger: Ledger) -> None:
-        """Carry it out. Applying the same decision twice is one application."""
+    def apply(self, decision: Decision, place: Place) -> None:
+        """Carry it out, or raise Refused. Applying the same decision twice is one application."""
         ...
 
-    def undo(self, decision: Decision, ledger: Ledger) -> None:
+    def undo(self, decision: Decision, place: Place, why: str) -> None:
         """Take it back. What was measured meanwhile stays in the ledger but no longer counts."""
         ...
 
 
-class MeasureAgain:
-    """Grants a task the number of seeds in `details["seeds"]`; tasks it is compared with follow."""
+class Recorded:
+    """An action that is all in its decision: `measure-again`, `trial`, `rollback`, `stop`."""
 
-    def apply(self, decision: Decision, ledger: Ledger) -> None:
-        ledger.append("applied", decision.id, Effect(details=decision.action.details))
+    def apply(self, decision: Decision, place: Place) -> None:
+        place.ledger.append("applied", decision.id, Effect(details=decision.action.details))
 
-    def undo(self, decision: Decision, ledger: Ledger) -> None:
-        ledger.append("undone", decision.id, Effect(details={"why": "seeds granted by this decision no longer count"}))
-
-
-POSSIBLE = "only what can be carried out is decided"
-"""The clause on which the house itself refuses a decision, before any guard is asked."""
+    def undo(self, decision: Decision, place: Place, why: str) -> None:
+        place.ledger.append("undone", decision.id, Effect(details={"why": why}))
 
 
-def refusal(decision: Decision, plan: Plan) -> Opinion | None:
-    """Why no action could carry out `decision` on `plan`, as an opinion that blocks it; none when one can."""
+class Challenge:
+    """Lets a candidate fight the champion of its task: `tune`, `refactor` and `replace` differ in what has to be shown before."""
+
+    def apply(self, decision: Decision, place: Place) -> None:
+        standing, task = place.standing, place.standing.reigns[decision.action.task].task
+        candidate = Candidate.of(decision.action.details)
+        subject = subject_of(standing.verdicts, standing.now.task(task.id))
+        if subject is None:
+            raise Refused(f"no target of `{task.id}` fails or is unsure, or nobody has said which way its metric is better")
+        target, better, about = subject
+        made = _branch(decision, candidate, place)
+        k = list(standing.facts.duels).index(decision.id) + 1
+        most = 2 * promotion.fewest(promotion.share(k, ERROR))
+        chief = standing.reigns[task.id].champion
+        tree = made[1] if candidate.patch else ""
+        try:
+            keys = first_keys(
+                chief,
+                Champion(candidate=candidate, decision=decision.id, tree=tree),
+                task,
+                k=k,
+                identify=standing.identifier.identify,
+            )
+        except Exception as error:  # a candidate may be anything
+            raise Refused(f"the candidate cannot be read: {type(error).__name__}: {error}") from None
+        terms = Terms(
+            k=k, champion=chief.decision, keys=keys, metric=target.metric, better=better, about=about, most=most,
+            branch=made[0], commit=made[1], tree=tree,
+        )  # fmt: skip
+        place.ledger.append("applied", decision.id, Effect(details=plain(terms)))
+
+    def undo(self, decision: Decision, place: Place, why: str) -> None:
+        place.ledger.append("undone", decision.id, Effect(details={"why": why}))
+        clear(place.standing.facts.cases[decision.id], place)
+
+
+def clear(case: Case, place: Place) -> None:
+    """Take away the branch and the work tree of a candidate that is no champion; its patch and config stay in the ledger."""
+    details = case.applied.details if case.applied else {}
+    if details.get("branch") and (branches := place.branches()):
+        branches.remove(details["branch"], details["commit"])
+
+
+def sweep(place: Place) -> None:
+    """Take away what a killed run left: branches and work trees on which no champion stands and no duel goes on."""
+    facts = place.standing.facts
+    kept = {
+        case.applied.details["branch"]: case.applied.details["commit"]
+        for case in facts.cases.values()
+        if case.applied and case.applied.details.get("branch") and (case.promoted or case.bout is None) and case.undone is None
+    }
+    used = bool(facts.duels)
+    if used and (branches := place.branches()):
+        for taken in branches.sweep(keep=kept, known=facts.cases.keys()):
+            place.loud.append(f"taken away: {taken}, which an interrupted run left")
+        for case in facts.cases.values():
+            if (details := case.applied.details if case.applied else {}).get("tree") and details["branch"] in kept:
+                branches.check_out(details["tree"])
+
+
+def refusal(decision: Decision, situation: Situation, place: Place) -> Opinion | None:
+    """Why no action could carry out `decision`, as an opinion that blocks it; none when one can."""
     action = decision.action
-    names, word, told = (
+    plan = situation.plan
+    if fault := _misnamed(decision, plan):
+        return _opinion(decision, POSSIBLE, fault)
+    task = plan.task(action.task)
+    stopped = any(
+        case.stands and case.decision.action.kind == STOP and _rests_on(case, situation) and case.decision.action.task == task.id
+        for case in place.standing.facts.cases.values()
+    )
+    if action.kind in (*IMPROVING, TRIAL):
+        if not task.improve or (action.kind in IMPROVING and action.kind not in task.improve):
+            return _opinion(decision, ALLOWED, f"`{task.id}` has no `- **improve**: {action.kind}`")
+        if stopped:
+            return _opinion(decision, ALLOWED, f"it was decided to stop trying on `{task.id}`")
+        if not situation.trials_left.get(task.id):
+            return _opinion(decision, ALLOWED, f"nothing is left of what trying on `{task.id}` may cost")
+    try:
+        _check(decision, situation, place)
+    except (Refused, KeyError, TypeError, ValueError, LookupError) as error:
+        return _opinion(
+            decision, POSSIBLE, str(error) if isinstance(error, Refused) else f"its details are not understood: {error!r}"
+        )
+    return None
+
+
+def _check(decision: Decision, situation: Situation, place: Place) -> None:
+    action, standing = decision.action, place.standing
+    task = situation.plan.task(action.task)
+    if action.kind == ROLLBACK:
+        champion = standing.reigns[task.id].champion
+        if not champion.decision or action.details.get("decision") != champion.decision:
+            raise Refused(
+                f"`{action.details.get('decision')}` did not make the champion of `{task.id}`; it is {champion.decision or 'of the plan'}"
+            )
+    elif action.kind == TRIAL:
+        if not all(isinstance(seed, int) and seed in SEEDS for seed in action.details["seeds"]):
+            raise Refused(f"trials have the seeds {SEEDS.start} to {SEEDS.stop - 1}; those of verdicts and duels stay unseen")
+        for details in action.details["candidates"]:
+            candidate = Candidate.of(details)
+            if candidate.patch:
+                raise Refused("a patch is not tried before its duel")
+            if fault := unfit(task, candidate):
+                raise Refused(fault)
+    elif action.kind in IMPROVING:
+        candidate = Candidate.of(action.details)
+        if fault := unfit(task, candidate):
+            raise Refused(fault)
+        if candidate == situation.champions.get(task.id):
+            raise Refused("it is the champion")
+        if candidate.patch:
+            _patched(candidate, place)
+
+
+def _patched(candidate: Candidate, place: Place) -> dict[str, str | None]:
+    """What the candidate's patch makes of the user's files: path -> text, None where it is deleted; Refused when it may not, or cannot."""
+    from alignment.patch import Misapplied, PatchFault, parse
+
+    if place.branches() is None:
+        raise Refused("a patch needs a work tree, and there is no repository for one")
+    try:
+        changes = parse(candidate.patch)
+    except PatchFault as fault:
+        raise Refused(f"its patch is not understood: {fault}") from None
+    files: dict[str, str | None] = {}
+    for change in changes:
+        if change.path.partition("/")[0] not in LAID:
+            raise Refused(f"its patch touches `{change.path}`; a candidate may change `modules/` and `kernels/` only")
+        if change.path in INSTRUMENTS:
+            raise Refused(f"its patch touches `{change.path}`, which gates, trains or measures every module alike")
+        file = HOUSE / change.path
+        try:
+            files[change.path] = change.applied(file.read_text(encoding="utf-8") if file.is_file() else None)
+        except (Misapplied, OSError, UnicodeDecodeError) as error:
+            raise Refused(f"its patch does not fit: {error}") from None
+    return files
+
+
+def _branch(decision: Decision, candidate: Candidate, place: Place) -> tuple[str, str]:
+    """The branch and the commit of a candidate; empty where there is no repository."""
+    branches, task = place.branches(), decision.action.task
+    if branches is None:
+        return "", ""
+    champion = place.standing.reigns[task].champion.candidate
+    files = _patched(candidate, place) if candidate.patch else {}
+    message = f"{decision.action.kind} {task}: {told(champion, candidate)}\n\n{decision.why}\n\nDecision {decision.id} of `{decision.decider}`, on runs {' '.join(decision.evidence)}\n"
+    try:
+        made = branches.make(task, decision.id, champion=written(candidate), files=files, message=message)
+        if files:
+            folder_of(place.work, made.commit)
+    except (GitFault, OSError, LookupError) as error:
+        raise Refused(f"its branch cannot be made: {error}") from None
+    return made.branch, made.commit
+
+
+def written(candidate: Candidate) -> str:
+    """The text of `champions/TASK.toml`."""
+    return toml({"module": candidate.module, "config": dict(candidate.config)})
+
+
+def _misnamed(decision: Decision, plan: Plan) -> str | None:
+    action = decision.action
+    names, word, what = (
         (ACTS, action.kind, "action") if action.kind not in ACTS else ([t.id for t in plan.tasks], action.task, "task")
     )
     if word in names:
         return None
     near = suggest(word, names)
-    why = f"there is no {told} `{word}`" + (f"; did you mean `{near}`?" if near else f"; there are {', '.join(names)}")
-    return Opinion(guard="actions", decision=decision.id, stance=Stance.BLOCK, clause=POSSIBLE, why=why)
+    return f"there is no {what} `{word}`" + (f"; did you mean `{near}`?" if near else f"; there are {', '.join(names)}")
 
 
-ACTS: dict[str, Act] = {"measure-again": MeasureAgain()}
+def _rests_on(case: Case, situation: Situation) -> bool:
+    known = {run.id for run in situation.runs.get(case.decision.action.task, ())}
+    return known.issuperset(case.decision.evidence)
+
+
+def _opinion(decision: Decision, clause: str, why: str) -> Opinion:
+    return Opinion(guard="actions", decision=decision.id, stance=Stance.BLOCK, clause=clause, why=why)
+
+
+ACTS: dict[str, Act] = {
+    MEASURE_AGAIN: Recorded(), TRIAL: Recorded(), "tune": Challenge(), "refactor": Challenge(), "replace": Challenge(),
+    ROLLBACK: Recorded(), STOP: Recorded(),
+}  # fmt: skip
 """Action kind -> what carries it out."""

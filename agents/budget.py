@@ -12,11 +12,11 @@ and each attempt uses at least a second of it, so the rounds end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from agents.schedule import Job
-from bench.fold import Attempt
+from bench.fold import Attempt, Spending
 from plan.nouns import Budget, Status, Task
 
 OVERSHOOT = 1.0
@@ -66,6 +66,30 @@ def payers(tasks: Iterable[Task], jobs: Sequence[Job], reach: Mapping[str, int])
 
 def _share(budget: Budget, runs: int) -> float:
     return DEFAULT_SECONDS if budget.seconds is None else budget.seconds / runs
+
+
+def less(budget: Budget, spent: Spending) -> Budget:
+    """What is left of a budget after what was spent elsewhere of it."""
+    return replace(
+        budget,
+        seconds=None if budget.seconds is None else max(0.0, budget.seconds - spent.seconds),
+        runs=None if budget.runs is None else max(0, budget.runs - spent.runs),
+    )
+
+
+def trial_grants(left: Budget, waiting: Sequence[str], *, runs: int, typical: float, reserve: int) -> dict[str, float]:
+    """Seconds for each of the measurements that a decision asks for, first come first served; `left`: what nobody has spent or may still use.
+
+    `runs`: how many may be started at all. `reserve`: runs of `typical` seconds that must stay payable, for the verdict on whoever wins.
+    """
+    served = waiting[: max(0, runs if left.runs is None else min(runs, left.runs - reserve))]
+    while served:
+        share = DEFAULT_SECONDS if left.seconds is None else (left.seconds - reserve * (typical + OVERSHOOT)) / len(served)
+        each = min(DEFAULT_SECONDS, share) - OVERSHOOT
+        if each >= max(OVERSHOOT, 1.5 * typical):
+            return dict.fromkeys(served, each)
+        served = served[:-1]
+    return {}
 
 
 class Phase(Enum):

@@ -91,10 +91,7 @@ def _tuned(task: Task, champion: Candidate) -> Iterator[Candidate]:
     rate = float(_recipe(entry, champion, "lr", shelves.recipe))
     for factor in LADDER:
         yield _changed(champion, "recipe.lr", float(f"{rate * factor:.6g}"))
-    fields = {
-        **{name: field for name, field in entry.fields.items()},
-        **{f"recipe.{name}": f for name, f in shelves.recipe.items()},
-    }
+    fields = {**entry.fields, **{f"recipe.{name}": field for name, field in shelves.recipe.items()}}
     for path, (kind, default) in fields.items():
         if _free(path, entry) and path != "recipe.lr":
             name = path.removeprefix("recipe.")
@@ -111,7 +108,8 @@ def _refactored(task: Task, champion: Candidate) -> Iterator[Candidate]:
         if now != default:
             yield _changed(champion, name, None)
         for value in _neighbours(kind, now):
-            yield _changed(champion, name, value)
+            if value != default:
+                yield _changed(champion, name, value)
 
 
 def _replaced(task: Task, champion: Candidate) -> Iterator[Candidate]:

@@ -120,18 +120,25 @@ DUELS, APART = 2000, 1000
 """First seed of duels, and how far the seeds of two duels lie apart."""
 
 
-def first_keys(case: Case, task: Task, facts: Facts, identify: Identify) -> tuple[str, ...]:
-    """What `Terms.keys` of its duel would be today; LookupError when its tree is not there."""
+def first_keys(champion: Champion, challenger: Champion, task: Task, *, k: int, identify: Identify) -> tuple[str, ...]:
+    """Run keys of both sides on the first seed of the k-th duel, as they would be today; LookupError when a tree is not there."""
+    seed = next(seeds_of(k))
+    return tuple(identify(request_of(done_by(task, side), seed)).key for side in (champion, challenger))
+
+
+def unchanged(case: Case, task: Task, facts: Facts, identify: Identify) -> bool:
+    """Whether the first pair of its duel would today be the same two runs; an exception when that cannot be told."""
     terms = terms_of(case)
-    seed = next(seeds_of(terms.k if terms else 1))
-    return tuple(identify(request_of(side, seed)).key for side in sides(case, task, facts))
+    if terms is None:
+        return False
+    champion, challenger = champion_by(terms.champion, task, facts), champion_by(case.decision.id, task, facts)
+    return first_keys(champion, challenger, task, k=terms.k, identify=identify) == terms.keys
 
 
 def current(case: Case, task: Task, facts: Facts, identify: Identify) -> bool:
     """Whether its duel was fought with what is there today."""
-    terms = terms_of(case)
     try:
-        return terms is not None and first_keys(case, task, facts, identify) == terms.keys
+        return unchanged(case, task, facts, identify)
     except Exception:  # a candidate may have done anything to its files
         return False
 
@@ -147,7 +154,7 @@ def reign(task: Task, facts: Facts, identify: Identify) -> Reign:
         if terms is None or terms.champion != chain[-1].decision:
             continue
         try:
-            same = first_keys(case, task, facts, identify) == terms.keys
+            same = unchanged(case, task, facts, identify)
         except Exception as error:  # a candidate may have done anything to its files
             missing.append(f"{case.decision.id}: {type(error).__name__}: {error}")
             continue

@@ -86,6 +86,12 @@ def run(
     json: JsonOption = False,
     fail_on: FailOnOption = FailOn.UNSURE,
     backend: Annotated[Backend, typer.Option("--backend", help="The event loop.")] = Backend.ASYNCIO,
+    improve: Annotated[
+        str | None, typer.Option("--improve", help="What may be tried where a target fails: tune, refactor, replace.")
+    ] = None,
+    decider: Annotated[
+        list[str] | None, typer.Option("--decider", help="Ask only this decider; may be repeated. Default: all but the baselines.")
+    ] = None,
 ) -> None:
     """Measure what the plan wants and is not in the ledger yet, then judge every target."""
     from agents.running import run_plan
@@ -103,6 +109,8 @@ def run(
             display=Show.JSON if json else display,
             fail_on=fail_on,
             backend=backend.value,
+            improve=improve,
+            deciders=tuple(decider or ()),
         )
     )
 

@@ -21,18 +21,17 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from agents.actions import ACTS, refusal
 from agents.budget import CHECKPOINT_LEFT
-from agents.events import Decided, Finished, Judged, Noted, Opened, Progressed, Started, Stopped, Watch
+from agents.council import Council
+from agents.events import Finished, Judged, Noted, Opened, Progressed, Started, Stopped, Watch
 from agents.schedule import Job, obstacle, reason
 from agents.standing import Standing
+from agents.worktree import folder_of
 from bench.autobench import AutoBench, Child, Outcome
 from bench.events import Abandoned, Session, Wanted, attempt_key
 from bench.events import Started as Begun
 from bench.events import Stopped as SessionStopped
 from bench.ledger import Ledger, LedgerFault
-from plan import catalogue
-from plan.decision import Decider, Decision, Guard, Situation, Stance
 from plan.nouns import Limits, Plan, Run, Status, Verdict
 from plan.wire import encode
 
@@ -56,6 +55,8 @@ class Options:
     """Wall-clock seconds of this session."""
     retry_failed: bool = False
     """Measure again what ended crashed, timed out or otherwise without numbers."""
+    deciders: tuple[str, ...] = ()
+    """Names of those that may propose; empty: all on the shelf but the baselines."""
     alternate: bool = False
     """Measure seed by seed, each of all tasks in turn, so that what drifts on the machine falls on all alike."""
     command: str = ""
@@ -87,13 +88,19 @@ class Orchestrator:
     ) -> None:
         self.plan, self.ledger, self.work, self.options, self.watch = plan, ledger, work, options, watch
         self.make_bench = bench
-        self.standing = Standing(plan, ledger, only=options.only, retry_failed=options.retry_failed, alternate=options.alternate)
-        self.deciders: dict[str, Decider] = {name: catalogue.load("decider", name)() for name in catalogue.shelf("decider")}
-        self.guards: list[Guard] = [catalogue.load("guard", name)() for name in catalogue.shelf("guard")]
+        self.standing = Standing(
+            plan,
+            ledger,
+            only=options.only,
+            retry_failed=options.retry_failed,
+            alternate=options.alternate,
+            trees=lambda tree: folder_of(work, tree),
+            ahead=max(1, options.workers // 2),
+        )
+        self.council = Council(self.standing, ledger, work=work, watch=watch, deciders=options.deciders)
         self.session = str(uuid.uuid4())
         self.running: dict[str, _Running] = {}
         self.attempts_now: dict[str, int] = {}
-        self.untold: dict[str, Verdict] = {}
         self.published: Wanted | None = None
         self.missed: set[str] = set()
         self.stale = False
@@ -119,6 +126,7 @@ class Orchestrator:
             ),
         )
         self.standing.refresh()
+        self.council.begin()
         self.watch(
             Opened(
                 plan=self.plan,
@@ -158,7 +166,7 @@ class Orchestrator:
                 running = self._start(*start)
                 group.start_soon(self._attend, running, send.clone())
             if not self.running:
-                if self.stopping is not None or not self._decide():
+                if self.stopping is not None or not (self.council.give_up() or self.council.decide()):
                     break
                 continue
             with anyio.move_on_after(max(0.0, deadline - time.monotonic())) as waiting:
@@ -228,6 +236,8 @@ class Orchestrator:
     def _judge(self) -> None:
         """Fold, publish what the plan rests on, judge, and tell whoever watches or decided."""
         self.standing.refresh()
+        while self.council.conclude():
+            self.standing.refresh()
         self._tell_lost()
         wanted = self.standing.wanted()
         if wanted != self.published:
@@ -243,7 +253,7 @@ class Orchestrator:
                 seconds_left=self.standing.seconds_left(self.options.workers),
             )
         )
-        self._tell()
+        self.council.tell()
 
     def _tell_lost(self) -> None:
         for task, why in self.standing.lost.items():
@@ -264,10 +274,10 @@ class Orchestrator:
             return None
         standing, alone = self.standing, None
         granted = standing.grants()
-        for job in standing.jobs:
+        for job in (*standing.jobs, *standing.trials.jobs):
             if job.key not in granted or job.key in self.running:
                 continue
-            if obstacle(job, self.plan, standing.jobs, standing.done) is not None:
+            if obstacle(job, standing.now, standing.jobs, standing.done) is not None:
                 continue
             allowed = Limits(seconds=granted[job.key])
             if not job.alone:
@@ -285,16 +295,18 @@ class Orchestrator:
         asked = encode(job.request)
         self.attempts_now[asked] = self.attempts_now.get(asked, 0) + 1
         self.standing.begun(job)
-        begun = Begun(tasks=job.tasks, request=job.request, limits=allowed, identity=job.identity.parts)
+        owners = job.tasks or ((job.payer,) if job.payer else ())
+        begun = Begun(tasks=owners, request=job.request, limits=allowed, identity=job.identity.parts, decision=job.decision)
         self.ledger.append("code", job.identity.code.digest, job.identity.code)
         self._record("started", attempt_key(job.key, attempt), begun)
         self.standing.take_in()
         folder = self.work / job.key[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        child = self.bench.start(job.request, limits=allowed, folder=folder, key=job.key)
+        tree = self.standing.trees(job.request.tree) if job.request.tree else None
+        child = self.bench.start(job.request, limits=allowed, folder=folder, key=job.key, tree=tree)
         running = _Running(job=job, attempt=attempt, limits=allowed, child=child)
         self.running[job.key] = running
-        self.watch(Started(run=job.run_id, tasks=job.tasks, request=job.request, attempt=attempt, reason=why))
+        self.watch(Started(run=job.run_id, tasks=owners, request=job.request, attempt=attempt, reason=why))
         return running
 
     def _settle(self, running: _Running, outcome: Outcome) -> None:
@@ -327,7 +339,7 @@ class Orchestrator:
         self._record("run", attempt_key(job.key, running.attempt), run)
         if status is Status.OK:
             _keep_log_only(self.work / job.key[:16])
-        self.watch(Finished(tasks=job.tasks, run=run))
+        self.watch(Finished(tasks=job.tasks or ((job.payer,) if job.payer else ()), run=run))
 
     def _record(self, kind: str, key: str, noun: Begun | Run) -> None:
         """Append what only this process may append; LedgerFault when somebody else already has."""
@@ -348,41 +360,6 @@ class Orchestrator:
         for attempt in self.standing.facts.open_attempts:
             seconds = min(attempt.limits.seconds, max(0.0, last - attempt.at) + LAST_SIGN)
             self.ledger.append("abandoned", attempt_key(attempt.key, attempt.number), Abandoned(seconds=seconds))
-
-    def _decide(self) -> bool:
-        """Ask every decider once; True when some action was applied, so that there may be more to measure."""
-        situation, applied = self.standing.situation(), False
-        for decider in self.deciders.values():
-            for decision in decider.ask(situation):
-                applied |= self._vet(decision, situation)
-        return applied
-
-    def _vet(self, decision: Decision, situation: Situation) -> bool:
-        case = self.standing.facts.cases.get(decision.id)
-        if case is not None and case.applied is not None:
-            return False
-        refused = refusal(decision, situation.plan)
-        opinions = (refused,) if refused else tuple(guard.review(decision, situation) for guard in self.guards)
-        allowed = all(opinion.stance is not Stance.BLOCK for opinion in opinions)
-        news = self.ledger.append("decision", decision.id, decision)
-        for opinion in opinions:
-            self.ledger.append("opinion", f"{decision.id}/{opinion.guard}", opinion)
-        if allowed:
-            ACTS[decision.action.kind].apply(decision, self.ledger)
-        if news or allowed:
-            self.watch(Decided(decision=decision, opinions=opinions, applied=allowed))
-        if allowed:
-            self.untold[decision.id] = next(v for v in self.standing.verdicts if v.task == decision.action.task)
-        return allowed
-
-    def _tell(self) -> None:
-        """Tell deciders how their applied decisions turned out, once all the runs they bought are in."""
-        for id, before in list(self.untold.items()):
-            decision = self.standing.facts.cases[id].decision
-            if self.standing.measured(before.task):
-                after = next(v for v in self.standing.verdicts if (v.task, v.target) == (before.task, before.target))
-                self.deciders[decision.decider].tell(decision, before, after)
-                del self.untold[id]
 
 
 def _keep_log_only(folder: Path) -> None:

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import time
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from bench.fold import fold
 from bench.identity import environment_facts
 from bench.ledger import Ledger, LedgerFault
 from kernels.native import prepare
-from plan.catalogue import suggest
+from plan.catalogue import shelf, suggest
+from plan.decision import IMPROVING
 from plan.exits import Exit, FailOn, exit_code
 from plan.nouns import Plan
 
@@ -44,9 +46,15 @@ def run_plan(
     display: str,
     fail_on: FailOn,
     backend: str,
+    improve: str | None = None,
+    deciders: tuple[str, ...] = (),
 ) -> Exit:
     """Everything `orchestrate run` does; the exit code."""
     plan = read_plan(path)
+    if fault := _unknown(improve, deciders):
+        return say(Exit.USAGE, f"{fault}; nothing was run")
+    if improve is not None:
+        plan = replace(plan, tasks=tuple(replace(task, improve=task.improve or kinds_in(improve)) for task in plan.tasks))
     try:
         seconds = None if budget is None else seconds_in(budget)
     except ValueError as error:
@@ -61,6 +69,7 @@ def run_plan(
         only=only,
         budget=seconds,
         retry_failed=retry_failed,
+        deciders=deciders,
         command=shlex.join(["orchestrate", *sys.argv[1:]]),
         machine=environment_facts(),
     )
@@ -70,6 +79,22 @@ def run_plan(
 
         return print_forecast(plan, place, options)
     return _work(plan, place, options, display=display, fail_on=fail_on, backend=backend, fresh=fresh)
+
+
+def kinds_in(improve: str) -> tuple[str, ...]:
+    """`tune, replace` as the kinds of actions that it names."""
+    return tuple(dict.fromkeys(kind.strip() for kind in improve.split(",")))
+
+
+def _unknown(improve: str | None, deciders: tuple[str, ...]) -> str | None:
+    for word, known, what in [
+        *((kind, IMPROVING, "way to improve") for kind in (kinds_in(improve) if improve is not None else ())),
+        *((name, shelf("decider"), "decider") for name in deciders),
+    ]:
+        if word not in known:
+            near = suggest(word, known)
+            return f"there is no {what} `{word}`" + (f"; did you mean `{near}`?" if near else f"; there are {', '.join(known)}")
+    return None
 
 
 def seconds_in(budget: str) -> float:

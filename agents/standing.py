@@ -9,15 +9,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from agents.budget import Account, Entry, Phase, accounts, entry, grants, payers
-from agents.schedule import Job, gate_of, jobs, obstacle, reach, seeds_wanted, select
+from agents.budget import Account, Entry, Phase, accounts, entry, grants, less, payers
+from agents.champions import Reign, done_by, reign, tried
+from agents.schedule import Job, gate_of, jobs, obstacle, reach, request_of, seeds_wanted, select
+from agents.trials import Trials
 from bench.events import Wanted
-from bench.fold import Facts, settled
+from bench.fold import Facts, Spending, settled
 from bench.identity import Identifier
 from bench.judge import judge
 from bench.ledger import Ledger
+from bench.overlay import Trees, no_trees
+from bench.pulls import hold
 from plan.decision import Situation
-from plan.nouns import Plan, Run, State, Status, Task, Verdict
+from plan.nouns import Budget, Plan, Run, State, Status, Task, Verdict
 
 
 class Standing:
@@ -31,10 +35,18 @@ class Standing:
         only: Sequence[str] = (),
         retry_failed: bool = False,
         alternate: bool = False,
+        trees: Trees = no_trees,
+        ahead: int = 1,
     ) -> None:
-        self.plan, self.ledger, self.alternate = plan, ledger, alternate
+        self.plan, self.ledger, self.alternate, self.trees = plan, ledger, alternate, trees
         self.tasks = select(plan, only)
-        self.identifier = Identifier()
+        self.identifier = Identifier(trees=trees)
+        self.reigns: dict[str, Reign] = {}
+        """By task of the plan: who stands for it."""
+        self.now = plan
+        """The plan as its champions do it."""
+        self.trials = Trials(self, ahead=ahead)
+        """What decisions ask to be measured."""
         self.facts = Facts()
         self.lost: dict[str, str] = {}
         """Tasks whose code or data cannot be read by now, and why; nothing of them is measured."""
@@ -61,9 +73,14 @@ class Standing:
         self.take_in()
         self.lost = {}
         found = {task.id for task in self.plan.tasks if self._found(task)}
-        whole = [task for task in self.plan.tasks if task.id in found]
+        self.reigns = {task.id: reign(task, self.facts, self.identifier.identify) for task in self.plan.tasks if task.id in found}
+        held = [self.reigns[task.id].held if task.id in found else task for task in self.plan.tasks]
+        self.now = replace(self.plan, tasks=tuple(held))
+        self.trials.recall()
+        whole = [task for task in held if task.id in found]
         seeds, everything = self._jobs(whole)
-        chosen = [task for task in self.tasks if task.id in found]
+        selected = {task.id for task in self.tasks}
+        chosen = [task for task in whole if task.id in selected]
         self.seeds, self.jobs = (seeds, everything) if chosen == whole else self._jobs(chosen)
         most = reach(whole, seeds)
         self.accounts, self.payers = accounts(whole, everything, most), payers(whole, everything, most)
@@ -71,7 +88,7 @@ class Standing:
         again: list[str] = []
         for account in self.accounts:
             entries = self._entries(account)
-            moves = bool(grants(account.budget, entries)) or any(one.phase is Phase.RUNNING for one in entries.values())
+            moves = bool(grants(self._left(account), entries)) or any(one.phase is Phase.RUNNING for one in entries.values())
             for key, one in entries.items():
                 run = self.facts.latest(key)
                 if run is not None and (one.phase is Phase.FINISHED or not moves):
@@ -79,19 +96,36 @@ class Standing:
                 elif run is not None and run.status is Status.TIMED_OUT:
                     again.append(key)
         self.done, self._again = {job.key: done[job.key] for job in self.jobs if job.key in done}, tuple(again)
+        self.trials.refresh()
 
     def grants(self) -> dict[str, float]:
         """Seconds that the next attempt may use, by run key, for all runs that their budgets let start now."""
         found: dict[str, float] = {}
         for account in self.accounts:
-            found |= grants(account.budget, self._entries(account))
-        return found
+            found |= grants(self._left(account), self._entries(account))
+        return {**self.trials.grants(), **found}
 
     def starved(self) -> Mapping[str, int]:
         """By the task whose budget should pay: how many measurements could start if it had more left."""
         granted, payers = self.grants(), {key: account.task for account in self.accounts for key in account.keys}
         missing = (job for job in self.jobs if job.key not in self.done and job.key not in granted)
-        return Counter(payers[job.key] for job in missing if obstacle(job, self.plan, self.jobs, self.done) is None)
+        return Counter(payers[job.key] for job in missing if obstacle(job, self.now, self.jobs, self.done) is None)
+
+    def _left(self, account: Account) -> Budget:
+        """What its budget still has for what the plan wants by now."""
+        return less(account.budget, self.elsewhere(account)) if account.task else account.budget
+
+    def elsewhere(self, account: Account) -> Spending:
+        """What the task's budget has paid for champions that stand no more, and for what decisions asked for."""
+        if not self.facts.duels and not self.trials.cases:
+            return Spending()
+        former = {
+            self.identifier.identify(request_of(done_by(chief.task, champion), seed)).key
+            for chief in [self.reigns[account.task]]
+            for champion in chief.chain[:-1]
+            for seed in range(chief.task.seeds.most)
+        }
+        return self.facts.spent_for(former.difference(account.keys)) + self.trials.spent(account.task)
 
     def _entries(self, account: Account) -> dict[str, Entry]:
         return {key: entry(self.facts.attempts.get(key, ()), again=self._wants_retry(key)) for key in account.keys}
@@ -115,12 +149,13 @@ class Standing:
     def judge(self) -> tuple[Verdict, ...]:
         """The verdicts by now; returns those worth telling: of another state than before, or unsure at another n."""
         before = {(v.task, v.target): _news(v) for v in self.verdicts}
-        self.verdicts = judge(self.plan, self.runs_by_task(), gates=self._gates())
+        judged = judge(self.now, self.runs_by_task(), gates=self._gates(), shares=self._shares())
+        self.verdicts = hold(judged, self.facts.pulls, self.plan)
         return tuple(v for v in self.verdicts if before.get((v.task, v.target)) != _news(v))
 
     def look_afresh(self, job: Job) -> str | None:
         """What keeps `job` from being what its key says; None when its code and data are the same. If not, all keys are made anew."""
-        fresh = Identifier()
+        fresh = Identifier(trees=self.trees)
         try:
             if fresh.identify(job.request).key == job.key:
                 return None
@@ -139,10 +174,23 @@ class Standing:
         owners = {job.key: job.tasks for job in self.jobs}
         return Wanted(
             tasks={task.id: tuple(job.key for job in self.jobs if task.id in job.tasks) for task in self.tasks},
-            gates={task.id: gate.key for task in self.tasks if (gate := gate_of(task, self.jobs)) is not None},
+            gates={task.id: gate.key for task in self.held if (gate := gate_of(task, self.jobs)) is not None},
             again=self._again,
             payers={key: account.task for account in self.accounts for key in account.keys if len(owners.get(key, ())) > 1},
+            champions={task.id: found for task in self.tasks if (found := self._standing(task.id))},
         )
+
+    @property
+    def held(self) -> tuple[Task, ...]:
+        """The chosen tasks as their champions do them."""
+        return tuple(self.now.task(task.id) for task in self.tasks)
+
+    def _standing(self, task: str) -> str:
+        """The decision that made the task's champion; empty for the plan's own."""
+        return self.reigns[task].champion.decision if task in self.reigns else ""
+
+    def _shares(self) -> dict[str, float]:
+        return {task.id: self.facts.verdict_share(task.id, self._standing(task.id)) for task in self.tasks}
 
     def runs_by_task(self) -> dict[str, tuple[Run, ...]]:
         """The runs that may be judged: per task in submission order, up to the first that is not done."""
@@ -162,7 +210,28 @@ class Standing:
             seeds=self.seeds,
             free={id: frozenset(seed for seed, payer in enumerate(paying) if payer != id) for id, paying in self.payers.items()},
             decisions=self.facts.decisions,
+            champions={id: found.champion.candidate for id, found in self.reigns.items() if id in chosen},
+            tried=tuple(tried({task.id: task for task in self.tasks}, self.facts)),
+            trials=self.trials.runs(),
+            trials_left={task.id: self.trials.left(task.id) for task in self.tasks},
+            former=self._former(),
         )
+
+    def _former(self) -> tuple[Verdict, ...]:
+        """Of tasks whose champion won a duel: the verdicts of the champion before it, on its own runs."""
+        found: list[Verdict] = []
+        for task in self.tasks:
+            if not self._standing(task.id):
+                continue
+            before = self.reigns[task.id].chain[-2]
+            then = done_by(task, before)
+            keys = [self.identifier.identify(request_of(then, seed)).key for seed in range(task.seeds.most)]
+            runs = settled(keys, {key: run for key in keys if (run := self.facts.latest(key)) is not None})
+            plan = replace(self.now, tasks=tuple(then if one.id == task.id else one for one in self.now.tasks))
+            shares = {**self._shares(), task.id: self.facts.verdict_share(task.id, before.decision)}
+            verdicts = judge(plan, {**self.runs_by_task(), task.id: runs}, shares=shares)
+            found += [verdict for verdict in verdicts if verdict.task == task.id]
+        return tuple(found)
 
     def seconds_left(self, workers: int) -> float | None:
         """Estimate for the measurements still to do, from the mean of like ones; None before the first."""
@@ -177,7 +246,7 @@ class Standing:
         return sum(sum(seconds) / len(seconds) for seconds in known) / workers
 
     def _gates(self) -> dict[str, Run]:
-        found = {task.id: gate_of(task, self.jobs) for task in self.tasks}
+        found = {task.id: gate_of(task, self.jobs) for task in self.held}
         return {id: self.done[gate.key] for id, gate in found.items() if gate is not None and gate.key in self.done}
 
 

@@ -253,7 +253,9 @@ class _Reader:
             if not self.page.faulty(block, "P022"):
                 config.update(read_config(self.page, block, self.shelves, section.name("module")))
         given = {
-            key: value for key in ("device", "priority", "gate", "data", "pulls") if (value := section.value(key)) is not None
+            key: value
+            for key in ("device", "priority", "gate", "data", "pulls", "improve", "trials")
+            if (value := section.value(key)) is not None
         }
         return Task(
             id=section.id, title=section.title, module=section.name("module") or "", benchmark=section.name("benchmark") or "",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from plan.catalogue import suggest
+from plan.decision import IMPROVING
 from plan.layout import SETTINGS, Layout, Piece
 from plan.nouns import Budget, PullsRule, Seeds
 
@@ -114,6 +115,23 @@ def _pulls(value: Piece) -> PullsRule:
     return PullsRule(word)
 
 
+def _improve(value: Piece) -> tuple[str, ...]:
+    kinds = [part.bare() for part in value.split(",")]
+    for kind in kinds:
+        if kind.text not in IMPROVING:
+            near = suggest(kind.text, IMPROVING)
+            known = ", ".join(f"`{name}`" for name in IMPROVING)
+            mend = f"did you mean `{near}`?" if near else f"what can be tried is {known}"
+            raise Misread(f"`{kind.text}` is no way to improve a task", kind, "not a way to improve", mend)
+    return tuple(dict.fromkeys(kind.text for kind in kinds))
+
+
+def _trials(value: Piece) -> int:
+    if _WHOLE.fullmatch(value.bare().text) and int(value.bare().text):
+        return int(value.bare().text)
+    raise _misread("trials", value, "not a number of measurements")
+
+
 def _data(value: Piece) -> str:
     return value.bare().text
 
@@ -125,10 +143,11 @@ def _misread(key: str, value: Piece, label: str) -> Misread:
 READERS: dict[str, Callable[[Piece], Any]] = {
     "module": Piece.bare, "benchmark": Piece.bare, "needs": _names, "budget": _budget, "seeds": _seeds,
     "device": _device, "priority": _priority, "gate": _gate, "data": _data,
-    "pulls": _pulls,
+    "pulls": _pulls, "improve": _improve, "trials": _trials,
 }  # fmt: skip
 EXAMPLES = {
     "module": "`retnet`", "benchmark": "`mqar-64x4-v1`", "needs": "`attention-copy`", "budget": "`20 min, 400 steps` or `30 runs`",
     "seeds": "`5` or `3, up to 8`", "device": "`cpu`", "priority": "`2`", "gate": "`off`", "data": "`corpus/books`", "pulls": "`hold`",
+    "improve": "`tune, refactor, replace`", "trials": "`60`",
 }  # fmt: skip
 assert set(READERS) == set(EXAMPLES) == set(SETTINGS)

@@ -1,0 +1,155 @@
+"""Deciders propose, guards vet, actions act; and how a duel ended is put on record. Everything of it is in the ledger.
+
+A round writes down all its decisions and opinions before it carries out the first. So a process that is killed anywhere finds, when it
+is started again, either a round of which nothing was carried out, which the deciders will propose again word for word, or one whose
+rest has only to be carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.actions import ACTS, POSSIBLE, Place, Refused, clear, refusal, sweep
+from agents.candidates import told
+from agents.champions import candidate_of, champion_by
+from agents.events import Decided, Noted, Watch
+from agents.standing import Standing
+from bench.fold import Case
+from bench.ledger import Ledger
+from plan import catalogue
+from plan.decision import IMPROVING, Bout, Decider, Decision, Guard, Opinion, Situation, Stance
+from plan.nouns import Verdict
+
+ROUNDS = 200
+"""Rounds in a row of which every decision is refused, after which nobody is asked any more."""
+
+
+class Council:
+    """The deciders and guards of one session."""
+
+    def __init__(self, standing: Standing, ledger: Ledger, *, work: Path, watch: Watch, deciders: Sequence[str] = ()) -> None:
+        shelf = catalogue.shelf("decider")
+        names = deciders or [name for name, entry in shelf.items() if not entry.arguments.get("baseline")]
+        self.standing, self.ledger, self.watch = standing, ledger, watch
+        self.deciders: dict[str, Decider] = {name: catalogue.load("decider", name)() for name in names}
+        self.guards: list[Guard] = [catalogue.load("guard", name)() for name in catalogue.shelf("guard")]
+        self.place = Place(ledger=ledger, standing=standing, work=work)
+        self.untold: dict[str, Verdict] = {}
+        self.refused = 0
+
+    def begin(self) -> None:
+        """Tidy up after a run that was killed."""
+        sweep(self.place)
+        self._say()
+
+    def decide(self) -> bool:
+        """Carry out what was decided before, else ask everybody once; True when there may be more to do."""
+        standing = self.standing
+        left = [case.decision for case in standing.facts.cases.values() if self._left_over(case)]
+        if left:
+            acts = [self._carry_out(decision) for decision in left]
+            return any(acts)
+        situation, known = standing.situation(), len(standing.facts.cases)
+        busy = {duel.task for duel in standing.trials.duels}
+        passed = []
+        for decider in self.deciders.values():
+            for decision in decider.ask(situation):
+                improving = decision.action.kind in IMPROVING
+                if improving and decision.action.task in busy:
+                    continue
+                if self._vet(decision, situation):
+                    passed.append(decision)
+                    busy |= {decision.action.task} if improving else set()
+        standing.take_in()
+        acts = [self._carry_out(decision) for decision in passed]
+        acted = any(acts)
+        self.refused = 0 if acted else self.refused + 1
+        return acted or (len(standing.facts.cases) > known and self.refused < ROUNDS)
+
+    def conclude(self) -> bool:
+        """Put on record which duels have ended, and how; True when one has."""
+        trials = self.standing.trials
+        for id, why in trials.void.items():
+            case = self.standing.facts.cases[id]
+            ACTS[case.decision.action.kind].undo(case.decision, self.place, why)
+            self.watch(Noted(text=f"{id} is given up: {why}; what it measured no longer counts"))
+        for id, bout in trials.ended.items():
+            self._end(id, bout)
+        self._say()
+        return bool(trials.void or trials.ended)
+
+    def give_up(self) -> bool:
+        """End the duels that nobody can pay for any more; True when there was one. To be called when nothing runs and nothing can start."""
+        found = self.standing.trials.starved()
+        for id, bout in found.items():
+            self._end(id, bout)
+        return bool(found)
+
+    def tell(self) -> None:
+        """Tell deciders how their applied decisions turned out, once all the runs they bought are in."""
+        for id, before in list(self.untold.items()):
+            case = self.standing.facts.cases[id]
+            if (case.duel and case.bout is None and case.stands) or not self.standing.measured(before.task):
+                continue
+            after = next((v for v in self.standing.verdicts if (v.task, v.target) == (before.task, before.target)), None)
+            if after is not None:
+                self.deciders[case.decision.decider].tell(case.decision, before, after)
+                del self.untold[id]
+
+    def _left_over(self, case: Case) -> bool:
+        """Whether it was allowed in a round of which something has been carried out, and still waits for its turn."""
+        waits = case.applied is None and case.undone is None and case.seq < self.standing.facts.last_applied
+        if not waits or any(opinion.stance is Stance.BLOCK for opinion in case.opinions):
+            return False
+        chosen = {task.id for task in self.standing.tasks}
+        task = case.decision.action.task
+        measured = (self.standing.runs_by_task().get(task, ()), self.standing.trials.runs().get(task, ()))
+        known = {run.id for runs in measured for run in runs}
+        return task in chosen and known.issuperset(case.decision.evidence)
+
+    def _vet(self, decision: Decision, situation: Situation) -> bool:
+        """Write down a decision and what guards say of it; whether it may be carried out."""
+        case = self.standing.facts.cases.get(decision.id)
+        if case is not None and case.applied is not None:
+            return False
+        refused = refusal(decision, situation, self.place)
+        opinions = (refused,) if refused else tuple(guard.review(decision, situation) for guard in self.guards)
+        allowed = all(opinion.stance is not Stance.BLOCK for opinion in opinions)
+        news = self.ledger.append("decision", decision.id, decision)
+        for opinion in opinions:
+            self.ledger.append("opinion", f"{decision.id}/{opinion.guard}", opinion)
+        if news or allowed:
+            self.watch(Decided(decision=decision, opinions=opinions, applied=allowed))
+        return allowed
+
+    def _carry_out(self, decision: Decision) -> bool:
+        try:
+            ACTS[decision.action.kind].apply(decision, self.place)
+        except Refused as error:
+            why = str(error)
+            opinion = Opinion(guard="actions", decision=decision.id, stance=Stance.BLOCK, clause=POSSIBLE, why=why)
+            self.ledger.append("opinion", f"{decision.id}/actions", opinion)
+            self.watch(Noted(text=f"{decision.id} could not be carried out: {why}"))
+            return False
+        finally:
+            self._say()
+            self.standing.take_in()
+        if decision.decider in self.deciders:
+            self.untold[decision.id] = next(v for v in self.standing.verdicts if v.task == decision.action.task)
+        return True
+
+    def _end(self, id: str, bout: Bout) -> None:
+        case, facts = self.standing.facts.cases[id], self.standing.facts
+        task = self.standing.reigns[case.decision.action.task].task
+        self.ledger.append("duel", id, bout)
+        terms = case.applied.details if case.applied else {}
+        champion, candidate = champion_by(str(terms.get("champion", "")), task, facts).candidate, candidate_of(case)
+        if bout.answer != "promote":
+            clear(case, self.place)
+        what = told(champion, candidate) if candidate else "nothing"
+        self.watch(Noted(text=f"duel {id} for `{task.id}`, {what}: {bout.answer}; {bout.why}"))
+
+    def _say(self) -> None:
+        while self.place.loud:
+            self.watch(Noted(text=self.place.loud.pop(0)))
