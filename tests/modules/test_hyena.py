@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -71,19 +73,42 @@ def test_decoding_far_beyond_the_filters_equals_one_pass_and_its_state_stops_gro
     assert block.state_bytes(2, 400) == block.state_bytes(2, 99) == sum(part.nbytes for part in state)
 
 
-def test_filters_are_drawn_again_as_soon_as_a_weight_has_changed() -> None:
+def by_optimiser(block: Hyena, bias_X: Tensor, wanted_X: Tensor) -> None:
+    bias_X.grad = bias_X.detach() - wanted_X
+    torch.optim.SGD([bias_X], lr=1.0, foreach=True).step()
+
+
+CHANGES: dict[str, Callable[[Hyena, Tensor, Tensor], object]] = {
+    "in place": lambda block, bias_X, wanted_X: bias_X.copy_(wanted_X),
+    "through .data": lambda block, bias_X, wanted_X: bias_X.data.copy_(wanted_X),
+    "through numpy": lambda block, bias_X, wanted_X: bias_X.detach().numpy().__setitem__(slice(None), wanted_X.numpy()),
+    "other data": lambda block, bias_X, wanted_X: setattr(bias_X, "data", wanted_X.clone()),
+    "a loaded state": lambda block, bias_X, wanted_X: block.load_state_dict(
+        block.state_dict() | {"mixer.filters.bias_X": wanted_X.clone()}
+    ),
+    "an optimiser": by_optimiser,
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_filters_are_drawn_again_as_soon_as_a_weight_has_changed(how: str, mode: Callable[[], Any]) -> None:
     torch.manual_seed(0)
     block, x_BTD = Hyena(Config(d_model=8, filter_length=64)), torch.randn(2, 80, 8)
-    with torch.no_grad():
+    with mode():
         _, state = block(x_BTD[:, :78])
         stepped = block(x_BTD[:, 78:79], state)[1]
         assert block.mixer.filters(1) is block.mixer.filters(2)
-        dict(block.named_parameters())["mixer.filters.bias_X"].mul_(-1)
+    bias_X = block.mixer.filters.bias_X
+    with torch.no_grad():
+        CHANGES[how](block, bias_X, -bias_X.detach().clone())
+    with mode():
         after, _ = block(x_BTD[:, 79:], stepped)
         fresh = Hyena(Config(d_model=8, filter_length=64))
         fresh.load_state_dict(block.state_dict())
         expected, _ = fresh(x_BTD[:, 79:], type(stepped)(*stepped))
-    assert rmse_ratio(after, expected) < 1e-5
+        assert rmse_ratio(after, expected) < 1e-5
+        assert block.mixer.filters(1) is block.mixer.filters(2)
 
 
 @pytest.mark.parametrize(("frequency", "low", "high"), [(10.0, 0.8, 1.25), (1.0, 0.01, 0.2)])
