@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from agents.candidates import told, unfit
+from agents.candidates import unfit
 from agents.champions import Champion, Terms, first_keys
 from agents.duels import ERROR, subject_of
 from agents.standing import Standing
@@ -22,7 +22,7 @@ from bench.fold import MEASURE_AGAIN, ROLLBACK, Case
 from bench.ledger import Ledger
 from bench.overlay import LAID
 from plan.catalogue import HOUSE, suggest
-from plan.decision import IMPROVING, Candidate, Decision, Opinion, Situation, Stance
+from plan.decision import IMPROVING, Candidate, Decision, Opinion, Situation, Stance, told
 from plan.house import INSTRUMENTS
 from plan.nouns import Plan
 from plan.wire import plain

@@ -12,7 +12,7 @@ from typing import Any
 
 from plan import catalogue
 from plan.catalogue import Entry
-from plan.decision import Candidate, Situation
+from plan.decision import Candidate, Situation, entries
 from plan.nouns import Task
 from plan.overrides import fits
 
@@ -70,22 +70,9 @@ def unfit(task: Task, candidate: Candidate) -> str | None:
     return None
 
 
-def told(champion: Candidate, candidate: Candidate) -> str:
-    """What parts a candidate from its champion, in a few words."""
-    if champion.module != candidate.module:
-        return f"module {candidate.module}"
-    one, two = dict(_flat(champion.config)), dict(_flat(candidate.config))
-    parts = [
-        f"{key} = {two[key]!r}" if key in two else f"{key} left out"
-        for key in sorted({*one, *two})
-        if one.get(key) != two.get(key)
-    ]
-    return ", ".join([*parts, *(["a patch"] if candidate.patch and candidate.patch != champion.patch else [])]) or "nothing"
-
-
 def _tuned(task: Task, champion: Candidate) -> Iterator[Candidate]:
     entry, shelves = catalogue.shelf("module")[champion.module], catalogue.shelves()
-    set_by_hand = [path for path, _ in _flat(champion.config) if _free(path, entry)]
+    set_by_hand = [path for path, _ in entries(champion.config) if _free(path, entry)]
     for path in sorted(set_by_hand, key=lambda path: path != "recipe.lr"):
         yield _changed(champion, path, None)
     rate = float(_recipe(entry, champion, "lr", shelves.recipe))
@@ -161,11 +148,3 @@ def _changed(champion: Candidate, path: str, value: Any) -> Candidate:
     rest = {key: item for key, item in champion.config.items() if key != table}
     config = inner if not table else {**rest, table: inner} if inner else rest
     return Candidate(module=champion.module, config=config, patch=champion.patch)
-
-
-def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if key in ("decoder", "recipe") and isinstance(value, Mapping):
-            yield from ((f"{key}.{name}", item) for name, item in value.items())
-        else:
-            yield key, value

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.actions import ACTS, POSSIBLE, Place, Refused, clear, refusal, sweep
-from agents.candidates import told
 from agents.champions import candidate_of, champion_by
 from agents.events import Decided, Noted, Watch
 from agents.standing import Standing
 from bench.fold import Case
 from bench.ledger import Ledger
 from plan import catalogue
-from plan.decision import IMPROVING, Bout, Decider, Decision, Guard, Opinion, Situation, Stance
+from plan.decision import IMPROVING, Bout, Decider, Decision, Guard, Opinion, Situation, Stance, told
 from plan.nouns import Verdict
 
 ROUNDS = 200

@@ -12,7 +12,7 @@ from bench.hold import LedgerFault
 from bench.judge import judge
 from bench.ledger import Ledger
 from bench.pulls import Pulls, hold
-from plan.decision import Decision, Opinion, Stance
+from plan.decision import Candidate, Decision, Opinion, Stance, told
 from plan.faults import PlanFaults
 from plan.grammar import parse
 from plan.nouns import Cost, Plan, Run, State, Status, Task, Verdict
@@ -78,6 +78,8 @@ class Scoreboard:
     """Wall-clock seconds charged to each task, abandoned attempts included; of a run that serves several, to the one whose budget pays."""
     spent: float = 0.0
     """Wall-clock seconds of all these runs together, each counted once."""
+    champions: Mapping[str, str] = field(default_factory=dict)
+    """By task id, where something else than the plan's own module and config stands for it: the decision, and what it changed."""
     pulls: Pulls | None = None
     """The latest look at the open pull requests."""
 
@@ -140,10 +142,15 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         if facts.session is None:
             raise LookupError("the ledger holds no session yet, so no plan; give one")
         plan = _kept(facts)
-    wanted = {task.id: [key for key in facts.wanted.tasks.get(task.id, ()) if _fits(facts, key, task)] for task in plan.tasks}
-    gates = {task.id: run for task in plan.tasks if (run := _gate(facts, task)) is not None}
+    held = replace(plan, tasks=tuple(_held(facts, task) for task in plan.tasks))
+    wanted = {task.id: [key for key in facts.wanted.tasks.get(task.id, ()) if _fits(facts, key, task)] for task in held.tasks}
+    gates = {task.id: run for task in held.tasks if (run := _gate(facts, task)) is not None}
+    made_by = {
+        task.id: facts.wanted.champions[task.id] for task, then in zip(plan.tasks, held.tasks, strict=True) if then is not task
+    }
+    shares = {id: facts.verdict_share(id, decision) for id, decision in made_by.items()}
     done = {key: run for keys in wanted.values() for key in keys if (run := facts.run(key)) is not None}
-    judged = judge(plan, {task: settled(keys, done) for task, keys in wanted.items()}, gates=gates)
+    judged = judge(held, {task: settled(keys, done) for task, keys in wanted.items()}, gates=gates, shares=shares)
     verdicts = hold(judged, facts.pulls, plan)
     paid: dict[str, list[str]] = {task: [] for task in wanted}
     for key, task in _payers(facts, wanted).items():
@@ -162,7 +169,26 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         lanes=_lanes(facts, paid, at),
         seconds={task: seconds for task, keys in paid.items() if (seconds := facts.spent_for(keys).seconds)},
         spent=facts.spent_for({key for keys in wanted.values() for key in keys}).seconds,
+        champions={id: f"{made_by[id]}: {told(_candidate(plan.task(id)), _candidate(held.task(id)))}" for id in made_by},
     )
+
+
+def _held(facts: Facts, task: Task) -> Task:
+    """The task as its champion does it, where the latest session published one that came from this very module and config."""
+    case = facts.cases.get(facts.wanted.champions.get(task.id, ""))
+    if case is None or case.applied is None or not (case.promoted and case.stands):
+        return task
+    first = case.applied.details
+    while first.get("champion") and (before := facts.cases[first["champion"]].applied) is not None:
+        first = before.details
+    key, details = first["keys"][0], case.decision.action.details
+    if key not in facts.attempts or not _fits(facts, key, task):
+        return task
+    return replace(task, module=details["module"], config=details["config"], tree=case.applied.details.get("tree", ""))
+
+
+def _candidate(task: Task) -> Candidate:
+    return Candidate(module=task.module, config=task.config, patch=task.tree)
 
 
 def _kept(facts: Facts) -> Plan:
@@ -215,6 +241,11 @@ def _outcome(case: Case, verdicts: tuple[Verdict, ...]) -> str:
     if case.applied is None:
         blockers = ", ".join(opinion.guard for opinion in case.opinions if opinion.stance is Stance.BLOCK)
         return f"not applied: blocked by {blockers}" if blockers else "not applied yet"
+    if case.bout is not None:
+        taken = f"; rolled back by {case.rolled_back}" if case.rolled_back else ""
+        return f"{case.bout.answer}: {case.bout.why}{taken}"
+    if case.duel:
+        return "its duel is under way"
     now = [f"{v.target.metric} {v.state} at n {v.n}" for v in verdicts if v.task == case.decision.action.task]
     return "applied; now " + ", ".join(now)
 

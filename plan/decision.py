@@ -6,7 +6,7 @@ neither has to import the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -39,6 +39,28 @@ class Candidate:
         if not (isinstance(module, str) and isinstance(config, Mapping) and isinstance(patch, str)):
             raise TypeError("a candidate is a `module` (text), a `config` (table) and a `patch` (text)")
         return cls(module=module, config=config, patch=patch)
+
+
+def entries(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The entries of a task's config by their paths: `heads`, `recipe.lr`."""
+    for key, value in config.items():
+        if key in ("decoder", "recipe") and isinstance(value, Mapping):
+            yield from ((f"{key}.{name}", item) for name, item in value.items())
+        else:
+            yield key, value
+
+
+def told(champion: Candidate, candidate: Candidate) -> str:
+    """What parts a candidate from its champion, in a few words."""
+    if champion.module != candidate.module:
+        return f"module {candidate.module}"
+    one, two = dict(entries(champion.config)), dict(entries(candidate.config))
+    parts = [
+        f"{key} = {two[key]!r}" if key in two else f"{key} left out"
+        for key in sorted({*one, *two})
+        if one.get(key) != two.get(key)
+    ]
+    return ", ".join([*parts, *(["a patch"] if candidate.patch and candidate.patch != champion.patch else [])]) or "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

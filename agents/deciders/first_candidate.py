@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from agents.candidates import told, untried
+from agents.candidates import untried
 from plan.catalogue import decider
-from plan.decision import IMPROVING, Action, Candidate, Decision, Situation
+from plan.decision import IMPROVING, Action, Candidate, Decision, Situation, told
 from plan.nouns import State, Task, Verdict
 from plan.wire import encode
 

@@ -46,6 +46,7 @@ def document(board: Scoreboard) -> dict[str, Any]:
             "runs": {task: [_run(run) for run in runs] for task, runs in board.runs.items()},
             "gates": {task: _run(run) for task, run in board.gates.items()},
             "pulls": plain(board.pulls),
+            "champions": dict(board.champions),
             "decisions": [_told(told) for told in board.told],
             "sessions": [plain(session) for session in board.sessions],
             "seconds": dict(board.seconds),

@@ -43,7 +43,7 @@ def render(board: Scoreboard) -> str:
             lines.append(
                 f"- **{row.word}** {code(row.verdict.id)} at {place}: {escaped(wording.reason(row))}. {code(wording.command(row.verdict))}"
             )
-    lines += [f"- {escaped(words)}" for words in summary(board)]
+    lines += [f"- {escaped(words)}" for words in (*wording.champions(board), *summary(board))]
     if board.told:
         lines += ["", "<details><summary>Decisions</summary>", ""]
         for told in board.told:

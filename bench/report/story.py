@@ -69,7 +69,7 @@ def scoreboard(board: Scoreboard) -> Section:
             scope="rowgroup",
         )
         bodies.append(tag("tbody", tag("tr", name, class_="group"), [_target(row) for row in own]))
-    notes = [f"Note {number}: {note}" for number, note in enumerate(wording.relative(board), 1)]
+    notes = [*(f"Note {number}: {note}" for number, note in enumerate(wording.relative(board), 1)), *wording.champions(board)]
     key = "Dots are seeds, the bar is the interval, the upright line the threshold; its tinted side is where the target holds."
     missed = [row for row in rows if row.verdict.state in (State.FAIL, State.UNSURE)]
     steps = [

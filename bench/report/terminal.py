@@ -55,7 +55,7 @@ def print_table(board: Scoreboard, *, ledger: str = "", report: str = "", stream
         face.console.print(_table(face, rows))
     _footnotes(face, board)
     face.console.print()
-    for words in summary(board):
+    for words in (*wording.champions(board), *summary(board)):
         face.line(face.text(words))
     for row in rows:
         if wording.to_explain(row.verdict):

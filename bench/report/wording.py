@@ -122,6 +122,11 @@ def relative(board: Scoreboard) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for verdict in board.verdicts if (text := _relation(verdict))))
 
 
+def champions(board: Scoreboard) -> tuple[str, ...]:
+    """The footnotes: for which tasks something else stands than what the plan says, and what it changed."""
+    return tuple(f"{task} as its champion {told} does it" for task, told in board.champions.items())
+
+
 def _relation(verdict: Verdict) -> str:
     threshold = verdict.target.threshold
     if not threshold.task:
