@@ -1,7 +1,11 @@
 """`python -m bench.eval_harness`: the pass/fail table of a whole plan, read from the ledger. Nothing is measured or written.
 
-Exit codes are those of `plan.exits`: 0 every target holds, 1 some target does not, 2 usage, 3 the plan has faults,
-4 no ledger or an unreadable one, 5 nothing selected, 70 internal.
+With `--base REF` it measures instead: what the plan's tasks give under the `modules` and `kernels` of that revision and under the user's, seed
+by seed, and whether anything got better or worse.
+
+Exit codes are those of `plan.exits`: 0 every target holds (nothing is worse, and all is decided), 1 some target does not (something is worse),
+2 usage, 3 the plan has faults, 4 no ledger or an unreadable one (no such revision), 5 nothing selected, 6 with `--base`: something is
+undecided, 70 internal.
 """
 
 from __future__ import annotations
@@ -38,10 +42,21 @@ def evaluate(
         bool, typer.Option("--timeless", help="Leave out times and durations; equal facts, equal bytes.")
     ] = False,
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="From which verdict on the exit code is 1.")] = FailOn.UNSURE,
+    base: Annotated[
+        str | None, typer.Option("--base", help="A git revision: measure whether the tasks are better or worse than there.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="With --base: only this task; may be repeated.")] = None,
+    pairs: Annotated[int | None, typer.Option("--pairs", min=1, help="With --base: most pairs of each task.")] = None,
 ) -> None:
-    """Print interval, n, margin and verdict of every target of a plan, from the ledger alone."""
+    """Print interval, n, margin and verdict of every target of a plan, from the ledger alone; with --base, compare with a revision."""
     if json and markdown:
         raise typer.BadParameter("choose one of `--json` and `--markdown`")
+    if base is not None:
+        from bench.base_harness import compare_with_base
+
+        raise typer.Exit(compare_with_base(base, plan, ledger, only=only or (), pairs=pairs, json=json))
+    if only or pairs:
+        raise typer.BadParameter("`--only` and `--pairs` go with `--base`")
     raise typer.Exit(_evaluate(plan, ledger, json=json, markdown=markdown, html=html, timeless=timeless, fail_on=fail_on))
 
 

@@ -25,8 +25,8 @@ ATTEMPTS = 3
 class OneByOne:
     """Measures requests in turn, over a ledger that the caller holds; `work` is the folder of its measurements. Close it, or use `with`."""
 
-    def __init__(self, ledger: Ledger, *, work: Path, trees: Trees = no_trees, seconds: float = 600.0) -> None:
-        self._ledger, self._work, self._trees, self._limits = ledger, work, trees, Limits(seconds=seconds)
+    def __init__(self, ledger: Ledger, *, work: Path, trees: Trees = no_trees) -> None:
+        self._ledger, self._work, self._trees = ledger, work, trees
         self._identifier, self._facts, self._bench = Identifier(trees=trees), Facts(), AutoBench()
 
     def __enter__(self) -> OneByOne:
@@ -42,28 +42,32 @@ class OneByOne:
             self._facts.advance(event)
         return self._facts
 
+    def key(self, request: Request) -> str:
+        """What its run is known by; KeyError and LookupError as of `Identifier.identify`."""
+        return self._identifier.identify(request).key
+
     def known(self, request: Request) -> Run | None:
         """Its result, where the ledger has one."""
-        return self.facts.run(self._identifier.identify(request).key)
+        return self.facts.run(self.key(request))
 
-    def run(self, request: Request) -> Run:
+    def run(self, request: Request, *, limits: Limits | None = None) -> Run:
         """Its result: from the ledger, else measured now. KeyError and LookupError as of `Identifier.identify`."""
         identity = self._identifier.identify(request)
         for left in reversed(range(ATTEMPTS)):
-            run = self.facts.run(identity.key) or self._measure(request, identity, last=not left)
+            run = self.facts.run(identity.key) or self._measure(request, identity, limits or Limits(), last=not left)
             if run.status is not Status.KILLED:
                 return run
         raise AssertionError("the last attempt is never killed")
 
-    def _measure(self, request: Request, identity: Identity, *, last: bool) -> Run:
+    def _measure(self, request: Request, identity: Identity, limits: Limits, *, last: bool) -> Run:
         folder = self._work / identity.key[:16]
         folder.mkdir(parents=True, exist_ok=True)
         attempt = self.facts.next_attempt(identity.key)
         self._ledger.append("code", identity.code.digest, identity.code)
-        begun = Started(tasks=(), request=request, limits=self._limits, identity=identity.parts)
+        begun = Started(tasks=(), request=request, limits=limits, identity=identity.parts)
         self._ledger.append("started", attempt_key(identity.key, attempt), begun)
         tree = self._trees(request.tree) if request.tree else None
-        child = self._bench.start(request, limits=self._limits, folder=folder, key=identity.key, tree=tree)
+        child = self._bench.start(request, limits=limits, folder=folder, key=identity.key, tree=tree)
         try:
             outcome = child.wait()
         finally:
