@@ -56,11 +56,8 @@ def test_an_unsure_target_buys_the_registered_look_and_no_more(finished: Loop) -
     assert [d.action.details["seeds"] for d in known.decisions] == [5]
     assert len(known.wanted.tasks["few"]) == 5
     (case,) = known.cases.values()
-    assert {o.guard: o.stance.value for o in case.opinions} == {
-        "affordable": "allow",
-        "evidence": "allow",
-        "preregistered": "allow",
-    }
+    assert {"affordable", "evidence", "preregistered"} <= {opinion.guard for opinion in case.opinions}
+    assert {opinion.stance.value for opinion in case.opinions} == {"allow"}
 
 
 def test_a_second_run_measures_nothing_and_imports_no_torch(finished: Loop) -> None:
