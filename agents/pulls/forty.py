@@ -94,7 +94,7 @@ ALONE = "history-of-its-own"
 NAMES = (*BRANCHES, *CROSSED, ALONE)
 
 
-class _Stream:
+class Stream:
     """What `git fast-import` reads."""
 
     def __init__(self) -> None:
@@ -102,6 +102,7 @@ class _Stream:
         self.mark = 0
 
     def commit(self, branch: str, changes: Sequence[Change], *, parents: Sequence[int] = ()) -> int:
+        """Put a commit on top of `parents` (marks) and the branch onto it; its mark."""
         self.mark += 1
         self.out += f"commit refs/heads/{branch}\nmark :{self.mark}\ncommitter Forty <forty@example.org> {1_700_000_000 + self.mark} +0000\n".encode()
         self._data(f"{branch} {self.mark}".encode())
@@ -119,13 +120,22 @@ class _Stream:
         self.out += b"\n"
         return self.mark
 
+    def write(self, folder: Path) -> None:
+        """Make the repository, with `main` checked out."""
+        for command, feed in (
+            (["init", "--quiet", "--initial-branch=main", "--template=", str(folder)], b""),
+            (["-C", str(folder), "fast-import", "--quiet"], bytes(self.out)),
+            (["-C", str(folder), "checkout", "--quiet", "--force", "main"], b""),
+        ):
+            subprocess.run(["git", *command], input=feed, check=True, capture_output=True)
+
     def _data(self, content: bytes) -> None:
         self.out += b"data %d\n%b\n" % (len(content), content)
 
 
 def build(folder: Path) -> tuple[str, ...]:
     """Make a repository at `folder` with `main`, checked out, and the forty branches; their names."""
-    stream = _Stream()
+    stream = Stream()
     base = stream.commit("main", BASE)
     for name, changes in BRANCHES.items():
         stream.commit(name, changes, parents=[base])
@@ -138,11 +148,6 @@ def build(folder: Path) -> tuple[str, ...]:
         merged = stream.commit(f"crossed-{name}", [kept], parents=[sides[name], sides[other]])
         stream.commit(f"crossed-{name}", CROSSED[f"crossed-{name}"], parents=[merged])
     stream.commit(ALONE, [(FILE, "notes.txt", b"from nowhere\n")])
-    for command, feed in (
-        (["init", "--quiet", "--initial-branch=main", "--template=", str(folder)], b""),
-        (["-C", str(folder), "fast-import", "--quiet"], bytes(stream.out)),
-        (["-C", str(folder), "checkout", "--quiet", "--force", "main"], b""),
-        (["-C", str(folder), "branch", "--quiet", "-D", "crossing-left", "crossing-right"], b""),
-    ):
-        subprocess.run(["git", *command], input=feed, check=True, capture_output=True)
+    stream.write(folder)
+    subprocess.run(["git", "-C", str(folder), "branch", "--quiet", "-D", "crossing-left", "crossing-right"], check=True)
     return NAMES

@@ -162,7 +162,7 @@ class _Reader:
         if not isinstance(node, ast.Attribute):
             return ()
         if isinstance(node.value, ast.Name) and (owner := self._class_of(node.value.id)):
-            return (("attribute", self.module, owner, node.attr),)
+            return tuple(("attribute", *cls, node.attr) for cls in self._lineage(owner))
         keys: list[Key] = []
         for key in self._meaning(node.value):
             if key[0] == "module":
@@ -170,6 +170,14 @@ class _Reader:
             elif key[0] == "name":
                 keys.append(("attribute", key[1], key[2], node.attr))
         return tuple(keys) or (("member", node.attr),)
+
+    def _lineage(self, owner: str) -> list[tuple[str, str]]:
+        """Module and name of a class of this file and of its bases, as far as this file tells them."""
+        found = [(self.module, owner)]
+        for module, name in found:
+            known = self.facts.bases.get(name, ()) if module == self.module else ()
+            found += [(base[1], base[2]) for base in known if base[0] == "name" and (base[1], base[2]) not in found]
+        return found
 
     def _is_local(self, name: str) -> bool:
         scopes = enumerate(reversed(self.parents))

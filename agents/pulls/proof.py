@@ -61,11 +61,12 @@ class Compared:
     disagreements: tuple[str, ...]
 
 
-def look(repository: Path, *, cache: Path | None = None, workers: int = 1) -> Pulls:
-    """The product's answer for all branches of `repository`."""
+def look(repository: Path, *, cache: Path | None = None, workers: int = 1, branches: str | None = None) -> Pulls:
+    """The product's answer for all branches of `repository`, or those that match a pattern."""
     repo = open_repository(repository)
     with Workshop(repo) as shop:
-        return survey(shop, local_pulls(repo), repository=repository.name, cache=Cache(cache), workers=workers)
+        pulls = local_pulls(repo, branches=branches)
+        return survey(shop, pulls, repository=repository.name, cache=Cache(cache), workers=workers)
 
 
 def compare(repository: Path, clone: Clone, couples: list[Couple]) -> Compared:
