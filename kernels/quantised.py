@@ -1,8 +1,8 @@
 """Linear maps whose weight is kept in four bits: NF4 (QLoRA, Dettmers et al. 2023, arXiv:2305.14314, section 3) or int4.
 
-    weight[o, i] = table[code] * scale        scale = mean + outer * step        (a scale per 64 weights, an outer per 256 scales)
+    weight[o, i] = table[code] * scale        scale = mean + outer * floats[size]        (a scale per 64 weights, an outer per 256 scales)
 
-The codes lie two to a byte, the scales are quantised again to one byte each: 4.13 bits per weight. `quantise` and `dequantise` are the
+The codes lie two to a byte, the scales are quantised again to one byte each, a float of 8 bits (`floats`): 4.13 bits per weight. `quantise` and `dequantise` are the
 format. `quantised_linear` multiplies by it and never holds more than a panel of decoded weights, in the forward pass and again in the
 backward, which gives the gradient of the input; the weight itself is frozen. Its paths are `compiled`
 (`kernels/cpp/quantised.cpp`, one operator `touchstone::quantised_linear`; few tokens take their dot products straight from the codes) and `torch`.
@@ -45,8 +45,8 @@ class Packed(NamedTuple):
 
     codes: Tensor
     """(O, 32 N) uint8."""
-    steps: Tensor
-    """(O, N) int8."""
+    sizes: Tensor
+    """(O, N) uint8: the scales, codes of `floats`."""
     outer: Tensor
     """(ceil(O N / 256),) float32."""
     mean: Tensor
@@ -76,6 +76,21 @@ def table(kind: Kind) -> Tensor:
     return torch.tensor(_levels(kind), dtype=torch.float32)
 
 
+@functools.cache
+def floats() -> Tensor:
+    """The 256 floats of 8 bits in [-1, 1], ascending, (256,) float32 on the CPU (dynamic tree code: Dettmers 2016, arXiv:1511.04561, section 2.4).
+
+    Behind the sign, e zero bits and a one stand for 10^-e, and the 6 - e bits that are left for one of as many equal parts of 0.1 to 1, by its
+    middle; besides there are 0 and 1. So small numbers are known to a share of themselves, down to 1e-7, which equal steps do not offer.
+    """
+    upper = [torch.tensor([1.0], dtype=torch.float64)]
+    for e in range(7):
+        parts = 1 << (6 - e)
+        upper.append(10.0**-e * (0.1 + 0.9 * (torch.arange(parts, dtype=torch.float64) + 0.5) / parts))
+    positive = torch.cat(upper)
+    return torch.cat((positive, positive.new_zeros(1), -positive[1:])).sort().values.float()
+
+
 def quantise(weight_OI: Tensor, *, kind: Kind = "nf4") -> Packed:
     """The nearest code of every weight under its block's largest magnitude, and the scales in a byte each.
 
@@ -87,15 +102,15 @@ def quantise(weight_OI: Tensor, *, kind: Kind = "nf4") -> Packed:
     levels = table(kind).to(weight_OI.device)
     outputs, N = weight_OI.shape[0], -(-weight_OI.shape[1] // BLOCK)
     if weight_OI.is_meta:
-        codes, steps = (torch.empty(outputs, width, device="meta") for width in (N * BLOCK // 2, N))
+        codes, sizes = (torch.empty(outputs, width, device="meta") for width in (N * BLOCK // 2, N))
         outer = torch.empty(-(-outputs * N // SCALES), device="meta")
-        return Packed(codes.to(torch.uint8), steps.to(torch.int8), outer, outer.new_empty(()), levels)
+        return Packed(codes.to(torch.uint8), sizes.to(torch.uint8), outer, outer.new_empty(()), levels)
     blocks_ONb = F.pad(weight_OI.detach().float(), (0, N * BLOCK - weight_OI.shape[1])).view(outputs, N, BLOCK)
     scales_ON = blocks_ONb.abs().amax(-1)
     if not scales_ON.isfinite().all():
         raise ValueError("a weight is NaN or infinite; nothing was quantised")
-    steps_ON, outer, mean = _quantise_scales(scales_ON)
-    read_ON1 = _scales(steps_ON, outer, mean)[..., None]
+    sizes_ON, outer, mean = _quantise_scales(scales_ON)
+    read_ON1 = _scales(sizes_ON, outer, mean)[..., None]
     codes = torch.empty(outputs, N * BLOCK // 2, dtype=torch.uint8, device=weight_OI.device)
     bounds = (levels[1:] + levels[:-1]) / 2
     for rows in _panels(outputs, N * BLOCK):
@@ -103,32 +118,34 @@ def quantise(weight_OI: Tensor, *, kind: Kind = "nf4") -> Packed:
         found = torch.bucketize(shares.contiguous(), bounds).clamp_(min=1 if kind == "int4" else 0)
         low, high = found.view(-1, N * BLOCK // GROUP, 2, GROUP // 2).unbind(2)
         codes[rows] = (low + 16 * high).flatten(1).to(torch.uint8)
-    return Packed(codes, steps_ON, outer, mean, levels)
+    return Packed(codes, sizes_ON, outer, mean, levels)
 
 
 def _quantise_scales(scales_ON: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Double quantisation: the mean is taken off, since scales are positive, and 256 neighbours share the size of a step."""
+    """Double quantisation (section 3): the mean is taken off, since scales are positive, and 256 neighbours share what 1 stands for."""
     mean = scales_ON.mean()
     flat = (scales_ON - mean).flatten()
     shared = F.pad(flat, (0, -flat.numel() % SCALES)).view(-1, SCALES)
-    outer = shared.abs().amax(-1) / 127
-    steps = (shared / outer.where(outer > 0, torch.ones_like(outer))[:, None]).round_().to(torch.int8)
-    return steps.flatten()[: flat.numel()].view(scales_ON.shape), outer, mean
+    outer = shared.abs().amax(-1)
+    values = floats().to(flat.device)
+    shares = shared / outer.where(outer > 0, torch.ones_like(outer))[:, None]
+    sizes = torch.bucketize(shares, (values[1:] + values[:-1]) / 2).to(torch.uint8)
+    return sizes.flatten()[: flat.numel()].view(scales_ON.shape), outer, mean
 
 
-def _scales(steps_ON: Tensor, outer: Tensor, mean: Tensor, first: int = 0) -> Tensor:
-    """Scales (O, N) of steps whose first is number `first` of the whole matrix."""
-    number = torch.arange(first, first + steps_ON.numel(), device=steps_ON.device).view(steps_ON.shape)
-    return torch.addcmul(mean, steps_ON.float(), outer[number // SCALES])
+def _scales(sizes_ON: Tensor, outer: Tensor, mean: Tensor, first: int = 0) -> Tensor:
+    """Scales (O, N) of sizes whose first is number `first` of the whole matrix."""
+    number = torch.arange(first, first + sizes_ON.numel(), device=sizes_ON.device).view(sizes_ON.shape)
+    return torch.addcmul(mean, floats().to(sizes_ON.device)[sizes_ON.int()], outer[number // SCALES])
 
 
 def dequantise(packed: Packed, *, columns: int, rows: slice = slice(None), dtype: torch.dtype = torch.float32) -> Tensor:
     """The weights of `rows`, (R, `columns`), which are those that the codes stand for and nothing else."""
-    codes, steps = packed.codes[rows], packed.steps[rows]
-    first = rows.indices(packed.codes.shape[0])[0] * steps.shape[1]
+    codes, sizes = packed.codes[rows], packed.sizes[rows]
+    first = rows.indices(packed.codes.shape[0])[0] * sizes.shape[1]
     bytes_ = codes.view(len(codes), -1, 1, GROUP // 2).int()
-    found_RP = packed.table[torch.cat([bytes_ & 15, bytes_ >> 4], dim=2)].view(*steps.shape, BLOCK)
-    return (found_RP * _scales(steps, packed.outer, packed.mean, first)[..., None]).flatten(1)[:, :columns].to(dtype)
+    found_RP = packed.table[torch.cat([bytes_ & 15, bytes_ >> 4], dim=2)].view(*sizes.shape, BLOCK)
+    return (found_RP * _scales(sizes, packed.outer, packed.mean, first)[..., None]).flatten(1)[:, :columns].to(dtype)
 
 
 def quantised_linear(x: Tensor, packed: Packed, *, path: Path = "auto") -> Tensor:
@@ -191,7 +208,7 @@ class _Weight(ctypes.Structure):
     """`struct Weight` of quantised.cpp."""
 
     _fields_ = [(name, ctypes.c_long) for name in ("rows", "columns", "blocks")] + [
-        (name, ctypes.c_void_p) for name in ("codes", "steps", "outer", "mean", "table")
+        (name, ctypes.c_void_p) for name in ("codes", "sizes", "outer", "mean", "table", "floats")
     ]
 
 
@@ -208,7 +225,7 @@ def _function(name: str) -> Any:
 def _weight(columns: int, packed: Packed) -> _Weight:
     packed = Packed(*(part.contiguous() for part in packed[:2]), *(part.float().contiguous() for part in packed[2:]))
     rows, width = packed.codes.shape[0], 2 * packed.codes.shape[1]
-    weight = _Weight(rows, columns, width // BLOCK, *(part.data_ptr() for part in packed))
+    weight = _Weight(rows, columns, width // BLOCK, *(part.data_ptr() for part in packed), floats().data_ptr())
     weight.alive = packed
     return weight
 
@@ -243,8 +260,8 @@ def _unseen(x: Tensor) -> bool:
     return type(x) is Tensor and not (recorded or torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack())
 
 
-def _compute(x_MI: Tensor, codes: Tensor, steps: Tensor, outer: Tensor, mean: Tensor, table: Tensor) -> Tensor:
-    packed, (tokens, columns) = Packed(codes, steps, outer, mean, table), x_MI.shape
+def _compute(x_MI: Tensor, codes: Tensor, sizes: Tensor, outer: Tensor, mean: Tensor, table: Tensor) -> Tensor:
+    packed, (tokens, columns) = Packed(codes, sizes, outer, mean, table), x_MI.shape
     if not 0 < tokens <= FEW:
         return _forward(x_MI, len(codes), _decoder(columns, packed))
     x_MP = F.pad(x_MI, (0, 2 * codes.shape[1] - columns)).contiguous()
@@ -258,20 +275,20 @@ _compiled = torch.library.custom_op("touchstone::quantised_linear", _compute, mu
 
 
 @_compiled.register_fake
-def _empty(x_MI: Tensor, codes: Tensor, steps: Tensor, outer: Tensor, mean: Tensor, table: Tensor) -> Tensor:
+def _empty(x_MI: Tensor, codes: Tensor, sizes: Tensor, outer: Tensor, mean: Tensor, table: Tensor) -> Tensor:
     return x_MI.new_empty(x_MI.shape[0], codes.shape[0])
 
 
 @torch.library.custom_op("touchstone::quantised_linear_backward", mutates_args=(), device_types="cpu")
 def _compiled_backward(
-    dy_MO: Tensor, columns: int, codes: Tensor, steps: Tensor, outer: Tensor, mean: Tensor, table: Tensor
+    dy_MO: Tensor, columns: int, codes: Tensor, sizes: Tensor, outer: Tensor, mean: Tensor, table: Tensor
 ) -> Tensor:
-    return _backward(dy_MO.contiguous(), columns, _decoder(columns, Packed(codes, steps, outer, mean, table)))
+    return _backward(dy_MO.contiguous(), columns, _decoder(columns, Packed(codes, sizes, outer, mean, table)))
 
 
 @_compiled_backward.register_fake
 def _empty_gradient(
-    dy_MO: Tensor, columns: int, codes: Tensor, steps: Tensor, outer: Tensor, mean: Tensor, table: Tensor
+    dy_MO: Tensor, columns: int, codes: Tensor, sizes: Tensor, outer: Tensor, mean: Tensor, table: Tensor
 ) -> Tensor:
     return dy_MO.new_empty(dy_MO.shape[0], columns)
 

@@ -16,11 +16,11 @@ constexpr int PARTS = 16 / V;
 struct Weight {
     long rows, columns, blocks;
     const uint8_t* codes;
-    const int8_t* scales;
-    const float *outer, *mean, *table;
+    const uint8_t* sizes;
+    const float *outer, *mean, *table, *floats;
 
     const uint8_t* row(long r) const { return codes + r * blocks * BLOCK / 2; }
-    float scale(long index) const { return scales[index] * outer[index / SCALES] + *mean; }
+    float scale(long index) const { return floats[sizes[index]] * outer[index / SCALES] + *mean; }
 };
 
 struct Table {

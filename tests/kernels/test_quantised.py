@@ -10,7 +10,7 @@ from torch import Tensor
 from kernels import quantised
 from kernels.agreement import assert_agrees, outputs_and_gradients, rmse_ratio
 from kernels.paths import Path
-from kernels.quantised import Kind, dequantise, quantise, quantised_linear, table
+from kernels.quantised import Kind, dequantise, floats, quantise, quantised_linear, table
 
 KINDS: tuple[Kind, ...] = ("nf4", "int4")
 PATHS: tuple[Path, ...] = ("torch", "compiled")
@@ -56,13 +56,35 @@ def test_a_weight_takes_4_13_bits_and_is_off_by_a_tenth(kind: Kind) -> None:
     assert rmse_ratio(dequantise(packed, columns=512), weights(512, 512)) < bound
 
 
-def test_scales_in_a_byte_cost_less_than_a_hundredth_of_the_error() -> None:
+def with_exact_scales(weight_OI: Tensor) -> Tensor:
+    blocks = weight_OI.view(len(weight_OI), -1, 64)
+    scales = blocks.abs().amax(-1, keepdim=True)
+    nearest = ((blocks / scales).reshape(-1, 1) - table("nf4")).abs().argmin(1)
+    return (table("nf4")[nearest].view(blocks.shape) * scales).view(weight_OI.shape)
+
+
+@pytest.mark.parametrize(("largest", "more"), [(1.0, 1.001), (100.0, 1.03)])
+def test_scales_in_a_byte_cost_little_of_the_error_also_beside_a_column_a_hundred_times_larger(
+    largest: float, more: float
+) -> None:
     weight_OI = weights(256, 1024)
-    scales = weight_OI.view(256, 16, 64).abs().amax(-1, keepdim=True)
-    shares = (weight_OI.view(256, 16, 64) / scales).reshape(-1, 1)
-    exact = (table("nf4")[(shares - table("nf4")).abs().argmin(1)].view(256, 16, 64) * scales).view(256, 1024)
-    twice, once = (rmse_ratio(read, weight_OI) for read in (dequantise(quantise(weight_OI), columns=1024), exact))
-    assert abs(twice / once - 1) < 0.01
+    weight_OI[:, 7] *= largest
+    twice, once = dequantise(quantise(weight_OI), columns=1024), with_exact_scales(weight_OI)
+    assert rmse_ratio(twice, weight_OI) < more * rmse_ratio(once, weight_OI)
+    usual = slice(64, None)  # the blocks without that column
+    assert rmse_ratio(twice[:, usual], weight_OI[:, usual]) < more * rmse_ratio(once[:, usual], weight_OI[:, usual])
+
+
+def test_the_floats_of_eight_bits_are_256_and_each_is_the_middle_of_its_own_range() -> None:
+    values = floats()
+    assert values.unique().numel() == 256
+    assert (values.min() > -1, values.max(), values[127]) == (True, 1, 0)
+    sign = values[values > 0]
+    for e in range(7):  # 2 ** (6 - e) equal parts of 10 ** -(e + 1) to 10 ** -e
+        ours = sign[(sign > 10.0 ** -(e + 1)) & (sign < 10.0**-e)].double()
+        assert len(ours) == 2 ** (6 - e)
+        wanted = 10.0**-e * torch.linspace(0.1, 1, 2 ** (7 - e) + 1, dtype=torch.float64)[1::2]
+        assert torch.allclose(ours, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("path", PATHS)
