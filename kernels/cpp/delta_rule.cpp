@@ -34,7 +34,7 @@ struct Gradients {
 
 namespace {
 
-// exp(g), rounded so that what float32 cannot hold of one step's decay is handed to the next: products of any length stay exact.
+// exp(g), rounded so that what float32 cannot hold of one decay is handed to the next: products of any length stay exact.
 inline vec decay(vec g, vec& lost) {
     vec change = g * (1.0f + g * (1.0f / 2 + g * (1.0f / 6 + g * (1.0f / 24 + g * (1.0f / 120 + g * (1.0f / 720 + g * (1.0f / 5040)))))));
     change += lost * (1.0f + change);
@@ -43,14 +43,16 @@ inline vec decay(vec g, vec& lost) {
     return g > -0.35f ? near : exp(g);
 }
 
-// One head's memory and one chunk of its steps. Row t + 1 of each array is step t; the rows before and after the chunk change nothing.
+// One head's memory and one chunk of its steps. The memory is `faded` times `state`, by key: a slow decay is multiplied into `faded`, in which
+// it is exact, and into the state once per chunk or where `faded` would fall below 0.7, since a state that is rounded at every step, always to
+// the same side, drifts. So q, k, a, b are those of `state`, and `keep` is mostly 1. Row t + 1 of each array is step t; the rows before and after the chunk change nothing.
 struct Head {
     const DeltaRule& in;
     const long b, h, keys = whole(in.K), M = whole(in.M);
     const long K = keys + V;  // a row of keys and a gap: half rows of a power of two would share half of a cache's sets
     std::unique_ptr<float[]> memory;
     // A step is state = keep state + b_' (a state) + k' v, or with one key for both keep state + k' (v + a state).
-    float *q, *k, *a, *b_, *keep;       // (CHUNK + 2, K)
+    float *q, *k, *a, *b_, *keep, *faded;  // (CHUNK + 2, K)
     float *v, *seen, *out;              // (CHUNK + 2, M): what is written, what is seen (a state), and the output or its gradient
     float *state;                       // (K, M)
     float *dq, *dk, *da, *db, *dkeep;   // (CHUNK + 2, K)
@@ -60,11 +62,11 @@ struct Head {
 
     Head(const DeltaRule& in, long head, bool training) : in(in), b(head / in.H), h(head % in.H) {
         const long rows = std::min(CHUNK, in.T) + 2, by_key = rows * K, by_value = rows * M;
-        const long floats = 5 * by_key + 3 * by_value + K * M + (training ? 5 * by_key + 2 * by_value + 3 * K * M + CHUNK * ROWS * 2 * V : 0) + V;
+        const long floats = 6 * by_key + 3 * by_value + K * M + (training ? 5 * by_key + 2 * by_value + 3 * K * M + CHUNK * ROWS * 2 * V : 0) + V;
         memory.reset(new float[floats]());
         float* free = memory.get() + (V - reinterpret_cast<std::size_t>(memory.get()) / 4 % V) % V;
         auto take = [&](long size) { return free += size, free - size; };
-        for (float** p : {&q, &k, &a, &b_, &keep}) *p = take(by_key);
+        for (float** p : {&q, &k, &a, &b_, &keep, &faded}) *p = take(by_key);
         for (float** p : {&v, &seen, &out}) *p = take(by_value);
         state = take(K * M);
         if (!training) return;
@@ -80,12 +82,22 @@ struct Head {
 
     void open(long first) {
         start = first, n = std::min(CHUNK, in.T - start);
-        for (long j = 0; j < keys; j += V) at(keep + j) = at(keep + (n + 1) * K + j) = all(1.0f), at(a + (n + 1) * K + j) = vec{};
+        for (long j = 0; j < keys; j += V) {
+            at(keep + j) = at(keep + (n + 1) * K + j) = at(faded + j) = all(1.0f);
+            at(a + (n + 1) * K + j) = vec{};
+        }
         for (long j = 0; j < (in.per_key ? keys : V); j += V) {
-            vec lost{};
+            vec lost{}, log{};
             for (long r = 1; r <= n; ++r) {
                 const float* g = in.g + step(start + r - 1) * (in.per_key ? in.K : 1);
-                at(keep + r * K + j) = !in.g ? all(1.0f) : decay(in.per_key ? load(g + j, in.K - j) : all(*g), lost);
+                if (in.g) log += in.per_key ? load(g + j, in.K - j) : all(*g);
+                vec rest = lost;
+                const vec since = decay(log, rest);
+                const ivec settle = r == n ? ~ivec{} : log < -0.35f;
+                at(keep + r * K + j) = settle ? since : all(1.0f);
+                at(faded + r * K + j) = settle ? all(1.0f) : since;
+                lost = settle ? rest : lost;
+                log = settle ? vec{} : log;
             }
         }
         for (long r = 1; r <= n; ++r) {
@@ -93,11 +105,12 @@ struct Head {
             const float beta = in.beta ? in.beta[t] : 1.0f;
             for (long j = 0; j < keys; j += V) {
                 const long here = r * K + j, from = t * in.K + j, count = in.K - j;
-                if (!in.per_key) at(keep + here) = at(keep + r * K);
-                at(q + here) = in.scale * load(in.q + from, count);
-                at(k + here) = load(in.k + from, count);
-                at(a + here) = two() ? load(in.a + from, count) : -beta * at(keep + here) * at(k + here);
-                if (two()) at(b_ + here) = load(in.b + from, count);
+                if (!in.per_key) at(keep + here) = at(keep + r * K), at(faded + here) = at(faded + r * K);
+                const vec now = at(faded + here), one_by = 1.0f / now, key = load(in.k + from, count);
+                at(q + here) = in.scale * now * load(in.q + from, count);
+                at(k + here) = one_by * key;
+                at(a + here) = two() ? at(faded + here - K) * load(in.a + from, count) : -beta * (at(keep + here) * now) * key;
+                if (two()) at(b_ + here) = one_by * load(in.b + from, count);
             }
             for (long j = 0; j < M; j += V) at(v + r * M + j) = beta * load(in.v + t * in.M + j, in.M - j);
         }
@@ -233,19 +246,21 @@ struct Head {
             vec beta_sum{}, g_sum{};
             for (long j = 0; j < keys; j += V) {
                 const long here = r * K + j, to_here = t * in.K + j, count = in.K - j;
-                vec k_grad = at(dk + here), keep_grad = at(dkeep + here);
+                const vec now = at(faded + here), one_by = 1.0f / now;
+                vec k_grad = one_by * at(dk + here), g_grad = at(keep + here) * at(dkeep + here);
                 if (!two()) {
-                    k_grad -= beta * at(keep + here) * at(da + here);
-                    keep_grad -= beta * at(k + here) * at(da + here);
-                    beta_sum -= at(keep + here) * at(k + here) * at(da + here);
+                    const vec seen_grad = at(keep + here) * now * at(da + here), key = now * at(k + here);
+                    k_grad -= beta * seen_grad;
+                    g_grad -= beta * key * seen_grad;
+                    beta_sum -= key * seen_grad;
                 } else {
-                    store(to.a + to_here, at(da + here), count);
-                    store(to.b + to_here, at(db + here), count);
+                    store(to.a + to_here, at(faded + here - K) * at(da + here), count);
+                    store(to.b + to_here, one_by * at(db + here), count);
                 }
-                store(to.q + to_here, in.scale * at(dq + here), count);
+                store(to.q + to_here, in.scale * now * at(dq + here), count);
                 store(to.k + to_here, k_grad, count);
-                if (in.per_key && to.g) store(to.g + to_here, keep_grad * at(keep + here), count);
-                g_sum += keep_grad * at(keep + here);
+                if (in.per_key && to.g) store(to.g + to_here, g_grad, count);
+                g_sum += g_grad;
             }
             if (to.g && !in.per_key) to.g[t] = sum(g_sum);
             for (long j = 0; j < M; j += V) {

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from kernels import native
-from kernels.agreement import assert_agrees, outputs_and_gradients
+from kernels.agreement import assert_agrees, outputs_and_gradients, rmse_ratio
 from kernels.delta_rule import delta_rule, delta_rule_loop, dplr, dplr_loop
 from kernels.paths import Path, PathUnavailable
 
@@ -96,6 +96,17 @@ def test_a_slow_decay_is_exact_over_a_long_sequence(path: Path, kind: str) -> No
     x["g"] = torch.full_like(x["g"], -1e-4)
     found, wanted = form(kind, path)(**x), loop(kind)(**{name: t.double() for name, t in x.items()})
     assert_agrees(dict(zip("os", found, strict=True)), dict(zip("os", wanted, strict=True)))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("per_key", [False, True])
+@pytest.mark.parametrize("g", [-3e-7, -3e-6, -1e-4, -1e-2])
+def test_a_memory_that_nothing_is_written_to_fades_without_drift_of_its_rounding(path: Path, per_key: bool, g: float) -> None:
+    T, K, state = 3000, 16, torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    nothing, g_T = torch.zeros(1, T, 1, K), torch.full((1, T, 1, K) if per_key else (1, T, 1), g)
+    _, last = delta_rule(nothing, nothing, nothing, nothing[..., 0], g_T, state=state, path=path)
+    wanted = state.double() * (T * g_T.double().flatten()[0]).exp()
+    assert rmse_ratio(last, wanted) < 8e-6
 
 
 @pytest.mark.parametrize("path", PATHS)
