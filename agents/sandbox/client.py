@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import os
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from agents.sandbox import frames
-from agents.sandbox.order import Layer, Order, Outcome, neutral
+from agents.sandbox.order import Order
+from agents.sandbox.outcome import Layer, Outcome, neutral
 from plan.nouns import Status
 
 HOUSE = str(Path(__file__).resolve().parents[2])
@@ -121,7 +121,7 @@ class Sandbox:
             start_new_session=True,
         )
         theirs.close()
-        frames.write(self.link.fileno(), json.dumps({"nonce": self.nonce, **dataclasses.asdict(order)}).encode())
+        frames.write(self.link.fileno(), json.dumps({"nonce": self.nonce, **order._asdict()}).encode())
 
     def __enter__(self) -> Sandbox:
         return self

@@ -9,25 +9,22 @@ import itertools
 import json
 import os
 import resource
-import secrets
 import signal
 import socket
-import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from agents.sandbox import frames, linux, root, walls
 from agents.sandbox.judge import judge
 from agents.sandbox.order import MINIMUM, Order
 
-INSIDE = (Path(__file__).parent / "inside.py").read_text()
+with open(os.path.join(os.path.dirname(__file__), "inside.py"), encoding="utf-8") as _file:
+    INSIDE = _file.read()
+"""The text of what loads the program in its own process."""
 PROGRAM = "program.py"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ends:
+class Ends(NamedTuple):
     """The descriptors init was given: each is for one purpose and closed in whoever must not have it."""
 
     news: int
@@ -40,11 +37,10 @@ class Ends:
     stderr: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """Where init finds itself, as the warden left it."""
 
-    standing: walls.Walls = field(default_factory=dict)
+    standing: walls.Walls
     """Namespaces, and what became of each."""
     hidden: bool = False
     """In a pid namespace of its own."""
@@ -56,18 +52,17 @@ class Place:
     """What the program shall become."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """What the program will find: its folder, its text, and where it may write."""
 
     private: bool
     box: str
     program: str
     writes: tuple[str, ...]
-    stage: str = ""
-    """A directory on the real disk that holds it all where there is no private root, and has to be removed afterwards."""
     uid: int | None
     """What the program becomes; none to stay who this is."""
+    stage: str = ""
+    """A directory on the real disk that holds it all where there is no private root, and has to be removed afterwards."""
 
 
 def main(order: Order, ends: Ends, place: Place) -> NoReturn:
@@ -136,25 +131,24 @@ def _settle(order: Order, place: Place) -> Setting:
     else:
         place.standing["mounts"] = "off: left out" if "mounts" in order.without else "off: this user may not mount"
     uid = place.uid if walls.reachable(order.python) else None
-    stage = Path(tempfile.mkdtemp(prefix="touchstone-sandbox-"))
-    stage.chmod(0o755)
-    (stage / PROGRAM).write_text(order.source or "", encoding="utf-8", errors="surrogatepass")
-    working = stage / "box"
-    working.mkdir(mode=0o700)
+    stage = f"{next(filter(os.path.isdir, ('/tmp', '/var/tmp')))}/touchstone-sandbox-{os.urandom(8).hex()}"
+    os.mkdir(stage, 0o755)
+    program, box = f"{stage}/{PROGRAM}", f"{stage}/box"
+    with open(program, "x", encoding="utf-8", errors="surrogatepass") as file:
+        file.write(order.source or "")
+    os.mkdir(box, 0o700)
     owner = os.getuid() if uid is None else uid
-    os.chown(working, owner, -1)
+    os.chown(box, owner, -1)
     if order.folder is not None:
-        root.copy(order.folder, str(working), owner)
-    return Setting(
-        private=False, box=str(working), program=str(stage / PROGRAM), writes=(str(working),), stage=str(stage), uid=uid
-    )
+        root.copy(order.folder, box, owner)
+    return Setting(private=False, box=box, program=program, writes=(box,), uid=uid, stage=stage)
 
 
 def _program(order: Order, ends: Ends, place: Place, setting: Setting, *, channel: int, tells: int) -> NoReturn:
     """Become the program: of all that this process was, it keeps stdout, stderr and one end of `channel`."""
     try:
         os.setsid()
-        kept = 20 + secrets.randbelow(80)
+        kept = 20 + os.urandom(1)[0] % 80
         _descriptors({0: os.open(os.devnull, os.O_RDWR), 1: ends.stdout, 2: ends.stderr, kept: channel, 100: tells})
         os.chdir(setting.box)
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
@@ -190,7 +184,7 @@ def _judge(order: Order, ends: Ends, place: Place, setting: Setting, candidate: 
 
 def _enter(order: Order, place: Place, setting: Setting) -> walls.Walls:
     """Raise the walls; RuntimeError when those that stand guard less than the least."""
-    reads = order if setting.private else replace(order, reads=(*order.reads, setting.stage))
+    reads = order if setting.private else order._replace(reads=(*order.reads, setting.stage))
     raised = walls.enter(
         reads, uid=setting.uid, private=setting.private, hidden=place.hidden, counted=place.counted, writes=setting.writes
     )

@@ -75,8 +75,8 @@ def _load(path: str, name: str) -> Any:
     return code, module.__dict__
 
 
-def run(channel: int, path: str) -> None:
-    """Run the file as `__main__`; at its end, and only then, hand back what waits in `channel`.
+def run(channel: int, path: str) -> int:
+    """Run the file as `__main__`; at its end, and only then, hand back what waits in `channel`. Its exit code.
 
     `sys.exit(0)` is an end where the module itself or `unittest.main` says it, not from inside a function: that is how a
     function under test leaves before its tests are reached.
@@ -84,6 +84,7 @@ def run(channel: int, path: str) -> None:
     import os
 
     framework = os.path.join(os.path.dirname(os.__file__), "unittest", "main.py")
+    write, read, hook = os.write, os.read, sys.excepthook
     try:
         code, namespace = _load(path, "__main__")
         exec(code, namespace)
@@ -92,17 +93,19 @@ def run(channel: int, path: str) -> None:
         while trace and trace.tb_next:
             trace = trace.tb_next
         where = trace.tb_frame.f_code if trace else None
-        honest = where and (where.co_filename == framework or (where.co_filename, where.co_name) == (path, "<module>"))
-        if not honest or error.code not in (None, 0, False):
+        ended = where and (where.co_filename == framework or (where.co_filename, where.co_name) == (path, "<module>"))
+        if not ended or error.code not in (None, 0, False):
             raise
+        write(channel, read(channel, 64))
     except BaseException as error:
-        sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
-        sys.exit(1)
-    sys.stdout.flush()
-    os.write(channel, os.read(channel, 64))
+        hook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+        return 1
+    else:
+        write(channel, read(channel, 64))
+    return 0
 
 
-def serve(channel: int, path: str) -> None:
+def serve(channel: int, path: str) -> int:
     """Load the file, tell its public names, then answer calls until the other side hangs up."""
     import json
     import os
@@ -119,7 +122,7 @@ def serve(channel: int, path: str) -> None:
         while len(parts) < length:
             part = os.read(channel, length - len(parts))
             if not part:
-                sys.exit()
+                raise EOFError
             parts += part
         return parts
 
@@ -141,8 +144,11 @@ def serve(channel: int, path: str) -> None:
                 continue
     send(functions=[name for name, value in namespace.items() if callable(value)], data=data)
     while True:
-        (length,) = struct.unpack("=I", receive(4))
-        request = json.loads(receive(length))
+        try:
+            (length,) = struct.unpack("=I", receive(4))
+            request = json.loads(receive(length))
+        except EOFError:
+            return 0
         try:
             arguments = [decode(item) for item in request["arguments"]]
             named = {name: decode(item) for name, item in request["named"].items()}
@@ -153,4 +159,4 @@ def serve(channel: int, path: str) -> None:
 
 
 if __name__ == "__main__" and len(sys.argv) == 4:
-    {"run": run, "serve": serve}[sys.argv[1]](int(sys.argv[2]), sys.argv[3])
+    raise SystemExit({"run": run, "serve": serve}[sys.argv[1]](int(sys.argv[2]), sys.argv[3]))

@@ -10,7 +10,6 @@ import builtins
 import json
 import os
 import sys
-import traceback
 import types
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -37,6 +36,8 @@ def judge(tests: str, candidate: int, verdict: int) -> NoReturn:
     except SystemExit as error:
         passed, why = error.code in (None, 0, False), f"the tests ended with code {error.code!r}"
     except BaseException as error:
+        import traceback
+
         why = "".join(traceback.format_exception(error, limit=-3))[-4000:]
     frames.tell(verdict, passed=passed, why=why)
     os._exit(0)

@@ -10,7 +10,7 @@ import ctypes
 import errno
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agents.sandbox import linux, syscalls
 
@@ -36,8 +36,7 @@ PRCTLS = (15, 16, 3, 0x53564D41)
 """PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE, PR_SET_VMA (the C library names its memory)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Only:
+class Only(NamedTuple):
     """A condition on one argument's low 32 bits: none of `without` set, and the rest one of `values` where any are given."""
 
     argument: int

@@ -6,8 +6,8 @@ allowed under a condition only are in `seccomp.py`; no socket, mount, ptrace, ke
 
 from __future__ import annotations
 
-import platform
-from dataclasses import dataclass
+import os
+from typing import NamedTuple
 
 _TABLE = """
     # files, by path and by descriptor
@@ -57,8 +57,7 @@ _TABLE = """
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
+class Architecture(NamedTuple):
     """A machine's calling convention as seccomp sees it."""
 
     name: str
@@ -76,7 +75,7 @@ ARCHITECTURES = {
 
 def here() -> Architecture | None:
     """This machine's; none when its numbers are not known here."""
-    return ARCHITECTURES.get(platform.machine())
+    return ARCHITECTURES.get(os.uname().machine)
 
 
 def numbers(architecture: Architecture) -> dict[str, int]:

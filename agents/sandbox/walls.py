@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-import secrets
 from contextlib import suppress
-from pathlib import Path
 
 from agents.sandbox import landlock, linux, seccomp, syscalls
 from agents.sandbox.order import Order
@@ -21,7 +19,7 @@ Walls = dict[str, str]
 
 def stranger() -> int:
     """A user id that no account has."""
-    return STRANGER + secrets.randbelow(1 << 24)
+    return STRANGER + int.from_bytes(os.urandom(3))
 
 
 def enter(order: Order, *, uid: int | None, private: bool, hidden: bool, counted: bool, writes: tuple[str, ...]) -> Walls:
@@ -81,8 +79,12 @@ def _identify(uid: int | None, walls: Walls) -> bool:
 
 def reachable(program: str) -> bool:
     """Whether a user id that owns nothing may execute `program`."""
-    real = Path(program).resolve()
-    return all(path.stat().st_mode & 1 for path in (real, *real.parents))
+    step = os.path.realpath(program)
+    while os.stat(step).st_mode & 1:
+        if step == "/":
+            return True
+        step = os.path.dirname(step)
+    return False
 
 
 def _limit(order: Order, *, counted: bool) -> str:
@@ -111,8 +113,8 @@ def _limit(order: Order, *, counted: bool) -> str:
 def _tasks_of(uid: int) -> int:
     """Threads that user `uid` has already: outside a user namespace the kernel counts them all."""
     count = 0
-    for folder in Path("/proc").glob("[0-9]*/task"):
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
         with suppress(OSError):
-            if folder.stat().st_uid == uid:
-                count += folder.stat().st_nlink - 2
+            facts = os.stat(f"/proc/{pid}/task")
+            count += facts.st_nlink - 2 if facts.st_uid == uid else 0
     return count

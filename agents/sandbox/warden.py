@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import select
-import shutil
 import socket
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NoReturn
 
 from agents.sandbox import frames, init, linux, root, walls, watch
@@ -53,9 +50,8 @@ def main(link: int) -> NoReturn:
 def separate(order: Order) -> init.Place:
     """Take the next child of this process out of the machine's namespaces; what was possible."""
     uid, gid = os.getuid(), os.getgid()
-    place = init.Place(uid=walls.stranger() if uid == 0 else None, counted=uid == 0)
     spaces = {name: space for name, space in SPACES.items() if name not in order.without}
-    standing = place.standing | dict.fromkeys(SPACES, "off: left out")
+    standing = dict.fromkeys(SPACES, "off: left out")
     own_user = False
     if uid != 0 or not _may_mount():
         standing["user"], own_user = _own_user(uid, gid) if "user" not in order.without else ("off: left out", False)
@@ -72,7 +68,7 @@ def separate(order: Order) -> init.Place:
         hidden=bool(done & linux.NEW_PID),
         counted=(uid == 0 and not own_user) or (own_user and _counts_per_namespace()),
         mounts=uid == 0 or own_user,
-        uid=None if own_user else place.uid,
+        uid=walls.stranger() if uid == 0 and not own_user else None,
     )
 
 
@@ -82,9 +78,9 @@ def _own_user(uid: int, gid: int) -> tuple[str, bool]:
     try:
         linux.unshare(linux.NEW_USER)
         with suppress(OSError):
-            Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{inside} {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"{inside} {gid} 1")
+            _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{inside} {uid} 1")
+        _write("/proc/self/gid_map", f"{inside} {gid} 1")
     except OSError as error:
         return f"off: {error}", False
     return "its capabilities mean nothing outside", True
@@ -92,11 +88,16 @@ def _own_user(uid: int, gid: int) -> tuple[str, bool]:
 
 def _may_mount() -> bool:
     """Whether root has CAP_SYS_ADMIN here (a container's root often has not)."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+    with suppress(OSError), open("/proc/self/status") as file:
+        for line in file:
             if line.startswith("CapEff:"):
                 return bool(int(line.split()[1], 16) & 1 << 21)
     return False
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def _counts_per_namespace() -> bool:
@@ -113,7 +114,7 @@ class _Watch:
         self.facts: dict[str, Any] = {"peak": 0, "truncated": False, "stopped": "", "marked": "", "verdict": None}
         self.output = {"stdout": bytearray(), "stderr": bytearray()}
         self.files: list[tuple[dict[str, Any], bytes]] = []
-        self.token = secrets.token_bytes(32)
+        self.token = os.urandom(32)
         place = separate(order)
         news, verdict, out, err = (os.pipe() for _ in range(4))
         ours, theirs = socket.socketpair()
@@ -165,6 +166,8 @@ class _Watch:
         if stage := self.facts.pop("stage", ""):
             if self.order.folder and "ended" in self.facts:
                 self.files += root.left_in(f"{stage}/box", most=self.order.disk)
+            import shutil
+
             shutil.rmtree(stage, ignore_errors=True)
 
     def _heard(self, descriptor: int) -> bool:

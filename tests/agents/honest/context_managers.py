@@ -1,0 +1,11 @@
+# ruff: noqa
+import contextlib
+
+
+@contextlib.contextmanager
+def c():
+    yield 3
+
+
+with c() as x:
+    assert x == 3

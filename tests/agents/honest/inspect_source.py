@@ -1,0 +1,9 @@
+# ruff: noqa
+import inspect
+
+
+def f():
+    return 1
+
+
+assert "return 1" in inspect.getsource(f)

@@ -1,0 +1,4 @@
+# ruff: noqa
+import itertools
+
+assert len(list(itertools.permutations(range(6)))) == 720

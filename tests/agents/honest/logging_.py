@@ -1,0 +1,5 @@
+# ruff: noqa
+import logging
+
+logging.basicConfig(level=logging.INFO)
+logging.info("told")

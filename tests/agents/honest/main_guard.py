@@ -1,0 +1,7 @@
+# ruff: noqa
+def main():
+    print("main")
+
+
+if __name__ == "__main__":
+    main()

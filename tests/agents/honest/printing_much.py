@@ -1,0 +1,3 @@
+# ruff: noqa
+for i in range(20000):
+    print(i)

@@ -1,0 +1,11 @@
+# ruff: noqa
+def f():
+    return f()
+
+
+try:
+    f()
+except RecursionError:
+    pass
+else:
+    raise AssertionError

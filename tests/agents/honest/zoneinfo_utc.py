@@ -1,0 +1,4 @@
+# ruff: noqa
+from zoneinfo import ZoneInfo
+
+assert str(ZoneInfo("UTC")) == "UTC"
