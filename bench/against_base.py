@@ -35,6 +35,9 @@ ERROR = 0.05
 SEEDS = 1_000_000
 """Seed of the first pair: apart from those of verdicts, searches and duels, on which a change may have been chosen."""
 
+SAME = 3
+"""Pairs of equal numbers after which a metric is taken as one that seeds do not change, such as a size."""
+
 
 class Answer(StrEnum):
     """What is known of one metric of one task, against the base."""
@@ -43,7 +46,7 @@ class Answer(StrEnum):
     WORSE = "worse"
     UNDECIDED = "undecided"
     UNCHANGED = "unchanged"
-    """What it runs on means the same in both revisions."""
+    """What it runs on means the same in both revisions, or gave the same numbers."""
     NONE = "no answer"
     """The base cannot be measured, or nobody has said which way is better."""
 
@@ -213,6 +216,8 @@ def _answer(question: _Question, pairs: Sequence[tuple[Run, Run]], *, error: flo
     last = int(ended.argmax()) if ended.any() else len(numbers) - 1
     n, over = last + 1, bool(ended[last])
     gained, numbers = gained[:n], numbers[:n]
+    if n >= SAME and not gained.any() and None not in numbers[0]:
+        return replace(question.row(Answer.UNCHANGED, f"both gave the same on all {n} pairs"), n=n), True
     if over and all(base is None for base, _ in numbers):
         return question.row(Answer.NONE, f"the base has no number on any seed: {pairs[0][0].message}"), True
     answer = Answer.BETTER if up[last] >= bar else Answer.WORSE if down[last] >= bar else Answer.UNDECIDED
