@@ -315,6 +315,20 @@ def calibrate(
 
 
 @app.command()
+def promote(
+    task: Annotated[str, typer.Argument(help="The task whose champion is to be reviewed.")],
+    branch: Annotated[str | None, typer.Option("--branch", help="Name of the branch; default: promote/TASK.")] = None,
+    plan: Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")] = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    json: JsonOption = False,
+) -> None:
+    """Make a branch ready for review from the champion that stands for a task."""
+    from agents import promote as verb
+
+    raise typer.Exit(verb.promote(task, plan, ledger, branch=branch, json=json))
+
+
+@app.command()
 def doctor(json: JsonOption = False) -> None:
     """Tell whether this machine and environment can do the job, and what to mend."""
     from agents.doctor import examine

@@ -6,7 +6,9 @@ import json as jsonlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from agents.champions import terms_of
 from agents.reading import read_plan, say
+from agents.replay import replayed
 from bench.fold import Case, Facts, fold
 from bench.ledger import Ledger
 from bench.report import wording
@@ -38,7 +40,7 @@ def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) ->
                     "v": SCHEMA,
                     "verdicts": [plain(v) for v in verdicts],
                     "runs": [plain(r) for r in runs],
-                    "decisions": [_case_plain(c) for c in ([case] if case else _cases(facts, what.partition("::")[0]))],
+                    "decisions": [_case_plain(c, facts) for c in ([case] if case else _cases(facts, what.partition("::")[0]))],
                 }
             )
         )
@@ -49,7 +51,7 @@ def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) ->
         print("\n".join(_run_lines(run)))
     told = [case] if case is not None else _cases(facts, what.partition("::")[0]) if verdicts else []
     for each in told:
-        print("\n".join(_case_lines(each)))
+        print("\n".join(_case_lines(each, facts)))
     return Exit.HOLDS
 
 
@@ -101,20 +103,48 @@ def _run_lines(run: Run) -> Iterator[str]:
             yield f"  {name:<24} {fact}"
 
 
-def _case_lines(case: Case) -> Iterator[str]:
+def _case_lines(case: Case, facts: Facts) -> Iterator[str]:
     decision = case.decision
-    standing = "applied" if case.stands else "undone" if case.undone else "not applied"
-    yield f"{decision.id}  {decision.decider}: {decision.action.kind} {dict(decision.action.details)} for `{decision.action.task}`   {standing}"
+    standing = "applied" if case.stands else "rolled back" if case.rolled_back else "undone" if case.undone else "not applied"
+    details = {name: value for name, value in decision.action.details.items() if name != "patch"}
+    yield f"{decision.id}  {decision.decider}: {decision.action.kind} {details} for `{decision.action.task}`   {standing}"
     yield f"  why       {decision.why}"
     yield f"  expected  {decision.expected:.2g} ({decision.expects})"
     yield f"  evidence  {' '.join(decision.evidence)}"
     for opinion in case.opinions:
         yield f"  guard     {opinion.guard}: {opinion.stance.value}; {opinion.clause}; {opinion.why}"
+    yield from (f"    | {line}" for line in str(decision.action.details.get("patch", "")).splitlines())
+    yield from _duel_lines(case, facts)
+
+
+def _duel_lines(case: Case, facts: Facts) -> Iterator[str]:
+    """The duel that the decision led to, and whether its answer comes out again."""
+    terms, bout = terms_of(case), case.bout
+    if terms is None:
+        return
+    branch = f", branch {terms.branch}" if terms.branch else ""
+    yield f"  duel      the {terms.k}. of this ledger, on {terms.metric} ({terms.better} is better), against {terms.champion or 'the plan'}{branch}"
+    if bout is None:
+        yield "            under way" if case.stands else "            given up"
+        return
+    yield f"  answer    {bout.answer}: {bout.why}"
+    for place, (a, b) in enumerate(bout.pairs):
+        yield f"    {bout.runs[2 * place]} {'no number' if a is None else f'{a:.6g}':<12} {bout.runs[2 * place + 1]} {'no number' if b is None else f'{b:.6g}'}"
+    if (differs := replayed(case, facts)) is not None:
+        yield f"  replayed  {f'DIFFERS: {differs}' if differs else 'the same answer, bit for bit'}"
 
 
 def _cases(facts: Facts, task: str) -> list[Case]:
     return [case for case in facts.cases.values() if case.decision.action.task == task]
 
 
-def _case_plain(case: Case) -> dict[str, object]:
-    return {"decision": plain(case.decision), "opinions": [plain(o) for o in case.opinions], "stands": case.stands}
+def _case_plain(case: Case, facts: Facts) -> dict[str, object]:
+    terms = terms_of(case)
+    return {
+        "decision": plain(case.decision),
+        "opinions": [plain(o) for o in case.opinions],
+        "stands": case.stands,
+        "terms": None if terms is None else plain(terms),
+        "duel": None if case.bout is None else plain(case.bout),
+        "differs": replayed(case, facts),
+    }

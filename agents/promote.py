@@ -1,0 +1,91 @@
+"""The verb `promote`: a branch ready for review from the champion that stands for a task."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from agents.actions import written
+from agents.champions import Champion
+from agents.reading import read_plan, say
+from agents.replay import replayed
+from agents.running import workshop
+from agents.standing import Standing
+from agents.worktree import Branches, GitFault, NoRepository, folder_of
+from alignment.patch import Misapplied, parse
+from bench.ledger import Ledger
+from bench.report import wording
+from bench.scoreboard import Scoreboard, scoreboard
+from plan.catalogue import suggest
+from plan.decision import Candidate, told
+from plan.exits import Exit
+from plan.wire import SCHEMA
+
+
+def promote(task: str, plan_path: Path | None, place: str, *, branch: str | None, json: bool) -> Exit:
+    """Make the branch and tell its name; nothing else of the repository is touched."""
+    with Ledger.open(place, create=False) as ledger:
+        board = scoreboard(ledger, None if plan_path is None else read_plan(plan_path))
+        work = workshop(ledger)
+        standing = Standing(board.plan, ledger, trees=lambda tree: folder_of(work, tree))
+        standing.refresh()
+    ids = [one.id for one in board.plan.tasks]
+    if task not in ids:
+        near = suggest(task, ids)
+        return say(Exit.NOTHING, f"the plan has no task `{task}`" + (f"; did you mean `{near}`?" if near else ""))
+    chain = standing.reigns[task].chain if task in standing.reigns else ()
+    if len(chain) < 2:
+        return say(Exit.NOTHING, f"nothing but the plan's own stands for `{task}`; there is nothing to promote")
+    name = branch or f"promote/{task}"
+    try:
+        branches = Branches(work)
+        commit = branches.offer(name, champion=_files(task, chain[-1], branches), message=_message(task, chain, standing, board))
+    except (NoRepository, GitFault, ValueError) as error:
+        return say(Exit.ENVIRONMENT, f"no branch was made: {error}")
+    if json:
+        print(jsonlib.dumps({"v": SCHEMA, "task": task, "branch": name, "commit": commit, "decision": chain[-1].decision}))
+    else:
+        print(f"{name} at {commit[:12]}: {told(chain[0].candidate, chain[-1].candidate)}\n  see it with: git show {name}")
+    return Exit.HOLDS
+
+
+def _files(task: str, champion: Champion, branches: Branches) -> dict[str, str | None]:
+    """What the branch changes of the user's last commit; ValueError when the patch was made for other files."""
+    files: dict[str, str | None] = {f"champions/{task}.toml": written(champion.candidate)}
+    for change in parse(champion.candidate.patch) if champion.candidate.patch else ():
+        try:
+            files[change.path] = change.applied(branches.at_head(change.path))
+        except Misapplied as fault:
+            raise ValueError(
+                f"its patch does not fit your last commit ({fault}); commit what it was measured with first"
+            ) from None
+    return files
+
+
+def _message(task: str, chain: tuple[Champion, ...], standing: Standing, board: Scoreboard) -> str:
+    return "\n".join(
+        [f"{task}: {told(chain[0].candidate, chain[-1].candidate)}", "", *_evidence(task, chain, standing, board), ""]
+    )
+
+
+def _evidence(task: str, chain: tuple[Champion, ...], standing: Standing, board: Scoreboard) -> Iterator[str]:
+    before: Candidate = chain[0].candidate
+    for champion in chain[1:]:
+        case = standing.facts.cases[champion.decision]
+        bout = case.bout
+        if bout is None or bout.e_value is None or bout.error is None:
+            continue
+        yield f"Decision {champion.decision} by {case.decision.decider}: {told(before, champion.candidate)}"
+        yield f"  {case.decision.why}"
+        yield f"  duel on {bout.metric} ({bout.better} is better): {bout.why}; at most {wording.rate(bout.error)} of such promotions are wrong"
+        yield f"  mean gain between {_end(bout.low)} and {_end(bout.high)}, at any moment; e-value {bout.e_value:.4g}"
+        yield f"  runs {' '.join(bout.runs)}"
+        yield f"  recomputed from the ledger: {replayed(case, standing.facts) or 'the same, bit for bit'}"
+        before = champion.candidate
+    for verdict in board.verdicts_of(task):
+        yield f"{verdict.id}: {verdict.state.value} at n {verdict.n}; {verdict.reason}; runs {' '.join(verdict.runs)}"
+
+
+def _end(bound: float | None) -> str:
+    return "no bound yet" if bound is None else f"{bound:.4g}"
