@@ -64,7 +64,7 @@ class Watcher:
                 source.github, url=source.url, session=session, clock=self.clock, patience=patience, timeout=timeout
             )
         self._stack = AsyncExitStack()
-        self._last: tuple[Pull, ...] | None = None
+        self._last: tuple[Pull, ...] = ()
 
     async def __aenter__(self) -> Watcher:
         self.shop = self._stack.enter_context(Workshop(self.repo))
@@ -101,6 +101,9 @@ class Watcher:
 
     async def looks(self, interval: float) -> AsyncIterator[Pulls]:
         """A look now and one whenever something moved, asked about every `interval` seconds: 2 requests at most while nothing does."""
+        self._last = await self.list_open()
+        await self._moved()  # before the first look, so that whatever moves from here on is noticed
+        yield await self.look()
         while True:
             if await self._moved():
                 yield await self.look()
@@ -108,9 +111,8 @@ class Watcher:
 
     async def _moved(self) -> bool:
         if self.github is None:
-            return self._last is None or await self.list_open() != self._last
-        bases = list(dict.fromkeys(pull.base for pull in self._last or ()))
-        return await self.github.changed(bases) or self._last is None
+            return await self.list_open() != self._last
+        return await self.github.changed(list(dict.fromkeys(pull.base for pull in self._last)))
 
     def _merge(self, pulls: Sequence[Pull]) -> Pulls:
         pulls, notes = self._brought(pulls)

@@ -125,7 +125,7 @@ class FakeGitHub:
                 "title": p["title"],
                 "head": {"sha": p["head"]},
                 "base": {"ref": p["base"], "sha": "0" * 40},
-                "updated": str(p),
+                "updated": str(self.pulls),
             }
             for n, p in self.pulls.items()
             if n in some
