@@ -34,7 +34,8 @@ Allocation = Literal["top-two", "uniform"]
 LOG_ODDS = np.geomspace(0.1, 4.0, 12)
 """Assumed log-odds ratios of better to worse: from 0.525 against 0.5 to 0.98 against 0.5."""
 _STAKES = 1 / (1 + (np.log(LOG_ODDS) - math.log(0.8)) ** 2)
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
+_LADDER = np.linspace(0, 1, 49) ** 2
+"""Where the posteriors are compared, from the least that the best arm may have: dense there, where the leaders are."""
 
 
 class BestArm:
@@ -48,6 +49,7 @@ class BestArm:
         self.trials: Floats = np.zeros((replicas, arms))
         self.alive: Bools = np.ones((replicas, arms), dtype=bool)
         """Arms not yet shown to be worse than the best; what is shown stays shown."""
+        self._best: Floats | None = None
         self._log_stake: Floats = np.zeros((replicas, arms, 1)) + np.log(_STAKES / _STAKES.sum())
 
     def chances(self) -> Floats:
@@ -68,7 +70,7 @@ class BestArm:
     def fold(self, arm: Arms, success: Bools, chances: Floats) -> None:
         """Take in one trial per replica, in the order in which they were submitted, with the chances it was drawn by."""
         row = np.arange(len(arm))
-        best, n, logit = self.chances_best(), self.trials + 1, self._logit()
+        best, n, logit = self.chances_best(), self.trials + 1, _logit(self.successes, self.trials)
         n_drawn = n[row, arm][:, None]
         centre = (n_drawn * logit[row, arm][:, None] + n * logit) / (n_drawn + n)
         share = n / (n_drawn + n)
@@ -84,12 +86,14 @@ class BestArm:
         others = best.copy()
         others[row, arm] = 0
         others /= np.maximum(others.sum(axis=1, keepdims=True), 1e-300)
-        against_drawn = self._log_stake[row, arm] + np.log((others[..., None] * won(-1)).sum(axis=1))
+        unbet = 1 - others.sum(axis=1)[:, None]
+        against_drawn = self._log_stake[row, arm] + np.log(unbet + (others[..., None] * won(-1)).sum(axis=1))
         by_drawn = np.minimum(best[row, arm][:, None] / np.maximum(1 - best, 1e-9), 1)
         self._log_stake += np.log1p(by_drawn[..., None] * (won(1) - 1))
         self._log_stake[row, arm] = against_drawn
         self.trials[row, arm] += 1
         self.successes[row, arm] += success
+        self._best = None
         self.alive = self.alive & (self.log_evidence() < -math.log(self.error))
 
     def log_evidence(self) -> Floats:
@@ -98,16 +102,9 @@ class BestArm:
 
     def chances_best(self) -> Floats:
         """(R, K) posterior probability that each arm is the best of those in the race (normal on the log-odds scale)."""
-        logit, spread = self._logit(), np.sqrt(1 / (self.successes + 0.5) + 1 / (self.trials - self.successes + 0.5))
-        points = logit[..., None] + spread[..., None] * _NODES
-        below = special.log_ndtr((points[:, :, None, :] - logit[:, None, :, None]) / spread[:, None, :, None])
-        itself = np.arange(logit.shape[1])
-        below[:, itself, itself] = 0
-        below = np.where(self.alive[:, None, :, None], below, 0)
-        best = (np.exp(below.sum(axis=2)) * (_WEIGHTS / _WEIGHTS.sum())).sum(axis=-1) + 1e-12
-        best = np.where(self.alive, best, 0)
-        share: Floats = best / np.maximum(best.sum(axis=1, keepdims=True), 1e-300)
-        return share
+        if self._best is None:
+            self._best = _chances_best(self.successes, self.trials, self.alive)
+        return self._best
 
     def decided(self) -> Bools:
         """(R,) whether at most one arm is left in the race."""
@@ -122,7 +119,22 @@ class BestArm:
         """Go on with these replicas only."""
         self.successes, self.trials = self.successes[replicas], self.trials[replicas]
         self.alive, self._log_stake = self.alive[replicas], self._log_stake[replicas]
+        self._best = None
 
-    def _logit(self) -> Floats:
-        logit: Floats = np.log((self.successes + 0.5) / (self.trials - self.successes + 0.5))
-        return logit
+
+def _logit(successes: Floats, trials: Floats) -> Floats:
+    return np.asarray(np.log((successes + 0.5) / (trials - successes + 0.5)))
+
+
+def _chances_best(successes: Floats, trials: Floats, alive: Bools) -> Floats:
+    logit, spread = _logit(successes, trials), np.sqrt(1 / (successes + 0.5) + 1 / (trials - successes + 0.5))
+    low = np.where(alive, logit - 5 * spread, -np.inf).max(axis=1, keepdims=True)
+    high = np.where(alive, logit + 6 * spread, -np.inf).max(axis=1, keepdims=True)
+    ladder = low + (high - low) * _LADDER
+    below = np.where(alive[..., None], special.log_ndtr((ladder[:, None, :] - logit[..., None]) / spread[..., None]), 0)
+    itself = np.exp(below)
+    all_below = below.sum(axis=1, keepdims=True)
+    others = np.exp(all_below - below)
+    best = (np.diff(itself, axis=2) * (others[..., 1:] + others[..., :-1]) / 2).sum(axis=2) + 1e-12
+    best = np.where(alive, best, 0)
+    return np.asarray(best / np.maximum(best.sum(axis=1, keepdims=True), 1e-300))

@@ -78,7 +78,7 @@ def best_arm(rates: Sequence[float]) -> Game:
         return float((kl(mu[first], middle) / kl(others, middle)).sum() - 1)
 
     limit = float(kl(mu[first], others).min())
-    y = float(optimize.brentq(excess, limit * 1e-9, limit * (1 - 1e-9), xtol=1e-14 * limit, rtol=1e-13))
+    y = float(optimize.brentq(excess, limit * 1e-4, limit * (1 - 1e-4), xtol=1e-12 * limit, rtol=1e-12))
     x = ratios(y)
     shares = np.insert(x, first, 1.0) / (1 + x.sum())
     return Game(float((1 + x.sum()) / y), tuple(float(share) for share in shares))

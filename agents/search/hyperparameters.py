@@ -80,7 +80,6 @@ class QAEHyperparamSearch:
             candidates, explored = self._enter(num_samples, pool, max_workers)
             race = Race(
                 len(candidates),
-                problem="best" if self._target is None else "clears",
                 target=self._target,
                 error=self._error,
                 epsilon=self._epsilon,

@@ -7,16 +7,15 @@ for again in the same way once the same results are folded; results that come ba
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.search.bandit import BestArm
 from agents.search.certificate import Certificate, certify
 from agents.search.thresholds import Clears
 from bench import eprocess
 
-Problem = Literal["best", "clears"]
 TIE_SHARE = 0.1
 """Share of the error that pays for calling arms indistinguishable, where an epsilon is given."""
 
@@ -37,15 +36,13 @@ class Race:
         self,
         arms: int,
         *,
-        problem: Problem = "best",
         target: float | None = None,
         error: float = 0.05,
         epsilon: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if (problem == "clears") != (target is not None):
-            raise ValueError("`clears` needs a target rate, and `best` takes none")
-        self.problem, self.target, self.error, self.epsilon, self.seed = problem, target, error, epsilon, seed
+        """`target`: a rate to clear; None asks which arm is best, with ties called at `epsilon`."""
+        self.target, self.error, self.epsilon, self.seed = target, error, epsilon, seed
         main = error * (1 - TIE_SHARE) if epsilon > 0 else error
         self.best = BestArm(arms, error=main) if target is None and arms > 1 else None
         self.clears = Clears(arms, target=target, error=error) if target is not None else None
@@ -117,7 +114,7 @@ class Race:
         rest = self._tied or tuple(int(arm) for arm in np.flatnonzero(self.best.alive[0]))
         return (self.chosen, *(arm for arm in rest if arm != self.chosen))
 
-    def _means(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def _means(self) -> NDArray[np.float64]:
         return np.array([(k + 0.5) / (n + 1) for k, n in self.counts])
 
     def _within(self, epsilon: float) -> tuple[int, ...]:

@@ -1,0 +1,174 @@
+"""Tunes what misses its target: tries configs where a trial may show one that meets it, and nominates the one that does.
+
+A candidate's success is a matter of chance: does a training on a fresh seed meet the target? Trials follow `agents.search`; which come next
+is folded from the situation, so a search that was killed goes on where it was. A nomination is no promotion: the duel that follows has fresh
+seeds, and its error is the one that counts. So two successes out of two are enough to nominate, where a search that had to be believed
+by itself (`QAEHyperparamSearch`) would go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from agents.candidates import untried
+from agents.search.amplitude import Estimate, amplitude_estimate
+from agents.search.bayesian import amplitude_estimate_bayesian
+from agents.search.hyperparameters import Found, QAEHyperparamSearch
+from agents.search.race import Race, Trial
+from agents.trials import SEEDS, TRIAL
+from plan.catalogue import decider
+from plan.decision import Action, Candidate, Decision, Situation, told
+from plan.nouns import Run, State, Status, Task, Verdict
+
+__all__ = ["Estimate", "Found", "QAEHyperparamSearch", "Qae", "amplitude_estimate", "amplitude_estimate_bayesian"]
+
+WAVE = 2
+"""Candidates tried at once."""
+ENOUGH = 0.9
+"""Posterior probability of meeting the target more often than not at which a candidate is nominated: reached by two successes out of two."""
+DUEL = 12
+"""Measurements kept back for a duel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arm:
+    """A candidate and what its trials showed: how far each was on the good side of the threshold, -inf without a number."""
+
+    candidate: Candidate
+    margins: tuple[float, ...]
+    met: int
+
+    @property
+    def chance(self) -> float:
+        """Posterior probability that it meets the target in more than half of its trainings."""
+        return float(special.betaincc(self.met + 0.5, len(self.margins) - self.met + 0.5, 0.5))
+
+    @property
+    def mean(self) -> float:
+        """Mean margin; -inf before the first trial."""
+        return sum(self.margins) / len(self.margins) if self.margins else -math.inf
+
+
+@decider(
+    "qae",
+    source="1-identification (Degenne and Koolen, NeurIPS 2019) with Thompson sampling; amplitude estimation is simulated only",
+)
+class Qae:
+    """Asks for trials of other configs of a task that fails, and for a duel once one of them meets the target."""
+
+    def ask(self, situation: Situation) -> Sequence[Decision]:
+        decisions = []
+        for task in situation.plan.tasks:
+            verdict = next(
+                (v for v in situation.verdicts if v.task == task.id and v.state is State.FAIL and v.threshold is not None), None
+            )
+            left = situation.trials_left.get(task.id, 0)
+            if "tune" in task.improve and verdict is not None and left:
+                decision = self._next(task, verdict, left, situation)
+                decisions += [decision] if decision else []
+        return decisions
+
+    def tell(self, decision: Decision, before: Verdict, after: Verdict) -> None:
+        """Nothing is kept: what was tried, and how it went, is folded from the situation."""
+
+    def _next(self, task: Task, verdict: Verdict, left: int, situation: Situation) -> Decision | None:
+        configs = untried(task, "tune", situation)
+        if not configs:
+            return None
+        runs = situation.trials.get(task.id, ())
+        arms = [_folded(candidate, verdict, runs) for candidate in configs]
+        own = [margin for run in situation.runs.get(task.id, ()) if (margin := _margin(run, verdict)) > -math.inf]
+        bar = sum(own) / len(own) if own else -math.inf
+        likely = max(arms, key=lambda arm: (arm.chance if arm.met else 0.0, arm.mean))
+        if likely.met and likely.chance >= ENOUGH:
+            return _nominate(task, likely, verdict, situation)
+        hopeless = all(arm.margins for arm in arms) and not any(arm.met for arm in arms)
+        if left <= DUEL + WAVE or hopeless:
+            nearest = max(arms, key=lambda arm: arm.mean)
+            if nearest.mean <= bar:
+                return None
+            if len(nearest.margins) > 1 or left <= DUEL + WAVE:
+                return _nominate(task, nearest, verdict, situation)
+            return _try(task, [nearest], verdict, situation)
+        return _try(task, _wave(arms, runs), verdict, situation)
+
+
+def _margin(run: Run, verdict: Verdict) -> float:
+    """How far a run is on the good side of the threshold; -inf when it has no number. A target of `=` counts the distance."""
+    value = run.metrics.get(verdict.target.metric) if run.status is Status.OK else None
+    if value is None or verdict.threshold is None:
+        return -math.inf
+    comparator = verdict.target.comparator
+    if comparator == "=":
+        return -abs(value - verdict.threshold)
+    return (value - verdict.threshold) * (1 if comparator.wants_more else -1)
+
+
+def _folded(candidate: Candidate, verdict: Verdict, runs: Sequence[Run]) -> _Arm:
+    mine = [run for run in runs if (run.request.module, run.request.config) == (candidate.module, candidate.config)]
+    met = sum(
+        run.status is Status.OK
+        and verdict.threshold is not None
+        and verdict.target.metric in run.metrics
+        and verdict.target.comparator.holds(run.metrics[verdict.target.metric], verdict.threshold)
+        for run in mine
+    )
+    return _Arm(candidate=candidate, margins=tuple(_margin(run, verdict) for run in mine), met=met)
+
+
+def _wave(arms: Sequence[_Arm], runs: Sequence[Run]) -> list[_Arm]:
+    """The next candidates to try: never the same twice in a wave. What is equally promising is tried in the order of the list."""
+    chosen: list[_Arm] = []
+    while len(chosen) < min(WAVE, len(arms)):
+        rest = [arm for arm in arms if arm not in chosen]
+        search = Race(len(rest), target=0.5, seed=len(runs) + len(chosen))
+        for place, arm in enumerate(rest):
+            for number in range(len(arm.margins)):
+                search.tell(Trial(search.asked, place), number < arm.met)
+        chosen.append(rest[search.ask().arm])
+    return chosen
+
+
+def _try(task: Task, arms: Sequence[_Arm], verdict: Verdict, situation: Situation) -> Decision | None:
+    seed = SEEDS.start + sum(one.action.kind == TRIAL and one.action.task == task.id for one in situation.decisions)
+    if seed not in SEEDS:
+        return None
+    champion = situation.champions.get(task.id) or Candidate(module=task.module, config=task.config)
+    names = " and ".join(told(champion, arm.candidate) for arm in arms)
+    details = {"candidates": [arm.candidate.details for arm in arms], "seeds": [seed]}
+    rates = [(arm.met + 0.5) / (len(arm.margins) + 1) for arm in arms]
+    return _decision(
+        Action(kind=TRIAL, task=task.id, details=details),
+        situation,
+        expected=float(1 - np.prod([1 - rate for rate in rates])),
+        expects="probability that one of these trials meets the target",
+        why=f"`{verdict.id}` fails; {names}: to be tried on seed {seed}",
+    )
+
+
+def _nominate(task: Task, arm: _Arm, verdict: Verdict, situation: Situation) -> Decision:
+    champion = situation.champions.get(task.id) or Candidate(module=task.module, config=task.config)
+    n, total = len(arm.margins), len(situation.trials.get(task.id, ()))
+    better = f"met `{verdict.id}` in {arm.met} of {n} trials" if arm.met else f"came nearest to `{verdict.id}`, mean of {n}"
+    return _decision(
+        Action(kind="tune", task=task.id, details=arm.candidate.details),
+        situation,
+        expected=arm.chance,
+        expects="probability that it meets the target in more than half of its trainings",
+        why=f"{told(champion, arm.candidate)} {better}, {total} trials of all candidates together; the duel decides",
+    )
+
+
+def _decision(action: Action, situation: Situation, *, expected: float, expects: str, why: str) -> Decision:
+    runs = (*situation.runs.get(action.task, ()), *situation.trials.get(action.task, ()))
+    evidence = tuple(dict.fromkeys(run.id for run in runs))
+    digest = hashlib.sha256("\n".join(("qae", action.kind, action.task, repr(action.details), *evidence)).encode()).hexdigest()
+    return Decision(
+        id="d" + digest[:8], decider="qae", action=action, evidence=evidence, expected=expected, expects=expects, why=why
+    )  # fmt: skip
