@@ -37,7 +37,7 @@ def candidates(task: Task, kind: str, situation: Situation) -> tuple[Candidate, 
 
 
 def untried(task: Task, kind: str, situation: Situation) -> tuple[Candidate, ...]:
-    """Those of `candidates` that were not tried yet against the champion of now; one that was undone meanwhile may be tried again."""
+    """Those of `candidates` that were not tried yet against the champion of now, with the code and data of today."""
     champion = situation.champions.get(task.id)
     before = [one.candidate for one in situation.tried if one.task == task.id and one.stands and one.champion == champion]
     return tuple(candidate for candidate in candidates(task, kind, situation) if candidate not in before)

@@ -5,7 +5,7 @@ Nothing here is stored: a promotion counts while the first pair of its duel woul
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -163,8 +163,14 @@ def reign(task: Task, facts: Facts, identify: Identify) -> Reign:
     return Reign(task=task, chain=tuple(chain), missing=tuple(missing))
 
 
-def tried(tasks: Mapping[str, Task], facts: Facts) -> Iterator[Tried]:
-    """Every candidate that was ever asked for on `tasks`, in the order of decisions; one that guards forbade has the answer `blocked`."""
+def tried(
+    tasks: Mapping[str, Task], facts: Facts, *, fresh: Collection[str], known: Collection[str], standing: Mapping[str, str]
+) -> Iterator[Tried]:
+    """Every candidate that was ever asked for on `tasks`, in the order of decisions; one that guards forbade has the answer `blocked`.
+
+    `fresh`: decisions whose duel was fought with what is there today. `known`: ids of today's runs, on which a forbidden one has to rest.
+    `standing`: by task, the decision that made its champion, whom a forbidden one would have fought.
+    """
     for case in facts.cases.values():
         action, candidate = case.decision.action, candidate_of(case)
         if candidate is None or action.task not in tasks or action.kind not in ("tune", "refactor", "replace"):
@@ -177,7 +183,9 @@ def tried(tasks: Mapping[str, Task], facts: Facts) -> Iterator[Tried]:
             kind=action.kind,
             task=task.id,
             candidate=candidate,
-            champion=champion_by(terms.champion if terms else "", task, facts).candidate,
+            champion=champion_by(terms.champion if terms else standing.get(task.id, ""), task, facts).candidate,
             bout=Bout(answer="blocked", why=f"{blocked.clause}: {blocked.why}") if blocked else case.bout,
-            stands=case.undone is None and not case.rolled_back,
+            stands=case.undone is None
+            and (case.decision.id in fresh or (blocked is not None and {*case.decision.evidence} <= {*known})),
+            rolled_back=bool(case.rolled_back),
         )

@@ -6,7 +6,7 @@ Nothing here changes the world; all of it could be thrown away and folded again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from agents.budget import Account, Entry, Phase, accounts, entry, grants, less, payers
@@ -20,7 +20,7 @@ from bench.judge import judge
 from bench.ledger import Ledger
 from bench.overlay import Trees, no_trees
 from bench.pulls import hold
-from plan.decision import Situation
+from plan.decision import Situation, Tried
 from plan.nouns import Budget, Plan, Run, State, Status, Task, Verdict
 
 
@@ -211,10 +211,20 @@ class Standing:
             free={id: frozenset(seed for seed, payer in enumerate(paying) if payer != id) for id, paying in self.payers.items()},
             decisions=self.facts.decisions,
             champions={id: found.champion.candidate for id, found in self.reigns.items() if id in chosen},
-            tried=tuple(tried({task.id: task for task in self.tasks}, self.facts)),
+            tried=tuple(self._tried()),
             trials=self.trials.runs(),
             trials_left={task.id: self.trials.left(task.id) for task in self.tasks},
             former=self._former(),
+        )
+
+    def _tried(self) -> Iterator[Tried]:
+        runs = [*self.runs_by_task().values(), *self.trials.runs().values()]
+        return tried(
+            {task.id: task for task in self.tasks},
+            self.facts,
+            fresh={case.decision.id for case in self.trials.cases},
+            known={run.id for found in runs for run in found},
+            standing={task.id: self._standing(task.id) for task in self.tasks},
         )
 
     def _former(self) -> tuple[Verdict, ...]:

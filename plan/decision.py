@@ -143,7 +143,9 @@ class Tried:
     bout: Bout | None = None
     """None while the duel is under way."""
     stands: bool = True
-    """False when it was undone: rolled back, or the code or the plan it was measured under has changed since."""
+    """False when the code, the data or the plan it was measured under has changed since: it says nothing of today."""
+    rolled_back: bool = False
+    """Whether it was champion and was taken back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,9 @@ class FirstCandidate:
 
     def _rollback(self, task: Task, situation: Situation) -> Iterator[Decision]:
         made = [
-            one for one in situation.tried if one.task == task.id and one.stands and one.bout and one.bout.answer == "promote"
+            one
+            for one in situation.tried
+            if one.task == task.id and one.stands and not one.rolled_back and one.bout and one.bout.answer == "promote"
         ]
         if made:
             action = Action(kind="rollback", task=task.id, details={"decision": made[-1].decision})

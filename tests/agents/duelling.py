@@ -108,5 +108,5 @@ def patch_of(house: Path, path: str, old: str, new: str) -> str:
 
     before = (house / path).read_text()
     assert before.count(old) == 1
-    lines = (text.splitlines(keepends=True) for text in (before, before.replace(old, new)))
-    return "".join(difflib.unified_diff(*lines, f"a/{path}", f"b/{path}"))
+    one, two = (text.splitlines(keepends=True) for text in (before, before.replace(old, new)))
+    return "".join(difflib.unified_diff(one, two, f"a/{path}", f"b/{path}"))
