@@ -142,7 +142,8 @@ def _stricter(new: Target, old: Target) -> bool:
         if a.kind is RuleKind.P_VALUE:
             return a.versus == b.versus and _level(a) <= _level(b)
         return _level(a) >= _level(b)
-    return b.kind in HALF_LINES.get(a.kind, set()) and Comparator.EQ not in (new.comparator, old.comparator)
+    apart = Comparator.EQ in (new.comparator, old.comparator) and a.kind is not RuleKind.EVERY_SEED
+    return b.kind in HALF_LINES.get(a.kind, set()) and not apart
 
 
 def _level(rule: Rule) -> float:

@@ -68,7 +68,7 @@ CHANCE: tuple[str, ...] = (
 )  # fmt: skip
 """What makes, seeds or moves a generator."""
 SWITCHES: tuple[str, ...] = (
-    "torch.set_", "torch.nn.modules.module.register_module", "torch.autograd.set_", "torch.autograd.graph",
+    "torch.set_", "torch.nn.modules.module.register_module_", "torch.autograd.set_", "torch.autograd.graph",
     "torch.backends", "torch.nn.utils.parametrize", "torch.utils._python_dispatch"
 )  # fmt: skip
 """What changes torch for everybody; a name with `_` at its end stands for all that begin so."""

@@ -189,7 +189,10 @@ class Decoder(nn.Module):
 
     def state_bytes(self, batch: int, length: int) -> int:
         """Claimed bytes of the state of `batch` documents after `length` tokens."""
-        return sum(self._ask("state_bytes", batch, length))
+        claims = self._ask("state_bytes", batch, length)
+        if strange := [claim for claim in claims if type(claim) is not int]:
+            raise TypeError(f"`state_bytes` is a `{type(strange[0]).__name__}`; bytes are counted in `int`")
+        return sum(claims)
 
     def _ask(self, method: str, *arguments: int) -> list[Any]:
         """What the blocks that have `method` answer."""

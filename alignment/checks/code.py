@@ -7,6 +7,7 @@ they refuse in general (`getattr` without a literal, `exec`, `importlib`); what 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from alignment import vocabulary
@@ -86,6 +87,11 @@ def looks_into_nothing(facts: Facts) -> str:
                 yield Finding(dotted, node.lineno, "is an inside of torch")
             elif dotted in ("getattr", "hasattr") and isinstance(node, ast.Name):
                 yield from _unspelt(found, node)
+        for part in ast.walk(found.tree):
+            if isinstance(part, ast.MatchClass) and vocabulary.INSIDES & set(part.kwd_attrs):
+                yield finding(part, "looks into the process by a pattern")
+            elif isinstance(part, ast.Constant) and isinstance(part.value, str) and _spells(part.value):
+                yield finding(part, "names an inside of the interpreter, which a format would follow")
 
     return added(facts, look)
 
@@ -187,9 +193,14 @@ def keeps_nothing(facts: Facts) -> str:
     return added(facts, look)
 
 
+_WORD = re.compile("|".join(map(re.escape, sorted(vocabulary.INSIDES))))
 _LISTS = {"__all__", "__slots__"}
 _SETTERS = frozenset({"__setattr__", "__delattr__", "__setitem__"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def _spells(text: str) -> bool:
+    return text in vocabulary.INSIDES or ("{" in text and bool(_WORD.search(text)))
 
 
 def _defined(item: ast.stmt) -> list[str]:

@@ -88,6 +88,7 @@ class Warden:
         self.watching = True
         _make_seeding_tell()
         _make_threads_tell()
+        _make_saving_tell()
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -186,7 +187,7 @@ class Warden:
         return False
 
     def _kind_of(self, name: str) -> str:
-        if name.startswith("<"):
+        if name.startswith("<") or name == __file__:  # what tells is no asker
             return "library"
         path = os.path.realpath(name)
         if path.startswith(self._candidates):
@@ -227,6 +228,22 @@ def _make_threads_tell() -> None:
     import _thread
 
     _thread.start_new_thread = threading._start_new_thread = _telling(THREAD, _thread.start_new_thread)  # type: ignore[attr-defined]
+
+
+def _make_saving_tell() -> None:
+    """Have `torch.save`, which writes from C++, raise the audit event of `open`."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    save = torch.save
+
+    @wraps(save)
+    def told(what: Any, file: Any, *arguments: Any, **named: Any) -> Any:
+        if isinstance(file, (str, os.PathLike)):
+            sys.audit("open", os.fspath(file), "wb", 0)
+        return save(what, file, *arguments, **named)
+
+    torch.save = torch.serialization.save = told
 
 
 def _telling(event: str, function: Callable[..., Any]) -> Callable[..., Any]:
