@@ -62,6 +62,7 @@ class Reader:
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
         self._facts: dict[tuple[str, str], Facts | None] = {}
+        self._changed: dict[tuple[str, str], tuple[Change, ...]] = {}
         self._sides: dict[tuple[str, str], Side] = {}
 
     def side(self, name: str, since: str, head: str) -> Side:
@@ -76,7 +77,7 @@ class Reader:
         return (*self._clashes(ours, theirs, tree, heads[0]), *self._clashes(theirs, ours, tree, heads[1]))
 
     def _read_side(self, since: str, head: str) -> Side:
-        changes = tuple(self._changes(since, head))
+        changes = self.changes(since, head)
         python = [change for change in changes if change.path.endswith(".py")]
         self._load([(oid, change.path) for change in python for oid in (change.old, change.new) if oid])
         side = Side("", changes)
@@ -97,6 +98,12 @@ class Reader:
             else:
                 side.uses.append((path, use))
         return side
+
+    def changes(self, since: str, head: str) -> tuple[Change, ...]:
+        """The paths that differ between two commits; no file is read for it."""
+        if (since, head) not in self._changed:
+            self._changed[since, head] = tuple(self._changes(since, head))
+        return self._changed[since, head]
 
     def _changes(self, since: str, head: str) -> Iterator[Change]:
         fields = self.shop.run("diff-tree", "-r", "-z", "--no-renames", since, head).split("\0")

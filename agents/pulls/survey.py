@@ -82,7 +82,7 @@ class _Survey:
     def files(self, pull: Pull) -> tuple[str, ...]:
         """Paths that the pull request changes; empty when its commits are not here."""
         since = self._since(pull)
-        return tuple(change.path for change in self.reader.side(pull.name, since, pull.head).changes) if since else ()
+        return tuple(change.path for change in self.reader.changes(since, pull.head)) if since else ()
 
     def question(self, pull: Pull) -> Question:
         """Whether `pull` merges into its base."""
