@@ -14,7 +14,7 @@ from plan.nouns import Run, Status
 @check("claims-name-runs")
 def claims_name_runs(facts: Facts) -> str:
     """Every decision names runs that the ledger holds of its task, each once, and expects a finite number."""
-    known = {run.id for run in facts.situation.runs.get(facts.decision.action.task, ())}
+    known = {run.id for run in _runs(facts)}
     named, expected = facts.decision.evidence, facts.decision.expected
     if not named:
         return "names no run as evidence"
@@ -27,11 +27,17 @@ def claims_name_runs(facts: Facts) -> str:
     return ""
 
 
+def _runs(facts: Facts) -> tuple[Run, ...]:
+    """All measurements of the decision's task, those of trials too."""
+    task = facts.decision.action.task
+    return (*facts.situation.runs.get(task, ()), *facts.situation.trials.get(task, ()))
+
+
 @check("numbers-come-from-ok-runs")
 def numbers_come_from_ok_runs(facts: Facts) -> str:
     """A run that the decision cites has numbers only if its status is ok, and they are finite floats under the key it was asked by."""
     cited = set(facts.decision.evidence)
-    for run in facts.situation.runs.get(facts.decision.action.task, ()):
+    for run in _runs(facts):
         if run.id not in cited:
             continue
         if run.status is not Status.OK and run.metrics:

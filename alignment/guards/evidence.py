@@ -13,7 +13,8 @@ class Evidence:
     """Blocks a decision that names no run, or a run the ledger does not hold for its task."""
 
     def review(self, decision: Decision, situation: Situation) -> Opinion:
-        known = {run.id for run in situation.runs.get(decision.action.task, ())}
+        task = decision.action.task
+        known = {run.id for run in (*situation.runs.get(task, ()), *situation.trials.get(task, ()))}
         strangers = [name for name in decision.evidence if name not in known]
         if not decision.evidence:
             stance, why = Stance.BLOCK, "names no run as evidence"

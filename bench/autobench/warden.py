@@ -232,7 +232,7 @@ def _make_threads_tell() -> None:
 
 def _make_saving_tell() -> None:
     """Have `torch.save`, which writes from C++, raise the audit event of `open`."""
-    torch = sys.modules.get("torch")
+    torch: Any = sys.modules.get("torch")
     if torch is None:
         return
     save = torch.save
