@@ -20,7 +20,7 @@ from agents.candidates import untried
 from agents.search.amplitude import Estimate, amplitude_estimate
 from agents.search.bayesian import amplitude_estimate_bayesian
 from agents.search.hyperparameters import Found, QAEHyperparamSearch
-from agents.search.race import Race, Trial
+from agents.search.thresholds import Clears
 from agents.trials import SEEDS, TRIAL
 from plan.catalogue import decider
 from plan.decision import Action, Candidate, Decision, Situation, told
@@ -65,12 +65,12 @@ class Qae:
     def ask(self, situation: Situation) -> Sequence[Decision]:
         decisions = []
         for task in situation.plan.tasks:
-            verdict = next(
-                (v for v in situation.verdicts if v.task == task.id and v.state is State.FAIL and v.threshold is not None), None
-            )
+            verdicts = [verdict for verdict in situation.verdicts if verdict.task == task.id]
+            failing = [verdict for verdict in verdicts if verdict.state is State.FAIL and verdict.threshold is not None]
             left = situation.trials_left.get(task.id, 0)
-            if "tune" in task.improve and verdict is not None and left:
-                decision = self._next(task, verdict, left, situation)
+            settled = all(verdict.state is not State.WAITING for verdict in verdicts)
+            if "tune" in task.improve and failing and settled and left:
+                decision = self._next(task, failing[0], left, situation)
                 decisions += [decision] if decision else []
         return decisions
 
@@ -127,11 +127,9 @@ def _wave(arms: Sequence[_Arm], runs: Sequence[Run]) -> list[_Arm]:
     chosen: list[_Arm] = []
     while len(chosen) < min(WAVE, len(arms)):
         rest = [arm for arm in arms if arm not in chosen]
-        search = Race(len(rest), target=0.5, seed=len(runs) + len(chosen))
-        for place, arm in enumerate(rest):
-            for number in range(len(arm.margins)):
-                search.tell(Trial(search.asked, place), number < arm.met)
-        chosen.append(rest[search.ask().arm])
+        search = Clears(len(rest), target=0.5)
+        search.successes[0], search.trials[0] = [arm.met for arm in rest], [len(arm.margins) for arm in rest]
+        chosen.append(rest[int(search.choose(np.random.default_rng([len(runs), len(chosen)]))[0])])
     return chosen
 
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from agents.search.certificate import HONEST
-from agents.search.iterative import iterative
+from agents.search.iterative import clopper_pearson, iterative
 from agents.search.posterior import Posterior
 
 Floats = NDArray[np.float64]
@@ -116,15 +116,14 @@ def _sampling(oracle: Oracle, epsilon: float, error: float) -> tuple[float, floa
     """As many plain shots as Hoeffding's inequality asks for; Clopper and Pearson's exact interval."""
     shots = math.ceil(math.log(2 / error) / (2 * epsilon**2))
     hits = oracle.successes(0, shots)
-    interval = stats.binomtest(hits, shots).proportion_ci(1 - error, method="exact")
-    return hits / shots, float(interval.low), float(interval.high)
+    return hits / shots, *clopper_pearson(hits, shots, error)
 
 
 def _canonical(oracle: Oracle, epsilon: float, error: float) -> tuple[float, float, float]:
     """The median of as many phases as make its error at most `error`, each within pi / M of the angle with 8 / pi^2."""
     qubits = math.ceil(math.log2(math.pi / epsilon))
     runs = 1
-    while stats.binom.sf(runs // 2, runs, 1 - PHASE_HOLDS) > error:
+    while special.bdtrc(runs // 2, runs, 1 - PHASE_HOLDS) > error:
         runs += 2
     size = 1 << qubits
     angles = np.pi * oracle.phases(qubits, runs) / size

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def best_arm(rates: Sequence[float]) -> Game:
         low, high = np.zeros(len(others)), np.ones(len(others))
         while (short := evidence(high) < y).any():
             high = np.where(short, 2 * high, high)
-        for _ in range(100):
+        for _ in range(60):
             x = (low + high) / 2
             short = evidence(x) < y
             low, high = np.where(short, x, low), np.where(short, high, x)
@@ -75,10 +75,13 @@ def best_arm(rates: Sequence[float]) -> Game:
     def excess(y: float) -> float:
         x = ratios(y)
         middle = (mu[first] + x * others) / (1 + x)
-        return float((kl(mu[first], middle) / kl(others, middle)).sum() - 1)
+        return float((kl(mu[first], middle) / np.maximum(kl(others, middle), 1e-300)).sum() - 1)
 
     limit = float(kl(mu[first], others).min())
-    y = float(optimize.brentq(excess, limit * 1e-4, limit * (1 - 1e-4), xtol=1e-12 * limit, rtol=1e-12))
+    least, most = 0.0, limit
+    for _ in range(60):
+        y = (least + most) / 2
+        least, most = (y, most) if excess(y) < 0 else (least, y)
     x = ratios(y)
     shares = np.insert(x, first, 1.0) / (1 + x.sum())
     return Game(float((1 + x.sum()) / y), tuple(float(share) for share in shares))

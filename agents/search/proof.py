@@ -29,6 +29,7 @@ from agents.search.simulation import (
     scaling,
 )
 
+HAIR = 0.6 - 1e-9
 FIVE = (0.9, 0.8, 0.7, 0.6, 0.5)
 EIGHT = (0.95, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5)
 OVER_BOUND, OVER_WALD, UNDER_UNIFORM, OF_OPTUNA = 2.3, 2.0, 2.5, 0.3
@@ -70,13 +71,13 @@ def target_rows(runs: int, seed: int) -> bool:
 
 def delay_rows(runs: int, seed: int) -> bool:
     """Print how often something is found where nothing is to be found; whether every claim holds."""
-    print(f"\nnothing to be found, failures ten times faster, up to 200 trials: settled in so many of {runs}")
+    print(f"\nfailures ten times faster, up to 200 trials: wrong in so many of {runs}")
     sound = True
     for workers in (1, 4, 16):
-        for what, rates, target in (("rate on the target", (0.6,), 0.6), ("four equal rates", (0.6,) * 4, None)):
+        for what, rates, target in (("a hair above the target", (0.6,), HAIR), ("four equal rates", (0.6,) * 4, None)):
             count = delayed(rates, workers=workers, runs=runs, seed=seed, target=target)
             sound &= _wrong(count, runs, f"{what}, {workers} workers")
-    count = delayed((0.6,), workers=16, runs=runs, seed=seed, target=0.6, in_order=False)
+    count = delayed((0.6,), workers=16, runs=runs, seed=seed, target=HAIR, in_order=False)
     print(f"    {'completion order instead, 16 workers':38} {count / runs:7.3f}  {_share(count, runs)}")
     return sound
 

@@ -102,9 +102,9 @@ def delayed(
     in_order: bool = True,
     most: int = 200,
 ) -> int:
-    """How many of `runs` searches are settled within `most` trials, failures coming back ten times faster than successes.
+    """How many of `runs` searches tell equal arms apart, or say that none clears `target`, within `most` trials: both wrong where the rates say so.
 
-    Where nothing is to be found, each of them is wrong. `in_order=False` folds results as they come back: the mistake not to make.
+    Failures come back ten times faster than successes. `in_order=False` folds results as they come back: the mistake not to make.
     """
     rng, settled = np.random.default_rng(seed), 0
     for run in range(runs):
@@ -119,7 +119,7 @@ def delayed(
             now, trial, success = running.pop(0)
             search.tell(trial if in_order else Trial(done, trial.arm, trial.chances), success)
             done += 1
-        settled += search.answered
+        settled += search.answered and (target is None or search.chosen is None)
     return settled
 
 
