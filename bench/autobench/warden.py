@@ -79,6 +79,8 @@ class Warden:
             {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
         )
         self._kind = cache(self._kind_of)
+        self._compiled: set[Any] = set()
+        """Libraries that the house itself has loaded; a kernel may call what it was handed."""
         self._busy = threading.local()
         self.fault: Rejected | None = None
         self.watching = False
@@ -120,9 +122,15 @@ class Warden:
         if event in LOOKS:
             return self._looked(event, frame, arguments)
         asker, between = self._asker(frame)
+        if event == "ctypes.dlopen" and not asker:
+            self._compiled.add(arguments[0])
         if not asker or (not event.startswith("socket.") and any(part in name for name in between for part in FOR_ITSELF)):
             return ""
         if event == SEEDED and not self._is_part(asker):
+            return ""
+        if event.startswith("ctypes.dl") and getattr(arguments[0], "_name", arguments[0]) in self._compiled:
+            return ""
+        if event.startswith("ctypes.cdata") and self._compiled:  # how a kernel's table is found in its library
             return ""
         if event.startswith("ctypes.") and any(self._kind(name) == "library" and "ctypes" not in name for name in between):
             return ""
