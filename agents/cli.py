@@ -90,12 +90,21 @@ def run(
         str | None, typer.Option("--improve", help="What may be tried where a target fails: tune, refactor, replace.")
     ] = None,
     decider: Annotated[
-        list[str] | None, typer.Option("--decider", help="Ask only this decider; may be repeated. Default: all but the baselines.")
+        list[str] | None,
+        typer.Option("--decider", help="Ask only this decider; may be repeated. Default: all but the baselines."),
+    ] = None,
+    proposer: Annotated[
+        str | None,
+        typer.Option("--proposer", metavar="URL", help="Ask this OpenAI-compatible endpoint for patches; see docs/sandbox.md."),
     ] = None,
 ) -> None:
     """Measure what the plan wants and is not in the ledger yet, then judge every target."""
     from agents.running import run_plan
 
+    if proposer is not None:
+        from agents.proposer import choose
+
+        choose(proposer)
     raise typer.Exit(
         run_plan(
             plan,
