@@ -105,8 +105,14 @@ def scaling_rows(runs: int, seed: int) -> bool:
             "  ".join(f"{product:.3g}" for product in row.products)
             + f"   ({row.queries[0]:.0f} .. {row.queries[-1]:.0f} queries)"
         )
-        distance = abs(row.slope - (0.5 if method == "sampling" else 0.0))
-        sound &= _row(f"{method}: {row.slope:+.3f}, off by", distance, 0.1, at_most=True, note=note)
+        distance = abs(row.slope - 0.5) if method == "sampling" else row.slope
+        sound &= _row(
+            f"{method}: {row.slope:+.3f}, " + ("off 1/2 by" if method == "sampling" else "growth"),
+            distance,
+            0.1,
+            at_most=True,
+            note=note,
+        )
     return sound
 
 
