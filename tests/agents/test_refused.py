@@ -55,7 +55,7 @@ class Fanciful:
 def test_a_decision_nobody_can_carry_out_is_blocked_and_recorded(action: Action, why: str, tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "ledger.db") as ledger, ledger.hold():
         loop = Orchestrator(parse(PLAN), ledger, work=tmp_path / "work", options=Options(workers=1), watch=lambda event: None)
-        loop.deciders = {"fanciful": Fanciful(action)}
+        loop.council.deciders = {"fanciful": Fanciful(action)}
         (verdict,) = anyio.run(loop.run)
         (case,) = fold(ledger.events()).cases.values()
     assert verdict.state == "pass"
