@@ -173,33 +173,52 @@ void transpose(float* to, const float* from, long rows, long columns) {
         for (long j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
 }
 
-// Log decays to decays. Near 1 a float32 is off by up to 6e-8, and a constant decay always to the same side; what one token's decay loses is
-// handed to the next token's, so that no drift adds up.
-void fades(float* to, long size, long n) {
+// work(place, token) for every vector of a chunk's buffer
+template <class Work>
+INLINE void each(long size, long n, const Work& work) {
+    for (long j = 0; j < size; j += V)
+        for (long t = 0; t < n; ++t) work(place(j) + t * PANEL, t);
+}
+
+// Log decays to what each token multiplies the state by. The memory is `faded` times the state: slow decays are multiplied into `faded`, in
+// which they are exact, and into the state at the end of a chunk or where `faded` would fall below 0.78, since a state that is rounded at every
+// token, always to the same side, drifts. What float32 cannot hold of one such product is handed to the next.
+void fades(float* to, float* faded, long size, long n) {
     for (long j = 0; j < size; j += V) {
-        vec lost{};
+        vec lost{}, g{};
         for (long t = 0; t < n; ++t) {
-            const vec g = at((const float*)to + place(j) + t * PANEL);
+            const long here = place(j) + t * PANEL;
+            g += at((const float*)to + here);
             vec change = g * (1.0f + g * (0.5f + g * (1.0f / 6 + g * (1.0f / 24 + g * (1.0f / 120 + g * (1.0f / 720))))));
             change += lost * (1.0f + change);
-            const vec near = 1.0f + change;
-            lost = g > -0.25f ? (change - (near - 1.0f)) / near : vec{};
-            at(to + place(j) + t * PANEL) = g > -0.25f ? near : exp(g);
+            const vec near = 1.0f + change, decay = g > -0.25f ? near : exp(g);
+            const ivec settle = t == n - 1 ? ~ivec{} : g < -0.25f;
+            lost = settle ? (g > -0.25f ? (change - (near - 1.0f)) / near : vec{}) : lost;
+            at(to + here) = settle ? decay : all(1.0f);
+            at(faded + here) = settle ? all(1.0f) : decay;
+            g = settle ? vec{} : g;
         }
     }
 }
 
+// `faded` when a token is read: after it is written, or with a bonus before.
+INLINE vec when_read(const float* faded, long here, long t, bool bonus) { return !bonus ? at(faded + here) : t ? at(faded + here - PANEL) : all(1.0f); }
+
 // What a token is worth to its own reading by the bonus: the sum over keys of q u k.
-INLINE float own(const float* q, const float* bonus, const float* k, long size, long t) {
+INLINE float own(const float* q, const float* bonus, const float* k, const float* faded, long size, long t) {
     vec total{};
-    for (long j = 0; j < size; j += V) total += at(q + place(j) + t * PANEL) * at(bonus + j) * at(k + place(j) + t * PANEL);
+    for (long j = 0; j < size; j += V) {
+        const long here = place(j) + t * PANEL;
+        total += at(q + here) * at(bonus + j) * (at(k + here) * at(faded + here) / when_read(faded, here, t, true));
+    }
     return sum(total);
 }
 
 void forward(const Sizes& z, const Head& in, float* out, float* last) {
     const long KP = z.KP, VP = z.VP, keys = z.H * z.K, values = z.H * z.V;
-    Carver carve(3 * CHUNK * KP + 2 * CHUNK * VP + KP + KP * VP);
+    Carver carve(4 * CHUNK * KP + 2 * CHUNK * VP + KP + KP * VP);
     float *q = carve.take(CHUNK * KP), *k = carve.take(CHUNK * KP), *fade = carve.take(CHUNK * KP), *bonus = carve.take(KP);
+    float* faded = carve.take(CHUNK * KP);
     float *v = carve.take(CHUNK * VP), *read = carve.take(CHUNK * VP), *state = carve.take(KP * VP);
     widen(state, VP, KP, in.state, z.K, z.V);
     if (z.bonus) widen(bonus, KP, 1, in.bonus, 1, z.K);
@@ -208,14 +227,15 @@ void forward(const Sizes& z, const Head& in, float* out, float* last) {
         pack(q, KP, in.q + start * keys, keys, n, z.K, z.scale);
         pack(k, KP, in.k + start * keys, keys, n, z.K);
         pack(fade, KP, in.g + start * keys, keys, n, z.K);
-        fades(fade, KP, n);
+        fades(fade, faded, KP, n);
+        each(KP, n, [&](long here, long t) { at(q + here) *= when_read(faded, here, t, z.bonus), at(k + here) /= at((const float*)faded + here); });
         pack(v, VP, in.v + start * values, values, n, z.V);
         std::fill(read, read + CHUNK * VP, 0.0f);
         const Walk w{fade, k, q, v, read, KP, VP, n, false};
         if (z.bonus) {
             walk<READ_FADE_WRITE>(w, state);
             for (long t = 0; t < n; ++t) {
-                const float worth = own(q, bonus, k, KP, t);
+                const float worth = own(q, bonus, k, faded, KP, t);
                 for (long j = 0; j < VP; j += V) at(read + place(j) + t * PANEL) += worth * at((const float*)v + place(j) + t * PANEL);
             }
         } else {
@@ -232,8 +252,8 @@ struct Gradients {
 
 void backward(const Sizes& z, const Head& in, const float* out_grad, const float* last_grad, const Gradients& to) {
     const long KP = z.KP, VP = z.VP, size = KP * VP, keys = z.H * z.K, values = z.H * z.V;
-    Carver carve(6 * CHUNK * KP + 3 * CHUNK * VP + 2 * KP + (z.chunks() + 3) * size);
-    float *q = carve.take(CHUNK * KP), *k = carve.take(CHUNK * KP), *fade = carve.take(CHUNK * KP);
+    Carver carve(7 * CHUNK * KP + 3 * CHUNK * VP + 2 * KP + (z.chunks() + 3) * size);
+    float *q = carve.take(CHUNK * KP), *k = carve.take(CHUNK * KP), *fade = carve.take(CHUNK * KP), *faded = carve.take(CHUNK * KP);
     float *dq = carve.take(CHUNK * KP), *dk = carve.take(CHUNK * KP), *dg = carve.take(CHUNK * KP);
     float *v = carve.take(CHUNK * VP), *o = carve.take(CHUNK * VP), *dv = carve.take(CHUNK * VP);
     float *bonus = carve.take(KP), *dbonus = carve.take(KP), *grad = carve.take(size), *grad_t = carve.take(size);
@@ -243,7 +263,8 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
     auto fetch = [&](long start, long n) {
         pack(k, KP, in.k + start * keys, keys, n, z.K);
         pack(fade, KP, in.g + start * keys, keys, n, z.K);
-        fades(fade, KP, n);
+        fades(fade, faded, KP, n);
+        each(KP, n, [&](long here, long) { at(k + here) /= at((const float*)faded + here); });
         pack(v, VP, in.v + start * values, values, n, z.V);
     };
 
@@ -265,6 +286,7 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
         const long n = std::min(CHUNK, z.T - start);
         fetch(start, n);
         pack(q, KP, in.q + start * keys, keys, n, z.K, z.scale);
+        each(KP, n, [&](long here, long t) { at(q + here) *= when_read(faded, here, t, z.bonus); });
         pack(o, VP, out_grad + start * values, values, n, z.V);
         for (float* sums : {dq, dk, dg}) std::fill(sums, sums + CHUNK * KP, 0.0f);
         std::fill(dv, dv + CHUNK * VP, 0.0f);
@@ -277,7 +299,7 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
         if (z.bonus) {
             walk<READ_FADE_WRITE>(w, grad);
             for (long t = 0; t < n; ++t) {
-                const float worth = own(q, bonus, k, KP, t);
+                const float worth = own(q, bonus, k, faded, KP, t);
                 vec products{};
                 for (long j = 0; j < VP; j += V) {
                     const long here = place(j) + t * PANEL;
@@ -288,15 +310,20 @@ void backward(const Sizes& z, const Head& in, const float* out_grad, const float
                 for (long j = 0; j < KP; j += V) {
                     const long here = place(j) + t * PANEL;
                     const vec qt = at((const float*)q + here), kt = at((const float*)k + here), u = at((const float*)bonus + j);
-                    at(dq + here) += reward * u * kt;
-                    at(dk + here) += reward * u * qt;
-                    at(dbonus + j) += reward * qt * kt;
+                    const vec share = reward * (at((const float*)faded + here) / when_read(faded, here, t, true));
+                    at(dq + here) += share * u * kt;
+                    at(dk + here) += share * u * qt;
+                    at(dbonus + j) += share * qt * kt;
                 }
             }
         } else {
             walk<WRITE_READ_FADE>(w, grad);
         }
-        for (long j = 0; j < CHUNK * KP; j += V) at(dg + j) *= at((const float*)fade + j);
+        each(KP, n, [&](long here, long t) {
+            at(dg + here) *= at((const float*)fade + here);
+            at(dq + here) *= when_read(faded, here, t, z.bonus);
+            at(dk + here) /= at((const float*)faded + here);
+        });
         unpack(to.q + start * keys, keys, dq, n, z.K, z.scale);
         unpack(to.k + start * keys, keys, dk, n, z.K);
         unpack(to.g + start * keys, keys, dg, n, z.K);

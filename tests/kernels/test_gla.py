@@ -80,6 +80,15 @@ def test_a_slow_constant_decay_does_not_drift(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("g", [-3e-7, -3e-6, -1e-2])
+def test_a_memory_that_nothing_is_written_to_fades_without_drift_of_its_rounding(path: Path, g: float) -> None:
+    nothing, state = torch.zeros(1, 3000, 1, 16), torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    _, last = gla(nothing, nothing, nothing, torch.full_like(nothing, g), state=state, path=path)
+    wanted = state.double() * (3000 * torch.tensor(g).double()).exp()
+    assert ((last.double() - wanted).norm() / wanted.norm()) < 5e-6
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_one_decay_for_all_keys_is_the_scalar_decay_operation(path: Path) -> None:
     x = inputs(100)
     x["g_BTHK"] = x["g_BTHK"][..., :1].expand_as(x["g_BTHK"])
