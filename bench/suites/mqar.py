@@ -41,6 +41,19 @@ if TYPE_CHECKING:
     steps=800,
 )
 @benchmark(
+    "mqar-64x4-v2",
+    metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
+    source="arXiv:2312.04927, figure 2, with the published decoder",
+    options={
+        "length": 64,
+        "pairs": 4,
+        "vocabulary": 8192,
+        "decoder": {"tie": True, "embedding_std": 0.02},
+        "recipe": {"lr": 3e-3, "batch": 256, "weight_decay": 0.1},
+    },
+    steps=1200,
+)
+@benchmark(
     "mqar-128x8-v1",
     metrics={"accuracy": "", "steps_to_99": "", "parameters": "", "state_bytes": "B"},
     source="arXiv:2312.04927, figure 2",
