@@ -112,7 +112,7 @@ def test_a_wrong_learning_rate_is_found_on_real_text_and_a_useless_change_is_not
 @pytest.mark.slow
 def test_a_champion_that_costs_other_targets_is_rolled_back_and_not_tried_again(tmp_path: Path) -> None:
     house = copied_house(tmp_path / "house")
-    other = "| `train_flops` | >= | 60_000 FLOP | every seed |\n| `flops_ratio` | >= | 0.99 | every seed |\n"
+    other = "| `train_flops` | >= | 120_000 FLOP | every seed |\n| `flops_ratio` | >= | 0.99 | every seed |\n"
     text = plan(most=7000, trials=24).replace("\n\n```toml", f"\n{other}\n```toml", 1).replace("heads = 2\n", "")
     loop = duelling(tmp_path / "runs", house, text)
     loop.run(*ASK)
