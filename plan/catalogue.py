@@ -16,7 +16,7 @@ import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
@@ -233,8 +233,13 @@ def suggest(word: str, names: Iterable[str]) -> str | None:
 
 
 def config_fields(path: Path, name: str = "Config") -> dict[str, tuple[str, Any]]:
-    """Annotated fields of class `name` in the file: name -> (annotation, literal default or None)."""
-    return _fields(ast.parse(path.read_text(encoding="utf-8")), name)
+    """Annotated fields of class `name` in the file: name -> (annotation, literal default or None). Parsed once per text of the file."""
+    return dict(_fields_in(path.read_text(encoding="utf-8"), name))
+
+
+@lru_cache(maxsize=64)
+def _fields_in(source: str, name: str) -> dict[str, tuple[str, Any]]:
+    return _fields(ast.parse(source), name)
 
 
 def _fields(tree: ast.Module, name: str) -> dict[str, tuple[str, Any]]:

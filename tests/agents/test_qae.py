@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from agents.candidates import untried
 from agents.deciders.qae import Qae
 from agents.trials import SEEDS
-from plan import catalogue
 from plan.decision import Candidate, Decision, Situation
 from plan.nouns import Comparator, Plan, Request, Rule, RuleKind, Run, State, Status, Target, Task, Threshold, Verdict
 from tests.agents.duelling import copied_house, duelling, facts
@@ -24,12 +22,6 @@ TARGET = Target(metric="val_bpb", comparator=Comparator.LE, threshold=Threshold(
 TASK = Task(
     id="a", title="", module="retnet", benchmark="bytes-stdlib-v1", targets=(TARGET,), config=CONFIG, improve=("tune",), trials=80
 )
-
-
-@pytest.fixture(autouse=True)
-def _shelves_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody edits a shelf while these tests run."""
-    monkeypatch.setattr(catalogue, "shelves", cache(catalogue.shelves))
 
 
 Score = Callable[[Candidate, int], float | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -202,6 +203,15 @@ def test_what_is_loaded_is_the_thing_the_file_registered(house: Path, monkeypatc
     monkeypatch.syspath_prepend(str(house))
     assert catalogue.load("guard", "strict").answer == 42
     assert catalogue.load("guard", "strict").__shelf__ == {("guard", "strict"): {"clause": "c"}}
+
+
+def test_a_field_that_is_edited_is_read_anew_even_where_size_and_time_are_the_same(house: Path) -> None:
+    for default in (3, 4, 3):
+        file = put(house, "modules/trainer.py", f"class Recipe:\n    batch: int = {default}\n")
+        os.utime(file, (0, 0))
+        read = catalogue.shelves().recipe
+        assert read == {"batch": ("int", default)}
+        read.clear()  # type: ignore[attr-defined]
 
 
 def test_the_shelves_of_this_house_hold_nothing_broken_and_are_read_without_torch() -> None:
