@@ -75,7 +75,7 @@ def test_a_file_put_on_a_shelf_is_listed_without_being_imported(house: Path) -> 
     kinds = {folder: kind for kind, folder in catalogue.SHELVES.items()}
     added = {kind: set(names) - set(catalogue.shelf(kind)) for kind, names in shelves.items()}
     assert added == {
-        "module": {"leaky"}, "benchmark": {"parity-16-v1"}, "env": {"corridor"}, "decider": {"nearest-first"}, "guard": {"hopeful"},
+        "module": {"leaky"}, "benchmark": {"even-16-v1"}, "env": {"corridor"}, "decider": {"nearest-first"}, "guard": {"hopeful"},
     }  # fmt: skip
     assert {kinds[str(Path(file).parent)] for file in EXAMPLES} == set(catalogue.SHELVES)
 
@@ -103,11 +103,11 @@ import json
 from pathlib import Path
 import numpy as np
 from bench.autobench import AutoBench
-from bench.suites.parity import parity
+from bench.suites.even import parity
 from plan.nouns import Request
 from plan.wire import plain
 
-asked = Request(module="leaky", benchmark="parity-16-v1", seed=0, steps=3, config={"d_model": 16, "recipe": {"batch": 4}})
+asked = Request(module="leaky", benchmark="even-16-v1", seed=0, steps=3, config={"d_model": 16, "recipe": {"batch": 4}})
 with AutoBench() as bench:
     outcome = bench.start(asked, folder=Path("work")).wait(timeout=120)
 puzzle = parity(np.random.default_rng(0), 3, length=9)
