@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agents.search.amplitude import Estimate, amplitude_estimate
 from agents.search.bandit import Allocation, BestArm
 from agents.search.bayesian import amplitude_estimate_bayesian
+from agents.search.certificate import kl
 from agents.search.race import Race, Trial
 from agents.search.thresholds import Clears
 
@@ -59,6 +60,40 @@ def race(rates: Sequence[float], *, runs: int, seed: int, allocation: Allocation
         state.fold(arm, rng.random(len(arm)) < mu[arm], chances)
 
     return _until_decided(state, step, lambda done: np.where(done, state.alive.argmax(axis=1), 0), runs)
+
+
+def proven_threshold(trials: Floats, arms: int) -> Floats:
+    """Evidence at which the generalised likelihood ratio stops with a proven error (Garivier and Kaufmann 2016, theorem 10)."""
+    return np.asarray(np.log(2 * trials * (arms - 1) / ERROR))
+
+
+def usual_threshold(trials: Floats, arms: int) -> Floats:
+    """The one of their experiments, which most implementations use: without proof, and without a union over the arms."""
+    return np.asarray(np.log((1 + np.log(trials)) / ERROR))
+
+
+def equal_shares(rates: Sequence[float], *, runs: int, seed: int, threshold: Callable[[Floats, int], Floats]) -> Cost:
+    """Best-arm searches that try every arm in turn, and stop by Chernoff's rule: a generalised likelihood ratio above `threshold`.
+
+    Looks after every round. With n trials of each arm the ratio of the best to another arm, n (kl(p, m) + kl(q, m)), m = (p + q) / 2,
+    is least for the second best.
+    """
+    arms, rounds, rng = len(rates), 256, np.random.default_rng(seed)
+    spent, answers, row = np.zeros(runs), np.zeros(runs, dtype=np.int64), np.arange(runs)
+    before = np.zeros((runs, 1, arms))
+    for first in range(0, MOST // arms, rounds):
+        n = first + np.arange(1.0, rounds + 1)
+        successes = before + (rng.random((len(row), rounds, arms)) < np.array(rates)).cumsum(axis=1)
+        pair = np.sort(successes, axis=2)[..., -2:] / n[:, None]
+        evidence = n * kl(pair, pair.mean(axis=2, keepdims=True)).sum(axis=2)
+        over = evidence >= threshold(n * arms, arms)
+        done, look = over.any(axis=1), over.argmax(axis=1)
+        spent[row[done]] = n[look[done]] * arms
+        answers[row[done]] = successes[done, look[done]].argmax(axis=1)
+        before, row = successes[~done, -1:], row[~done]
+        if not len(row):
+            return Cost(spent=spent, answers=answers)
+    raise RuntimeError(f"{len(row)} of {runs} searches are not decided after {MOST} trials")
 
 
 def ask_whether_any_clears(rates: Sequence[float], *, target: float, runs: int, seed: int, uniform: bool = False) -> Cost:
