@@ -23,7 +23,7 @@ from kernels import native
 from kernels.agreement import assert_agrees
 from kernels.fft_convolution import Taps, fft_convolution, fft_convolution_loop, fft_convolution_step
 from kernels.quantised import quantised_linear
-from tests.kernels.operations import OPERATIONS, Form, Inputs, Operation
+from tests.kernels.operations import OPERATIONS, Form, Inputs, Operation, attention_inputs, normal
 
 LENGTHS = [1, 63, 64, 65, 200]
 NOTHING = 1e-15
