@@ -20,6 +20,13 @@ from plan.catalogue import benchmark
 
 
 @benchmark(
+    "train-throughput-128-v1",
+    metrics={"train_ratio": "x", "parameters": ""},
+    source="interleaved pairs against the transformer of equal size; small enough to be asked often",
+    options={"batch": 2, "length": 128, "pairs": 7, "reference": "equal-size"},
+    alone=True,
+)
+@benchmark(
     "train-throughput-512-v1",
     metrics={"train_ratio": "x", "parameters": ""},
     source="interleaved pairs against the transformer of equal size",
