@@ -39,7 +39,8 @@ EXPLAIN: dict[str, str] = {
     ),
     "P003": _told(
         "A list item that begins with a bold word and a colon is a setting, and this setting does not exist.\n"
-        "The settings are module, benchmark, needs, budget, seeds, device, priority, gate, data, pulls, improve and trials.",
+        "The settings are module, benchmark, needs, budget, seeds, device, priority, gate, data, pulls, improve,\n"
+        "trials and search.",
         "- **bencmark**: `mqar-64x4-v1`",
         "- **benchmark**: `mqar-64x4-v1`",
     ),

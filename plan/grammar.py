@@ -254,7 +254,7 @@ class _Reader:
                 config.update(read_config(self.page, block, self.shelves, section.name("module")))
         given = {
             key: value
-            for key in ("device", "priority", "gate", "data", "pulls", "improve", "trials")
+            for key in ("device", "priority", "gate", "data", "pulls", "improve", "trials", "search")
             if (value := section.value(key)) is not None
         }
         return Task(

@@ -18,7 +18,9 @@ from plan.faults import Fault
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-SETTINGS = ("module", "benchmark", "needs", "budget", "seeds", "device", "priority", "gate", "data", "pulls", "improve", "trials")
+SETTINGS = (
+    "module", "benchmark", "needs", "budget", "seeds", "device", "priority", "gate", "data", "pulls", "improve", "trials", "search",
+)  # fmt: skip
 HEADER = ("metric", "", "threshold", "rule")
 CONFIG = "toml config"
 

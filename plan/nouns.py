@@ -140,6 +140,15 @@ class PullsRule(StrEnum):
     """The task has no verdict until it merges or is closed."""
 
 
+class Search(StrEnum):
+    """What a search over configs of a task asks: every trial of one meets the target or does not."""
+
+    ANY = "any"
+    """Does any of them meet it reliably? Ends with the first that does."""
+    BEST = "best"
+    """Which one meets it most often? Costs many times more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One `## id: title` section of a plan."""
@@ -168,6 +177,7 @@ class Task:
     """What may be tried when a target fails: kinds of actions (`tune`, `refactor`, `replace`), in the plan's order; empty: nothing."""
     trials: int | None = None
     """Measurements that trying may cost, gates and duels included; None: as many as the budget pays."""
+    search: Search = Search.ANY
     tree: str = ""
     """Of a task as its champion does it: the commit whose `modules` and `kernels` are measured. No plan says this."""
     prose: str = ""

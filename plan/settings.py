@@ -9,7 +9,7 @@ from typing import Any
 from plan.catalogue import suggest
 from plan.decision import IMPROVING
 from plan.layout import SETTINGS, Layout, Piece
-from plan.nouns import Budget, PullsRule, Seeds
+from plan.nouns import Budget, PullsRule, Search, Seeds
 
 BUDGET_UNITS = {
     "s": ("seconds", 1.0), "min": ("seconds", 60.0), "h": ("seconds", 3600.0), "steps": ("steps", 1), "runs": ("runs", 1),
@@ -132,6 +132,13 @@ def _trials(value: Piece) -> int:
     raise _misread("trials", value, "not a number of measurements")
 
 
+def _search(value: Piece) -> Search:
+    word = value.bare().text.lower()
+    if word not in set(Search):
+        raise _misread("search", value, "neither `any` nor `best`")
+    return Search(word)
+
+
 def _data(value: Piece) -> str:
     return value.bare().text
 
@@ -143,11 +150,11 @@ def _misread(key: str, value: Piece, label: str) -> Misread:
 READERS: dict[str, Callable[[Piece], Any]] = {
     "module": Piece.bare, "benchmark": Piece.bare, "needs": _names, "budget": _budget, "seeds": _seeds,
     "device": _device, "priority": _priority, "gate": _gate, "data": _data,
-    "pulls": _pulls, "improve": _improve, "trials": _trials,
+    "pulls": _pulls, "improve": _improve, "trials": _trials, "search": _search,
 }  # fmt: skip
 EXAMPLES = {
     "module": "`retnet`", "benchmark": "`mqar-64x4-v1`", "needs": "`attention-copy`", "budget": "`20 min, 400 steps` or `30 runs`",
     "seeds": "`5` or `3, up to 8`", "device": "`cpu`", "priority": "`2`", "gate": "`off`", "data": "`corpus/books`", "pulls": "`hold`",
-    "improve": "`tune, refactor, replace`", "trials": "`60`",
+    "improve": "`tune, refactor, replace`", "trials": "`60`", "search": "`best`",
 }  # fmt: skip
 assert set(READERS) == set(EXAMPLES) == set(SETTINGS)

@@ -2,8 +2,9 @@
 
 A candidate's success is a matter of chance: does a training on a fresh seed meet the target? Trials follow `agents.search`; which come next
 is folded from the situation, so a search that was killed goes on where it was. A nomination is no promotion: the duel that follows has fresh
-seeds, and its error is the one that counts. So two successes out of two are enough to nominate, where a search that had to be believed
-by itself (`QAEHyperparamSearch`) would go on.
+seeds, and its error is the one that counts. So where the plan asks whether *any* candidate meets the target, two successes out of two are
+enough to nominate, where a search that had to be believed by itself (`QAEHyperparamSearch`) would go on. Where it asks for the *best*, the
+search goes on until that is settled at an error of 5 %, or only the duel can still be paid.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ from agents.candidates import untried
 from agents.search.amplitude import Estimate, amplitude_estimate
 from agents.search.bayesian import amplitude_estimate_bayesian
 from agents.search.hyperparameters import Found, QAEHyperparamSearch
+from agents.search.race import Race
 from agents.search.thresholds import Clears
 from agents.trials import SEEDS, TRIAL
 from plan.catalogue import decider
 from plan.decision import Action, Candidate, Decision, Situation, told
-from plan.nouns import Run, State, Status, Task, Verdict
+from plan.nouns import Run, Search, State, Status, Task, Verdict
 
 __all__ = ["Estimate", "Found", "QAEHyperparamSearch", "Qae", "amplitude_estimate", "amplitude_estimate_bayesian"]
 
 WAVE = 2
-"""Candidates tried at once."""
+"""Trials at once."""
 ENOUGH = 0.9
 """Posterior probability of meeting the target more often than not at which a candidate is nominated: reached by two successes out of two."""
 DUEL = 12
@@ -42,7 +44,18 @@ class _Arm:
 
     candidate: Candidate
     margins: tuple[float, ...]
-    met: int
+    outcomes: tuple[bool, ...]
+    """Whether each met the target, in the order of submission."""
+
+    @property
+    def met(self) -> int:
+        """Trials that met the target."""
+        return sum(self.outcomes)
+
+    @property
+    def rate(self) -> float:
+        """Posterior mean of how often it meets the target."""
+        return (self.met + 0.5) / (len(self.outcomes) + 1)
 
     @property
     def chance(self) -> float:
@@ -85,10 +98,17 @@ class Qae:
         arms = [_folded(candidate, verdict, runs) for candidate in configs]
         own = [margin for run in situation.runs.get(task.id, ()) if (margin := _margin(run, verdict)) > -math.inf]
         bar = sum(own) / len(own) if own else -math.inf
+        hopeless = all(arm.margins for arm in arms) and not any(arm.met for arm in arms)
+        if task.search is Search.BEST and len(arms) > 1 and not hopeless:
+            following, best = _raced(arms)
+            if following and left > DUEL + WAVE and (trial := _try(task, [following], verdict, situation, seeds=WAVE)):
+                return trial
+            if best.met:
+                note = "not yet told apart from the others" if following else "the best at an error of 5 %"
+                return _nominate(task, best, verdict, situation, note=f", {note}")
         likely = max(arms, key=lambda arm: (arm.chance if arm.met else 0.0, arm.mean))
         if likely.met and likely.chance >= ENOUGH:
             return _nominate(task, likely, verdict, situation)
-        hopeless = all(arm.margins for arm in arms) and not any(arm.met for arm in arms)
         if left <= DUEL + WAVE or hopeless:
             nearest = max(arms, key=lambda arm: arm.mean)
             if nearest.mean <= bar:
@@ -112,14 +132,31 @@ def _margin(run: Run, verdict: Verdict) -> float:
 
 def _folded(candidate: Candidate, verdict: Verdict, runs: Sequence[Run]) -> _Arm:
     mine = [run for run in runs if (run.request.module, run.request.config) == (candidate.module, candidate.config)]
-    met = sum(
+    outcomes = tuple(
         run.status is Status.OK
         and verdict.threshold is not None
         and verdict.target.metric in run.metrics
         and verdict.target.comparator.holds(run.metrics[verdict.target.metric], verdict.threshold)
         for run in mine
     )
-    return _Arm(candidate=candidate, margins=tuple(_margin(run, verdict) for run in mine), met=met)
+    return _Arm(candidate=candidate, margins=tuple(_margin(run, verdict) for run in mine), outcomes=outcomes)
+
+
+def _raced(arms: Sequence[_Arm]) -> tuple[_Arm | None, _Arm]:
+    """Whose outcome the race for the best lacks, None when it is settled; and the best by now.
+
+    The race draws a candidate and takes that one's next outcome. Since it depends on nothing else, it may be run anew each time, other
+    candidates in it or not, and outcomes that were measured ahead wait for their turn.
+    """
+    race, taken = Race(len(arms)), [0] * len(arms)
+    while not race.answered:
+        trial = race.ask()
+        arm, turn = arms[trial.arm], taken[trial.arm]
+        if turn == len(arm.outcomes):
+            return arm, max(arms, key=lambda arm: (arm.rate if arm.met else 0.0, arm.mean))
+        race.tell(trial, arm.outcomes[turn])
+        taken[trial.arm] += 1
+    return None, arms[race.chosen or 0]
 
 
 def _wave(arms: Sequence[_Arm], runs: Sequence[Run]) -> list[_Arm]:
@@ -133,24 +170,25 @@ def _wave(arms: Sequence[_Arm], runs: Sequence[Run]) -> list[_Arm]:
     return chosen
 
 
-def _try(task: Task, arms: Sequence[_Arm], verdict: Verdict, situation: Situation) -> Decision | None:
-    seed = SEEDS.start + sum(one.action.kind == TRIAL and one.action.task == task.id for one in situation.decisions)
-    if seed not in SEEDS:
+def _try(task: Task, arms: Sequence[_Arm], verdict: Verdict, situation: Situation, *, seeds: int = 1) -> Decision | None:
+    made = [one.action for one in situation.decisions if one.action.kind == TRIAL and one.action.task == task.id]
+    first = SEEDS.start + sum(len(action.details["seeds"]) for action in made)
+    fresh = list(range(first, min(first + seeds, SEEDS.stop)))
+    if not fresh:
         return None
     champion = situation.champions.get(task.id) or Candidate(module=task.module, config=task.config)
     names = " and ".join(told(champion, arm.candidate) for arm in arms)
-    details = {"candidates": [arm.candidate.details for arm in arms], "seeds": [seed]}
-    rates = [(arm.met + 0.5) / (len(arm.margins) + 1) for arm in arms]
+    details = {"candidates": [arm.candidate.details for arm in arms], "seeds": fresh}
     return _decision(
         Action(kind=TRIAL, task=task.id, details=details),
         situation,
-        expected=float(1 - np.prod([1 - rate for rate in rates])),
+        expected=float(1 - np.prod([1 - arm.rate for arm in arms]) ** len(fresh)),
         expects="probability that one of these trials meets the target",
-        why=f"`{verdict.id}` fails; {names}: to be tried on seed {seed}",
+        why=f"`{verdict.id}` fails; {names}: to be tried on seed {' and '.join(str(seed) for seed in fresh)}",
     )
 
 
-def _nominate(task: Task, arm: _Arm, verdict: Verdict, situation: Situation) -> Decision:
+def _nominate(task: Task, arm: _Arm, verdict: Verdict, situation: Situation, *, note: str = "") -> Decision:
     champion = situation.champions.get(task.id) or Candidate(module=task.module, config=task.config)
     n, total = len(arm.margins), len(situation.trials.get(task.id, ()))
     better = f"met `{verdict.id}` in {arm.met} of {n} trials" if arm.met else f"came nearest to `{verdict.id}`, mean of {n}"
@@ -159,7 +197,7 @@ def _nominate(task: Task, arm: _Arm, verdict: Verdict, situation: Situation) -> 
         situation,
         expected=arm.chance,
         expects="probability that it meets the target in more than half of its trainings",
-        why=f"{told(champion, arm.candidate)} {better}, {total} trials of all candidates together; the duel decides",
+        why=f"{told(champion, arm.candidate)} {better}{note}, {total} trials of all candidates together; the duel decides",
     )
 
 

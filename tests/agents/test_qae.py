@@ -11,9 +11,10 @@ import pytest
 
 from agents.candidates import untried
 from agents.deciders.qae import Qae
+from agents.search.race import Race
 from agents.trials import SEEDS
-from plan.decision import Candidate, Decision, Situation
-from plan.nouns import Comparator, Plan, Request, Rule, RuleKind, Run, State, Status, Target, Task, Threshold, Verdict
+from plan.decision import Candidate, Decision, Situation, Tried
+from plan.nouns import Comparator, Plan, Request, Rule, RuleKind, Run, Search, State, Status, Target, Task, Threshold, Verdict
 from tests.agents.duelling import copied_house, duelling, facts
 from tests.agents.duelling import plan as improvable
 
@@ -119,6 +120,71 @@ def test_where_none_meets_the_target_the_nearest_is_nominated_if_it_beats_the_ch
 def test_where_none_beats_the_champion_nothing_is_nominated() -> None:
     made, _ = played(situation(left=200), lambda candidate, seed: 4.5)
     assert {one.action.kind for one in made} == {"trial"}
+
+
+def among(few: int, *, search: Search, left: int) -> tuple[Situation, tuple[Candidate, ...]]:
+    """A situation in which all but `few` candidates have lost their duels before."""
+    task = replace(TASK, search=search)
+    now = situation(task, left=left)
+    own = now.champions["a"]
+    rest, lost = untried(task, "tune", now)[:few], untried(task, "tune", now)[few:]
+    tried = tuple(Tried(decision=f"d{i}", kind="tune", task="a", candidate=one, champion=own) for i, one in enumerate(lost))
+    return replace(now, tried=tried), rest
+
+
+def now_and_then(rates: dict[int, float], candidates: tuple[Candidate, ...]) -> Score:
+    """Meets the target at each candidate's rate, as its seed will have it."""
+    return lambda one, seed: 2.9 if random.Random(f"{one}{seed}").random() < rates[candidates.index(one)] else 3.1
+
+
+def test_a_plan_that_asks_for_the_best_gets_the_one_that_meets_the_target_most_often_and_pays_for_it() -> None:
+    rates = {0: 0.6, 1: 0.3, 2: 1.0}
+    for question in Search:
+        now, candidates = among(3, search=question, left=400)
+        made, after = played(now, now_and_then(rates, candidates), rounds=200)
+        nominee = candidates.index(Candidate.of(made[-1].action.details))
+        if question is Search.ANY:
+            enough = len(after.trials["a"])
+            assert "in 2 of 2 trials" in made[-1].why
+        else:
+            assert nominee == 2
+            assert "the best at an error of 5 %" in made[-1].why
+            assert len(after.trials["a"]) > 2 * enough
+
+
+def test_the_best_is_settled_by_the_race_that_takes_each_candidates_outcomes_in_turn() -> None:
+    """Two at a time and folded anew at every step, the decider ends where one race ends that is told every outcome at once."""
+    now, candidates = among(3, search=Search.BEST, left=1000)
+    score = now_and_then({0: 0.8, 1: 0.2, 2: 0.4}, candidates)
+    made, after = played(now, score, rounds=400)
+    outcomes = [
+        [run.metrics["val_bpb"] < 3 for run in after.trials["a"] if run.request.config == one.config] for one in candidates
+    ]
+    race, turns = Race(3), [iter(one) for one in outcomes]
+    while not race.answered:
+        trial = race.ask()
+        race.tell(trial, next(turns[trial.arm]))
+    assert Candidate.of(made[-1].action.details) == candidates[race.chosen or 0]
+    assert all(0 <= len(seen) - n <= 1 for seen, (_, n) in zip(outcomes, race.counts, strict=True)), "no more than one ahead"
+    seeds = [seed for one in made if one.action.kind == "trial" for seed in one.action.details["seeds"]]
+    assert seeds == list(range(SEEDS.start, SEEDS.start + len(seeds)))
+
+
+def test_where_the_best_cannot_be_told_in_time_the_one_that_met_most_often_is_nominated_and_the_duel_can_be_paid() -> None:
+    now, candidates = among(3, search=Search.BEST, left=40)
+    made, after = played(now, now_and_then({0: 0.5, 1: 0.6, 2: 0.55}, candidates))
+    assert "not yet told apart from the others" in made[-1].why
+    assert after.trials_left["a"] >= 12
+    nominee = candidates.index(Candidate.of(made[-1].action.details))
+    runs = [[run.metrics["val_bpb"] < 3 for run in after.trials["a"] if run.request.config == one.config] for one in candidates]
+    rates = [(sum(one) + 0.5) / (len(one) + 1) for one in runs]
+    assert rates[nominee] == max(rates)
+
+
+def test_the_best_of_none_that_meets_the_target_is_the_nearest() -> None:
+    now, candidates = among(3, search=Search.BEST, left=200)
+    made, _ = played(now, lambda one, seed: 3.2 if one == candidates[1] else 3.9)
+    assert Candidate.of(made[-1].action.details) == candidates[1]
 
 
 def test_a_candidate_that_breaks_is_worse_than_any_number() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from plan.faults import PlanFaults
 from plan.grammar import parse, read
-from plan.nouns import Budget, Comparator, Plan, Rule, RuleKind, Seeds, Task, Threshold
+from plan.nouns import Budget, Comparator, Plan, Rule, RuleKind, Search, Seeds, Task, Threshold
 from plan.wire import decode, encode
 from tests.plan.known import GOOD, SHELVES
 
@@ -50,10 +50,13 @@ def test_a_plan_is_read_as_it_is_written() -> None:
 
 
 def test_settings_above_the_first_task_are_everyones_and_a_tasks_own_wins() -> None:
-    source = GOOD.replace("- **seeds**: 5", "- **seeds**: 3, up to 8\n- **device**: `cuda:1`\n- **gate**: off")
+    source = GOOD.replace(
+        "- **seeds**: 5", "- **seeds**: 3, up to 8\n- **device**: `cuda:1`\n- **gate**: off\n- **search**: best"
+    )
     dense, retnet = parse(
         source.replace("- **module**: `retnet`", "- **module**: retnet\n- **device**: cpu\n- **seeds**: 4"), shelves=SHELVES
     ).tasks
+    assert (dense.search, retnet.search, parse(GOOD, shelves=SHELVES).tasks[0].search) == (Search.BEST, Search.BEST, Search.ANY)
     assert (dense.seeds, dense.device, dense.gate) == (Seeds(first=3, most=8), "cuda:1", False)
     assert (retnet.seeds, retnet.device, retnet.gate) == (Seeds(first=4, most=4), "cpu", False)
 
