@@ -19,10 +19,11 @@ def write(path: Path, body: dict[str, Any], *, identity: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     torch.save({"identity": identity, "body": body}, buffer)
-    payload = buffer.getvalue()
+    payload = buffer.getbuffer()
     aside = path.with_name(path.name + ".part")
     with aside.open("wb") as file:
-        file.write(MAGIC + hashlib.sha256(payload).digest() + payload)
+        file.write(MAGIC + hashlib.sha256(payload).digest())
+        file.write(payload)
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)

@@ -121,7 +121,8 @@ def train(
 
     `batches(i)` is a pure function of the micro-batch index, and each step seeds torch from (`seed`, step), so that a
     training resumed from `checkpoint` equals an uninterrupted one bit for bit. A checkpoint of another recipe,
-    seed, length, `identity` or model, or a damaged one, is named on stderr and training starts anew.
+    seed, length, `identity` or model, or a damaged one, is named on stderr and training starts anew. One is written every
+    `checkpoint_seconds`; where that takes long, less often, so that it costs a tenth of the time, up to 15 times as far apart.
     `validate` runs in evaluation mode without gradients, every `validate_every` steps (0: never) and after the last; `stop`
     is asked after each validation. `progress(step, steps, numbers)` is called at most four times a second.
     Raises NotFinite, before the parameters are touched, when the loss or the gradient is not finite.
@@ -134,20 +135,26 @@ def train(
     saved = store.read(checkpoint, identity=identity) if checkpoint else None
     if saved:
         model.load_state_dict(saved["model"])
-        optimiser.load(saved["optimiser"])
+        if not saved["ended"]:
+            optimiser.load(saved["optimiser"])
         if hasattr(loss, "load_state_dict"):
             loss.load_state_dict(saved["carried"])
         log, ended = TrainLog(**saved["log"]), saved["ended"]
         log.resumed_at = log.steps
     spent, began = log.seconds, time.monotonic()
     last_save = last_told = began
+    pause = checkpoint_seconds
 
-    def save() -> None:
+    def save() -> float:
+        """Seconds it took."""
+        at = time.monotonic()
         if checkpoint:
             kept = {name: getattr(log, name) for name in TrainLog.__slots__}
             carried = loss.state_dict() if hasattr(loss, "state_dict") else {}
-            body = {"model": model.state_dict(), "optimiser": optimiser.state(), "log": kept, "ended": ended, "carried": carried}
+            moments = {} if ended else optimiser.state()
+            body = {"model": model.state_dict(), "optimiser": moments, "log": kept, "ended": ended, "carried": carried}
             store.write(checkpoint, body, identity=identity)
+        return time.monotonic() - at
 
     model.train()
     with torch.random.fork_rng(devices=[]):
@@ -163,9 +170,9 @@ def train(
             if validate and (done == steps or (validate_every and done % validate_every == 0)):
                 log.validation.append((done, _validated(model, validate)))
                 ended = stop is not None and stop(log)
-            if done == steps or ended or time.monotonic() - last_save >= checkpoint_seconds:
+            if done == steps or ended or time.monotonic() - last_save >= pause:
                 ended = ended or done == steps
-                save()
+                pause = min(max(checkpoint_seconds, 10 * save()), 15 * checkpoint_seconds)
                 last_save = time.monotonic()
             if progress and (now - last_told >= 0.25 or ended):
                 pace = (now - began) / (done - (log.resumed_at or 0))

@@ -361,3 +361,27 @@ def test_truncated_back_propagation_carries_the_state_and_not_the_gradient() -> 
     through = next_token(model, tokens[:, :17], chunk=8)[0] * 2 - next_token(model, tokens[:, :9])[0]
     for a, b in zip(gradients(alone), gradients(through), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("cost", "expected"), [(0.0, 10), (2.0, 10), (4.0, 6), (50.0, 2)])
+def test_a_checkpoint_that_takes_long_is_written_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: float, expected: int
+) -> None:
+    """A clock on which a step takes ten seconds and writing takes `cost`; the last one of twenty steps is always written."""
+    now, saves = [0.0], []
+    monkeypatch.setattr("modules.trainer.time.monotonic", lambda: now[0])
+
+    def write(path: Path, body: dict[str, Any], *, identity: str) -> None:
+        saves.append(len(body["log"]["loss"]))
+        now[0] += cost
+
+    monkeypatch.setattr("modules.trainer.store.write", write)
+
+    def batches(i: int) -> torch.Tensor:
+        now[0] += 10.0
+        return torch.zeros(1, 5, dtype=torch.long)
+
+    model = Decoder.build("rwkv4", config={"d_model": 16}, decoder={"layers": 1})
+    train(model, batches, loss=next_token, recipe=Recipe(), steps=20, seed=0, checkpoint=tmp_path / "x", checkpoint_seconds=20)
+    assert len(saves) == expected
+    assert saves[-1] == 20
