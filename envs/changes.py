@@ -50,7 +50,7 @@ class State:
     replace: str
     """Of each kind: `fresh` when none of its candidates was tried, `tried` when some were, `none` when there is none to try."""
     fell: str = "no"
-    """`yes`: the champion meets fewer targets than the one before it."""
+    """`yes`: the champion falls shorter of its targets than the one before it."""
 
     @property
     def text(self) -> str:

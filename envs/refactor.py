@@ -23,7 +23,7 @@ Evaluate = Callable[[Action], Run]
 
 @env("refactor", source="Watkins and Dayan 1992 for the learner; the process is this house's own loop")
 class Refactor(gymnasium.Env[NDArray[np.int64], np.int64]):
-    """One episode is one failing task. A try costs one measurement, two where its first met the target, and then makes it champion.
+    """One episode is one failing task. A try costs one measurement, two where its first met the target; two make it champion.
 
     Observations are the places of `State`'s words, actions those of `MOVES`. A move that cannot be made here costs a measurement and changes
     nothing; `info["moves"]` lists the others. Terminated when every target is met or at `stop`; truncated when `trials` are used up, which
@@ -53,10 +53,9 @@ class Refactor(gymnasium.Env[NDArray[np.int64], np.int64]):
     ) -> tuple[NDArray[np.int64], dict[str, Any]]:
         super().reset(seed=seed)
         self._used, self._trend, self._place = 0, "untried", dict.fromkeys(KINDS, 0)
-        self._champion, self._run = self.own, self._measure("own", self.own)
+        self._champion, self._run = self.own, self._verdict("own", self.own)
         self._former: tuple[Candidate, Run] | None = None
         self._nearest: tuple[Candidate, Run] | None = None
-        self._used = 0
         return self._seen()
 
     def step(self, action: np.int64) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
@@ -108,13 +107,21 @@ class Refactor(gymnasium.Env[NDArray[np.int64], np.int64]):
         run, subject = self._measure(kind, candidate), self.subject
         best = min([self.gap, *([shortfall(self.aims, self._nearest[1])] if self._nearest else [])])
         self._trend = "nearer" if shortfall(self.aims, run) < best else "no-nearer"
-        if subject.met(run) and self._used < self.trials:
-            run = self._measure(kind, candidate)
-            if subject.met(run):
-                self._former, (self._champion, self._run) = (self._champion, self._run), (candidate, run)
+        runs = [run]
+        if subject.met(run) and shortfall(self.aims, run) < self.gap and self._used < self.trials:
+            runs.append(self._measure(kind, candidate))
+            if all(subject.met(one) for one in runs) and shortfall(self.aims, runs[1]) < self.gap:
+                self._former = self._champion, self._run
+                self._champion, self._run = candidate, self._verdict(kind, candidate)
                 return
         if self._trend == "nearer":
             self._nearest = candidate, run
+
+    def _verdict(self, kind: str, candidate: Candidate) -> Run:
+        """A run of its own, on which nothing was chosen; the plan pays for verdicts, the trials do not."""
+        run = self._measure(kind, candidate)
+        self._used -= 1
+        return run
 
     def _measure(self, kind: str, candidate: Candidate) -> Run:
         self._used += 1
@@ -126,10 +133,7 @@ class Refactor(gymnasium.Env[NDArray[np.int64], np.int64]):
         return "tried" if self._place[kind] else "fresh"
 
     def _fell(self) -> bool:
-        return self._former is not None and self._met(self._run) < self._met(self._former[1])
-
-    def _met(self, run: Run) -> int:
-        return sum(aim.met(run) for aim in self.aims)
+        return self._former is not None and self.gap > shortfall(self.aims, self._former[1])
 
     def _seen(self) -> tuple[NDArray[np.int64], dict[str, Any]]:
         moves = self.state.moves

@@ -82,7 +82,7 @@ class Qae:
             failing = [verdict for verdict in verdicts if verdict.state is State.FAIL and verdict.threshold is not None]
             left = situation.trials_left.get(task.id, 0)
             settled = all(verdict.state is not State.WAITING for verdict in verdicts)
-            if "tune" in task.improve and failing and settled and left:
+            if task.improve == ("tune",) and failing and settled and left:  # where more may be tried, `refactor` chooses
                 decision = self._next(task, failing[0], left, situation)
                 decisions += [decision] if decision else []
         return decisions

@@ -9,10 +9,12 @@ Exploration is drawn from a digest of what the decision rests on, so the same le
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from agents.candidates import untried
 from agents.deciders.first_candidate import needy
@@ -21,10 +23,11 @@ from agents.trials import SEEDS, TRIAL
 from envs.changes import FEW, KINDS, Aim, State, asks, distance, missed, reward, shortfall
 from plan import catalogue
 from plan.catalogue import decider
-from plan.decision import Action, Candidate, Decision, Situation, told
+from plan.decision import Action, Candidate, Decision, Situation, entries, told
 from plan.nouns import Run, Task, Verdict
 from plan.nouns import State as Word
 
+Untried = Callable[[Task, str, Situation], tuple[Candidate, ...]]
 EPSILON = 0.1
 """How often any possible move is made instead of the best."""
 ENOUGH = 2
@@ -62,15 +65,16 @@ class View:
     """A candidate that met the target in its first trial and has to show it again, or has to fight."""
 
 
-@decider("refactor", source="Watkins and Dayan 1992, tabular Q-learning", baseline=True)
+@decider("refactor", source="Watkins and Dayan 1992, tabular Q-learning")
 class Refactor:
     """Changes what fails, one try at a time, and learns from what came of it which kind of change to try first."""
 
-    def __init__(self) -> None:
-        self.table = QTable()
+    def __init__(self, untried: Untried = untried) -> None:
+        """`untried(task, kind, situation)`: what may be tried, in order; a replay leaves out what was not recorded."""
+        self.table, self.untried = QTable(), untried
 
     def ask(self, situation: Situation) -> Sequence[Decision]:
-        views = {task.id: view for task in situation.plan.tasks if (view := seen(task, situation)) is not None}
+        views = {task.id: view for task in situation.plan.tasks if (view := seen(task, situation, self.untried)) is not None}
         self.table = folded(steps(situation, views))
         found = (self._next(view, situation) for view in views.values())
         return [decision for decision in found if decision is not None]
@@ -90,7 +94,9 @@ class Refactor:
     def _next(self, view: View, situation: Situation) -> Decision | None:
         task = view.task
         left = situation.trials_left.get(task.id, 0)
-        if not task.improve or view.subject is None or any(verdict.state is Word.WAITING for verdict in view.verdicts):
+        if not set(task.improve) - {"tune"}:
+            return None  # nothing to choose between: a search over configs is for `qae`
+        if view.subject is None or any(verdict.state is Word.WAITING for verdict in view.verdicts):
             return None
         if view.state.fell == "no" and not needy(task, view.verdicts, situation):
             return None
@@ -98,19 +104,24 @@ class Refactor:
             return None
         if view.busy is not None and left:
             return self._fight(view, view.busy, situation) if len(view.busy.runs) >= ENOUGH else _try(view, view.busy, situation)
-        rests_on = "\n".join((task.id, view.state.text, str(len(situation.decisions)), *_evidence(task, situation)))
-        move, drawn = self.select_action(view.state, rests_on=rests_on)
+        move, arm, drawn = self.choose(view, situation)
         if view.state.fell == "no" and left <= DUEL + 1:
             move, drawn = "stop", False
         values = {other: self.table.value(view.state, other) for other in view.state.moves}
-        told = ", ".join(f"{other} {value:+.3f}" for other, value in values.items())
-        note = f"state {view.state.text}; shortfall {view.gap:.6f}; values {told}; {'drawn' if drawn else 'the best'}: {move}"
+        known = ", ".join(f"{other} {value:+.3f}" for other, value in values.items())
+        note = f"state {view.state.text}; shortfall {view.gap:.6f}; values {known}; {'drawn' if drawn else 'the best'}: {move}"
         if move == "rollback":
             return _rollback(view, situation, values[move], note)
-        if move == "stop":
-            return _settle(view, situation, values[move], note)
-        arm = next(arm for arm in view.arms if arm.kind == move and not arm.asked)
+        if move == "stop" or arm is None:
+            return _settle(view, situation, values["stop"], note)
         return _try(view, arm, situation, value=values[move], note=note)
+
+    def choose(self, view: View, situation: Situation) -> tuple[str, Arm | None, bool]:
+        """The next move, the candidate it tries, and whether the move was drawn rather than the best."""
+        rests_on = "\n".join((view.task.id, view.state.text, str(len(situation.decisions)), *_evidence(view.task, situation)))
+        move, drawn = self.select_action(view.state, rests_on=rests_on)
+        waiting = [arm for arm in view.arms if arm.kind == move and not arm.asked]
+        return move, max(waiting, key=lambda arm: promise(view, arm, situation), default=None), drawn
 
     def _fight(self, view: View, arm: Arm, situation: Situation) -> Decision:
         gain = view.gap - _mean(view.aims, arm.runs)
@@ -123,7 +134,7 @@ SHRINKS = "by how much the champion's shortfall shrinks"
 WORTH = "value of the move: by how much the champion's shortfall shrinks, net of cost"
 
 
-def seen(task: Task, situation: Situation) -> View | None:
+def seen(task: Task, situation: Situation, untried: Untried = untried) -> View | None:
     """Where `task` stands; None when there is nothing measured to look at."""
     verdicts = tuple(verdict for verdict in situation.verdicts if verdict.task == task.id)
     aims = tuple(_aim(task, verdict) for verdict in verdicts if verdict.threshold is not None)
@@ -133,20 +144,59 @@ def seen(task: Task, situation: Situation) -> View | None:
     gap = sum(_short(verdict) for verdict in verdicts)
     wanting = [v for word in (Word.FAIL, Word.UNSURE) for v in verdicts if v.state is word and v.threshold is not None]
     subject = _aim(task, wanting[0]) if wanting else None
-    arms = tuple(_arms(task, situation))
+    arms = tuple(_arms(task, situation, untried))
     tune, refactor, replace = (_stock(kind, arms, task, champion, situation) for kind in KINDS)
-    fell = _passing(verdicts) < _passing([verdict for verdict in situation.former if verdict.task == task.id])
+    former = [_short(verdict) for verdict in situation.former if verdict.task == task.id]
+    fell = bool(former) and gap > sum(former)
     trend = _trend(aims, gap, situation.trials.get(task.id, ()))
     left = "few" if situation.trials_left.get(task.id, 0) <= DUEL + FEW else "plenty"
     about = subject.asks if subject else "quality"
     state = State(distance(gap), about, trend, left, tune, refactor, replace, "yes" if fell else "no")
-    met = [
-        arm for arm in arms if subject and arm.runs and arm.asked <= len(arm.runs) and all(subject.met(run) for run in arm.runs)
-    ]
+    met = [arm for arm in arms if subject and _promises(arm, subject, aims, gap)]
     return View(
         task=task, verdicts=verdicts, aims=aims, gap=gap, subject=subject, arms=arms, state=state,
         busy=met[0] if met and not fell else None,
     )  # fmt: skip
+
+
+def promise(view: View, arm: Arm, situation: Situation) -> float:
+    """What trials of the same setting say of one that was not tried: more of what brought it nearer, less of what did not.
+
+    Zero where nothing is known, so that of equals the first in the order of `agents.candidates` comes next.
+    """
+    champion = situation.champions.get(view.task.id) or Candidate(module=view.task.module, config=view.task.config)
+    here = _moved(champion, arm.candidate)
+    if here is None:
+        return 0.0
+    known = [
+        (moved[1], view.gap - _mean(view.aims, other.runs))
+        for other in view.arms
+        if other.runs and (moved := _moved(champion, other.candidate)) is not None and moved[0] == here[0]
+    ]
+    same = [(abs(by), gain) for by, gain in known if by * here[1] > 0]
+    if same:
+        by, gain = min(same, key=lambda one: abs(one[0] - abs(here[1])))
+        return gain * min(2.0, abs(here[1]) / by)
+    return -0.5 * min((gain for _, gain in known), default=0.0) if known else 0.0
+
+
+def _moved(champion: Candidate, candidate: Candidate) -> tuple[str, float] | None:
+    """The one number that parts a candidate from its champion and the logarithm of its factor; None where it is more, or no number."""
+    before, after = dict(entries(champion.config)), dict(entries(candidate.config))
+    paths = [path for path in {*before, *after} if before.get(path) != after.get(path)]
+    if champion.module != candidate.module or len(paths) != 1:
+        return None
+    old, new = (_number(champion.module, config, paths[0]) for config in (before, after))
+    return (paths[0], math.log(new / old)) if old and new and old > 0 and new > 0 else None
+
+
+def _number(module: str, config: Mapping[str, object], path: str) -> float | None:
+    """The number at `path`, by default the shelf's; None when it is none."""
+    entry, name = catalogue.shelf("module")[module], path.rpartition(".")[2]
+    trainer = catalogue.shelves().recipe if path.startswith("recipe.") else {}
+    fallback = entry.recipe.get(name, trainer[name][1]) if name in trainer else entry.fields.get(name, ("", None))[1]
+    value = config.get(path, fallback)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def steps(situation: Situation, views: Mapping[str, View]) -> list[Step]:
@@ -158,7 +208,7 @@ def steps(situation: Situation, views: Mapping[str, View]) -> list[Step]:
             (place, one) for place, one in enumerate(situation.decisions) if one.decider == "refactor" and one.action.task == task
         ]
         chosen = [(place, one, note) for place, one in mine if (note := NOTE.search(str(one.action.details.get("note", ""))))]
-        for (place, one, note), following in zip(chosen, [*chosen[1:], None], strict=True):
+        for (place, one, note), following in zip_longest(chosen, chosen[1:]):
             if following is None and view.busy is not None:
                 continue
             until = following[0] if following else len(situation.decisions)
@@ -171,7 +221,7 @@ def steps(situation: Situation, views: Mapping[str, View]) -> list[Step]:
     return [step for _, step in sorted(found, key=lambda item: item[0])]
 
 
-def _arms(task: Task, situation: Situation) -> Iterator[Arm]:
+def _arms(task: Task, situation: Situation, untried: Untried) -> Iterator[Arm]:
     runs = situation.trials.get(task.id, ())
     trials = [one for one in situation.decisions if one.action.kind == TRIAL and one.action.task == task.id]
     for kind in (kind for kind in KINDS if kind in task.improve):
@@ -273,8 +323,10 @@ def _mean(aims: Sequence[Aim], runs: Sequence[Run]) -> float:
     return sum(shortfall(aims, run) for run in runs) / len(runs)
 
 
-def _passing(verdicts: Sequence[Verdict]) -> int:
-    return sum(verdict.state is Word.PASS for verdict in verdicts)
+def _promises(arm: Arm, subject: Aim, aims: Sequence[Aim], gap: float) -> bool:
+    """Whether all its trials met the target, and none of them cost more elsewhere."""
+    met = bool(arm.runs) and all(subject.met(run) for run in arm.runs) and arm.asked <= len(arm.runs)
+    return met and _mean(aims, arm.runs) < gap
 
 
 def _trials(decision: Decision) -> int:
