@@ -90,12 +90,13 @@ def footprint(model: Decoder, tokens_BT: Tensor) -> tuple[int, int]:
     left = []
     with torch.no_grad():
         peak = allocator_peak(lambda: left.append(model(tokens_BT, positions=last)[1]), device=str(tokens_BT.device))
-    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(left[0].blocks)), peak
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors(left[0].blocks)), peak
 
 
-def _tensors(tree: Any) -> Iterator[Tensor]:
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """The tensors of nested tuples, in order."""
     if isinstance(tree, Tensor):
         yield tree
     else:
         for branch in tree:
-            yield from _tensors(branch)
+            yield from tensors(branch)

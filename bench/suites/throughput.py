@@ -71,6 +71,13 @@ def measure_training(bench: Bench) -> dict[str, float]:
     options={"context": 8192, "tokens": 32, "pairs": 20, "reference": "equal-size"},
     alone=True,
 )
+@benchmark(
+    "decode-throughput-32k-v1",
+    metrics={"decode_ratio": "x", "parameters": ""},
+    source="interleaved pairs against the transformer of equal size, in a document of 32768 tokens on average",
+    options={"context": 32768, "tokens": 16, "pairs": 20, "reference": "equal-size"},
+    alone=True,
+)
 def measure_decoding(bench: Bench) -> dict[str, float]:
     """Speed of decoding token by token in a long document, as a ratio to the dense transformer's."""
     context, tokens, pairs = bench.options["context"], bench.options["tokens"], bench.options["pairs"]
