@@ -2,10 +2,10 @@
 
 Near to Polis' own pipeline as its authors describe it (Small et al. 2021, sections 3 and 4): a statement that moderation did not accept counts
 as passed by everybody; unseen votes take the statement's mean; the two largest principal components; a participant's point is moved out by
-sqrt(statements / votes); 2 to 5 groups by k-means, rated by silhouette. Polis goes on from where it stood a vote ago, and an export has no such
-past; three things stand in for it. No group holds less than `least_share` of the participants, else k-means spends one on an outlier. The fewest
-groups are taken whose silhouette is within a standard error of the best. And everybody is put where most of `bags` resamples of the
-participants, each projected and clustered anew, put them (bagged clustering, Dudoit and Fridlyand 2003).
+sqrt(statements / votes); up to 100 small clusters around those who came first; then 2 to 5 groups of these by k-means, rated by silhouette.
+Polis goes on from where it stood a vote ago, and an export has no such past. Two things stand in for it: no group holds less than `least_share`
+of the participants, else k-means spends one on an outlier; and the fewest groups are taken whose silhouette is within a standard error of the
+best.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from alignment.polis_export import Labels, Votes
 
@@ -28,14 +27,15 @@ class Recipe:
 
     min_votes: int = 7
     """Whoever voted less does not shape the groups."""
+    base: int = 100
+    """Small clusters at most."""
     most: int = 5
     """Groups at most."""
     least_share: float = 0.03
     """Of the participants that shape the groups, at least so many in each."""
     slack: float = 1.0
     """Standard errors of the silhouette that fewer groups may cost."""
-    restarts: int = 8
-    bags: int = 25
+    restarts: int = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,10 @@ class Groups:
     """(P,): largest group first; -1 for whoever did not vote."""
     core: NDArray[np.bool_]
     """(P,): whose votes shaped the groups; the others stand where they lie."""
-    sureness: NDArray[np.float64]
-    """(P,): the share of the bags that put this participant there."""
-    bags: tuple[tuple[NDArray[np.int64], Labels], ...]
-    """Of each resample the participants drawn, (C,), and what group it puts everybody in, (P,), named as in `labels`."""
     points: Points
     """(P, 2)."""
+    centres: Points
+    """(k, 2)."""
     silhouettes: tuple[tuple[int, float], ...]
     """Of each number of groups that was possible."""
     seed: int
@@ -61,13 +59,8 @@ class Groups:
         """(P,): the labels of the core, -1 elsewhere."""
         return np.where(self.core, self.labels, -1)
 
-    @property
-    def stability(self) -> float:
-        """The mean adjusted Rand index of the bags with the labels, over the core."""
-        return float(np.mean([adjusted_rand(bag[self.core], self.labels[self.core]) for _, bag in self.bags]))
-
     def __len__(self) -> int:
-        return int(self.labels.max()) + 1
+        return len(self.centres)
 
 
 def find_groups(
@@ -83,75 +76,41 @@ def find_groups(
         )
     rng = np.random.default_rng(seed)
     points = project(votes, accepted=accepted)
-    options: list[tuple[int, Points, float, float]] = []
-    for k in range(2, min(recipe.most, 2 + int(core.sum()) // 12) + 1):
-        centres = _centres(points[core], k, recipe, rng)
+    small, weights = _small_clusters(points[core], recipe.base)
+    least = recipe.least_share * float(core.sum())
+    options: list[tuple[Points, float, float]] = []
+    for k in range(2, min(recipe.most, 2 + len(small) // 12) + 1):
+        centres = k_means(small, weights, k=k, restarts=recipe.restarts, least=least, rng=rng)
         if centres is not None:
             each = silhouette(points[core], nearest(points[core], centres))
-            options.append((k, centres, float(each.mean()), float(each.std() / np.sqrt(len(each)))))
+            options.append((centres, float(each.mean()), float(each.std() / np.sqrt(len(each)))))
     if not options:
         raise ValueError("the participants do not part: all vote alike, or only single ones stand apart. nothing was found")
-    _, _, best, error = max(options, key=lambda o: o[2])
-    k, centres = next((k, c) for k, c, score, _ in options if score >= best - recipe.slack * error)
-    drawn = [np.sort(rng.choice(np.flatnonzero(core), core.sum())) for _ in range(recipe.bags)]
-    found = [_bag(votes, accepted, rows, k, recipe, rng) for rows in drawn]
-    share = _agreed(nearest(points, centres), [bag for bag in found if bag is not None], k, core)
-    order = np.argsort(-np.bincount(share[core].argmax(1), minlength=k), kind="stable")
-    share = share[:, order]
-    labels = share.argmax(1)
+    _, best, error = max(options, key=lambda o: o[1])
+    centres = next(c for c, score, _ in options if score >= best - recipe.slack * error)
+    sizes = np.bincount(nearest(points[core], centres), minlength=len(centres))
+    centres = centres[np.argsort(-sizes, kind="stable")]
     return Groups(
-        labels=np.where(voted > 0, labels, -1),
+        labels=np.where(voted > 0, nearest(points, centres), -1),
         core=core,
-        sureness=share.max(1),
-        bags=tuple((rows, _named_as(labels, bag, k, core)) for rows, bag in zip(drawn, found, strict=True) if bag is not None),
         points=points,
-        silhouettes=tuple((k, score) for k, _, score, _ in options),
+        centres=centres,
+        silhouettes=tuple((len(c), score) for c, score, _ in options),
         seed=seed,
     )
 
 
-def project(votes: Votes, *, accepted: NDArray[np.bool_] | None = None, rows: NDArray[np.int64] | None = None) -> Points:
-    """(P, 2): everybody's place on the two largest principal components of `rows` (all), moved out by sqrt(statements / votes)."""
+def project(votes: Votes, *, accepted: NDArray[np.bool_] | None = None) -> Points:
+    """(P, 2): everybody's place on the two largest principal components, moved out by sqrt(statements / votes)."""
     filled = votes if accepted is None else np.where(accepted, votes, 0.0)
     seen = ~np.isnan(filled)
     known = np.where(seen, filled, 0.0)
-    rows = np.arange(len(votes)) if rows is None else rows
-    means = known[rows].sum(0) / np.maximum(seen[rows].sum(0), 1)
+    means = known.sum(0) / np.maximum(seen.sum(0), 1)
     centred = np.where(seen, known - means, 0.0)
-    _, vectors = np.linalg.eigh(centred[rows].T @ centred[rows])
+    _, vectors = np.linalg.eigh(centred.T @ centred)
     axes = vectors[:, :-3:-1]
     axes = axes * np.where(axes[np.abs(axes).argmax(0), range(axes.shape[1])] < 0, -1.0, 1.0)
     return np.asarray(centred @ axes * np.sqrt(votes.shape[1] / np.maximum(seen.sum(1), 1))[:, None], dtype=np.float64)
-
-
-def _bag(
-    votes: Votes, accepted: NDArray[np.bool_] | None, rows: NDArray[np.int64], k: int, recipe: Recipe, rng: np.random.Generator
-) -> Labels | None:
-    """(P,): everybody's group by what `rows` voted; the axes are drawn from everybody anew. None where these do not part into k."""
-    points = project(votes, accepted=accepted, rows=rng.integers(0, len(votes), len(votes)))
-    centres = _centres(points[rows], k, recipe, rng)
-    return None if centres is None else nearest(points, centres)
-
-
-def _centres(points: Points, k: int, recipe: Recipe, rng: np.random.Generator) -> Points | None:
-    distinct, weights = np.unique(points, axis=0, return_counts=True)
-    least = recipe.least_share * len(points)
-    return k_means(distinct, weights.astype(np.float64), k=k, restarts=recipe.restarts, least=least, rng=rng)
-
-
-def _agreed(first: Labels, bags: list[Labels], k: int, core: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(P, k): the share of the bags that put each participant into each group, groups named as in `first`."""
-    votes = np.eye(k)[first]
-    for bag in bags:
-        votes += np.eye(k)[_named_as(votes.argmax(1), bag, k, core)]
-    return np.asarray(votes / (len(bags) + 1), dtype=np.float64)
-
-
-def _named_as(model: Labels, labels: Labels, k: int, core: NDArray[np.bool_]) -> Labels:
-    """`labels` with the names under which most of the core keep the group they have in `model`."""
-    table = np.zeros((k, k))
-    np.add.at(table, (labels[core], model[core]), 1)
-    return np.asarray(linear_sum_assignment(-table)[1][labels], dtype=np.int64)
 
 
 def nearest(points: Points, centres: Points) -> Labels:
@@ -210,6 +169,22 @@ def adjusted_rand(one: Labels, two: Labels) -> float:
     rows, columns = pairs(table.sum(1)), pairs(table.sum(0))
     chance, most = rows * columns / pairs(np.array([float(len(a))])), (rows + columns) / 2
     return 1.0 if most == chance else (pairs(table) - chance) / (most - chance)
+
+
+def _small_clusters(points: Points, most: int) -> tuple[Points, Weights]:
+    """At most `most` small clusters and how many participants are in each, begun where the first different ones stand."""
+    _, first = np.unique(points, axis=0, return_index=True)
+    centres = points[np.sort(first)[:most]]
+    for _ in range(20):
+        own = nearest(points, centres)
+        sizes = np.bincount(own, minlength=len(centres)).astype(np.float64)
+        sums = np.array([np.bincount(own, weights=points[:, d], minlength=len(centres)) for d in range(points.shape[1])]).T
+        moved = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centres)
+        still = np.abs(moved - centres).max() < 0.01
+        centres = moved
+        if still:
+            break
+    return centres[sizes > 0], sizes[sizes > 0]
 
 
 def _spread(points: Points, weights: Weights, k: int, rng: np.random.Generator) -> Points:
