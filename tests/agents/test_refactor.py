@@ -1,0 +1,151 @@
+"""The decider `refactor` learns which kind of change mends what fails, and its table is nothing but a fold of what is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("gymnasium", reason="the replayed loop names its environment")
+
+from agents.candidates import untried
+from agents.deciders.refactor import DUEL, EPSILON, NOTE, Refactor, seen, steps
+from agents.learning import replay
+from agents.learning.replay import Grid
+from agents.learning.simulation import Simulation
+from agents.trials import SEEDS, TRIAL
+from envs.changes import COST, State
+from plan import grammar
+from plan.decision import IMPROVING, Candidate, Decider, Decision, Situation
+from plan.nouns import Plan
+
+GRID = Grid.read()
+PLAN = grammar.read(replay.PLAN)
+
+
+def of(*tasks: str) -> Plan:
+    return replace(PLAN, tasks=tuple(task for task in PLAN.tasks if task.id in tasks))
+
+
+class Anew:
+    """A decider that forgets everything between two questions, as one that is killed does."""
+
+    def __init__(self) -> None:
+        self.situations: list[Situation] = []
+        self.answers: list[Sequence[Decision]] = []
+
+    def ask(self, situation: Situation) -> Sequence[Decision]:
+        self.situations.append(situation)
+        self.answers.append(Refactor(GRID.untried).ask(situation))
+        return self.answers[-1]
+
+    def tell(self, *_: object) -> None:
+        pass
+
+
+def simulated(decider: Decider, *tasks: str, seed: int = 0, trials: int = 80) -> Simulation:
+    simulation = Simulation(of(*tasks), GRID, decider, seed=seed, trials=trials)
+    simulation.run()
+    return simulation
+
+
+def test_a_resumed_agent_decides_as_one_that_was_never_interrupted_and_a_replay_is_the_same_bit_for_bit() -> None:
+    tasks = ("short", "naive-scan", "overgrown")
+    whole, anew = Refactor(GRID.untried), Anew()
+    once, again = simulated(whole, *tasks), simulated(anew, *tasks)
+    assert once.decisions == again.decisions
+    assert len(once.decisions) > 9
+    assert [Refactor(GRID.untried).ask(situation) for situation in anew.situations] == anew.answers
+
+
+def test_the_table_is_the_fold_of_what_is_on_record() -> None:
+    agent = Refactor(GRID.untried)
+    simulation = simulated(agent, "blunt", "slow")
+    situation = simulation.situation()
+    views = {task.id: view for task in situation.plan.tasks if (view := seen(task, situation, GRID.untried))}
+    folded = Refactor(GRID.untried)
+    for step in steps(situation, views):
+        folded.update(step.state, step.move, step.reward, step.after)
+    agent.ask(situation)
+    assert agent.table.values == folded.table.values
+    assert any(step.reward > 0 and step.after is None for step in steps(situation, views))
+    assert any(step.reward == pytest.approx(-COST) for step in steps(situation, views))
+
+
+def test_nothing_is_tried_anew_that_fought_or_missed_its_target_and_trials_keep_to_their_seeds() -> None:
+    simulation = simulated(Refactor(GRID.untried), *(task.id for task in PLAN.tasks), seed=3)
+    for id, work in simulation.work.items():
+        mine = [one for one in simulation.decisions if one.action.task == id]
+        fights = [repr(Candidate.of(one.action.details)) for one in mine if one.action.kind in IMPROVING]
+        trials = [
+            Candidate.of(one)
+            for decision in mine
+            if decision.action.kind == TRIAL
+            for one in decision.action.details["candidates"]
+        ]
+        assert len(fights) == len(set(fights))
+        assert all(trials.count(candidate) <= 2 for candidate in trials)
+        assert all(seed in SEEDS for one in mine if one.action.kind == TRIAL for seed in one.action.details["seeds"])
+        assert work.first_pass is not None, id
+
+
+def test_a_decision_names_its_evidence_and_the_value_that_its_table_gave_it() -> None:
+    anew = Anew()
+    simulated(anew, "naive-delta", "lean")
+    chosen = [
+        (situation, one)
+        for situation, said in zip(anew.situations, anew.answers, strict=True)
+        for one in said
+        if "note" in one.action.details
+    ]
+    assert chosen
+    for situation, decision in chosen:
+        known = {run.id for runs in (situation.runs, situation.trials) for run in runs[decision.action.task]}
+        assert known == set(decision.evidence)
+        agent = Refactor(GRID.untried)
+        agent.ask(situation)
+        note = decision.action.details["note"]
+        found = NOTE.search(note)
+        assert found
+        assert decision.expected == agent.table.value(State.of(found["state"]), note.rpartition(": ")[2])
+
+
+def test_what_is_drawn_follows_from_what_the_decision_rests_on_and_is_drawn_as_often_as_epsilon_says() -> None:
+    agent, state, n = Refactor(), State("far", "speed", "untried", "plenty", "fresh", "fresh", "fresh"), 4000
+    drawn = [agent.select_action(state, rests_on=str(number)) for number in range(n)]
+    assert drawn == [agent.select_action(state, rests_on=str(number)) for number in range(n)]
+    assert sum(was for _, was in drawn) / n == pytest.approx(EPSILON, abs=4 * (EPSILON * (1 - EPSILON) / n) ** 0.5)
+    assert {move for move, was in drawn if not was} == {"refactor"}
+
+
+def test_what_brought_it_nearer_is_tried_further_before_anything_else_of_its_kind() -> None:
+    simulation = simulated(Refactor(GRID.untried), "timid")
+    rates = [
+        Candidate.of(details).config.get("recipe", {}).get("lr", 0.004)
+        for one in simulation.decisions
+        if one.action.kind == TRIAL
+        for details in one.action.details["candidates"]
+        if Candidate.of(details).module == "transformer"
+    ]
+    assert simulation.work["timid"].first_pass is not None
+    assert rates[-1] == 0.016
+    assert len(rates) < 8
+
+
+def test_a_task_whose_budget_a_duel_would_exceed_settles_or_stops() -> None:
+    simulation = simulated(Refactor(GRID.untried), "short", trials=DUEL)
+    assert [one.action.kind for one in simulation.decisions] == ["stop"]
+
+
+def test_tasks_that_allow_nothing_but_tuning_are_left_to_the_search_over_configs() -> None:
+    plan = of("short")
+    only = replace(plan, tasks=(replace(plan.tasks[0], improve=("tune",)),))
+    assert Refactor().ask(Simulation(only, GRID, Refactor(), seed=0, trials=80).situation()) == []
+
+
+def test_the_default_candidates_are_those_of_the_shelves() -> None:
+    situation = Simulation(of("naive-scan"), GRID, Refactor(), seed=0, trials=80).situation()
+    view = seen(situation.plan.tasks[0], situation)
+    assert view is not None
+    assert [arm.candidate for arm in view.arms if arm.kind == "refactor"] == list(untried(view.task, "refactor", situation))
