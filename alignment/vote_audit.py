@@ -1,0 +1,206 @@
+"""Audits a conversation before anything is derived from it: do labels and counts belong to the votes, did anybody vote twice, or as a machine would?
+
+An alarm stops a derivation until somebody accepts it by name; a notice is put beside the result. Nothing is corrected, nobody is dropped.
+All tests compare the data with what chance makes of the same data, so there is no threshold per conversation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alignment.polis_export import Conversation, Labels, Votes
+
+Kind = Literal["labels", "rows", "counts", "statements", "duplicates", "straight-line", "random"]
+ANSWERS = (-1.0, 0.0, 1.0)
+DRAWS = 199
+SHIFTS = (-3, -2, -1, 1, 2, 3)
+LEAST = 30
+"""Participants with a group that a window of rows must have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something about the input that whoever uses it has to know."""
+
+    kind: Kind
+    alarm: bool
+    message: str
+    participants: tuple[str, ...] = ()
+
+
+def audit(conversation: Conversation, *, seed: int = 0) -> tuple[Finding, ...]:
+    """Everything found, alarms first; the same seed gives the same findings."""
+    rng = np.random.default_rng(seed)
+    found = [
+        *_labels(conversation, rng),
+        *_counts(conversation),
+        *_statements(conversation),
+        *_duplicates(conversation),
+        *_machines(conversation),
+    ]
+    return tuple(sorted(found, key=lambda f: not f.alarm))
+
+
+def explained(votes: Votes, groups: Labels) -> float:
+    """How much of the votes' variance the groups explain, summed over statements in units of each statement's variance."""
+    inside = groups >= 0
+    seen = ~np.isnan(votes[inside])
+    values = np.where(seen, votes[inside], 0.0)
+    labels = np.unique(groups[inside], return_inverse=True)[1]
+    member = np.eye(labels.max() + 1)[labels]
+    n, total = seen.sum(0), values.sum(0)
+    mean = total / np.maximum(n, 1)
+    spread = np.maximum((values**2).sum(0) / np.maximum(n, 1) - mean**2, 1e-9)
+    counts = member.T @ seen
+    between = ((member.T @ values - counts * mean) ** 2 / np.maximum(counts, 1)).sum(0)
+    return float((between / spread)[(n >= 10) & (spread > 1e-6)].sum())
+
+
+def _labels(conversation: Conversation, rng: np.random.Generator) -> list[Finding]:
+    inside = np.flatnonzero(conversation.groups >= 0)
+    votes, groups = conversation.votes[inside], conversation.groups[inside]
+    if len(inside) < LEAST or len(np.unique(groups)) < 2:
+        return []
+    fit = explained(votes, groups)
+    chance = np.array([explained(votes, rng.permutation(groups)) for _ in range(DRAWS)])
+    if (chance >= fit).mean() > 0.01:
+        message = f"group labels do not match the votes: they explain {fit:.0f}, shuffled ones {chance.mean():.0f}; take the groups found anew"
+        return [Finding(kind="labels", alarm=True, message=message)]
+    for first, last in _windows(len(inside)):
+        v, g = votes[first:last], groups[first:last]
+        if len(np.unique(g)) < 2:
+            continue
+        wild = np.array([explained(v, rng.permutation(g)) for _ in range(29)])
+        here = explained(v, g)
+        gain, shift = max((explained(v, np.roll(g, s)) - here, s) for s in SHIFTS)
+        if gain > 6 * wild.std() and gain + here > wild.max():
+            rows = tuple(conversation.participants[i] for i in inside[first:last])
+            message = (
+                f"group labels of participants `{rows[0]}` to `{rows[-1]}` fit the votes {abs(shift)} rows {'above' if shift > 0 else 'below'}"
+                f" better than their own; align the rows and export anew"
+            )
+            return [Finding(kind="rows", alarm=True, message=message, participants=rows)]
+    return []
+
+
+def _windows(n: int) -> list[tuple[int, int]]:
+    """All rows, then overlapping halves, quarters and eighths, none shorter than LEAST."""
+    found = [(0, n)]
+    for parts in (2, 4, 8):
+        size = n // parts
+        if size >= LEAST:
+            found += [(start, start + size) for start in range(0, n - size + 1, max(size // 2, 1))]
+    return found
+
+
+def _counts(conversation: Conversation) -> list[Finding]:
+    if conversation.declared is None:
+        return []
+    votes = conversation.votes
+    real = np.array([(~np.isnan(votes)).sum(1), (votes == 1).sum(1), (votes == -1).sum(1)]).T
+    off = np.flatnonzero((real != conversation.declared).any(1))
+    if not len(off):
+        return []
+    flipped = (real[:, [0, 2, 1]] == conversation.declared).all()
+    what = "agree and disagree are exchanged" if flipped else "the votes in their rows are not those that the row counts"
+    people = tuple(conversation.participants[i] for i in off)
+    return [
+        Finding(
+            kind="counts",
+            alarm=True,
+            message=f"{what} for {len(off)} of {len(votes)} participants; export anew",
+            participants=people,
+        )
+    ]
+
+
+def _statements(conversation: Conversation) -> list[Finding]:
+    known = [i for i, s in enumerate(conversation.statements) if s.agrees is not None and s.disagrees is not None]
+    if len(known) < 5:
+        return []
+    declared = np.array(
+        [[conversation.statements[i].agrees, conversation.statements[i].disagrees] for i in known], dtype=np.float64
+    )
+    votes = conversation.votes[:, known]
+    real = np.array([(votes == 1).sum(0), (votes == -1).sum(0)], dtype=np.float64).T
+    away = np.abs(declared - real).sum(1) > 0.5 * np.maximum(real.sum(1), 10)
+    if away.mean() <= 0.1:
+        return []
+    message = f"{away.sum()} of {len(known)} statements have other vote counts in the comments than in the matrix; texts and columns are misaligned"
+    return [Finding(kind="statements", alarm=True, message=message)]
+
+
+def _duplicates(conversation: Conversation) -> list[Finding]:
+    """Rows alike in every vote and in what was seen; an alarm where chance would hardly make one such pair among all."""
+    votes = conversation.votes
+    seen = ~np.isnan(votes)
+    shown: dict[bytes, int] = defaultdict(int)
+    alike: dict[bytes, list[int]] = defaultdict(list)
+    for i, row in enumerate(votes):
+        if seen[i].sum() >= 7:
+            shown[seen[i].tobytes()] += 1
+            alike[np.where(seen[i], row, 9.0).tobytes()].append(i)
+    chance = _log_chances(votes, np.ones(len(votes), dtype=np.bool_))
+    found = []
+    for rows in alike.values():
+        if len(rows) < 2:
+            continue
+        first = rows[0]
+        answers = float(_log_of(chance, votes[first]).sum())
+        pattern = np.log(shown[seen[first].tobytes()] / len(votes))
+        expected = float(np.exp(min(answers + pattern, 0.0))) * len(votes) ** 2 / 2
+        people = tuple(conversation.participants[i] for i in rows)
+        message = f"participants {', '.join(f'`{p}`' for p in people)} cast the same {seen[first].sum()} votes; by chance one expects {expected:.2g} such pairs"
+        found.append(Finding(kind="duplicates", alarm=expected < 0.05, message=message, participants=people))
+    return found
+
+
+def _machines(conversation: Conversation) -> list[Finding]:
+    """Who gives one answer to everything, and who answers as dice would rather than as anybody of any group."""
+    votes = conversation.votes
+    seen = ~np.isnan(votes)
+    labels = np.unique(conversation.groups)
+    chances = [_log_chances(votes, conversation.groups == g) for g in labels]
+    straight: list[int] = []
+    dice: list[int] = []
+    for i in np.flatnonzero(seen.sum(1) >= 20):
+        likely = max(float(_log_of(chance, votes[i]).sum()) for chance in chances)
+        if len(np.unique(votes[i][seen[i]])) == 1:
+            if likely < np.log(1e-6):
+                straight.append(int(i))
+        elif seen[i].sum() * np.log(1 / 3) - likely > 10:
+            dice.append(int(i))
+    told: list[tuple[Kind, list[int], str]] = [
+        (
+            "straight-line",
+            straight,
+            "gave one and the same answer to 20 statements or more, which hardly anybody of their group does",
+        ),
+        ("random", dice, "answer as dice would rather than as any group does"),
+    ]
+    return [
+        Finding(
+            kind=kind,
+            alarm=False,
+            message=f"{len(rows)} participants {what}",
+            participants=tuple(conversation.participants[i] for i in rows),
+        )
+        for kind, rows, what in told
+        if rows
+    ]
+
+
+def _log_chances(votes: Votes, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(S, 3): the log probability of each answer to each statement among `rows`, half a vote added to each."""
+    counts = np.array([(votes[rows] == a).sum(0) for a in ANSWERS], dtype=np.float64).T + 0.5
+    return np.asarray(np.log(counts / counts.sum(1, keepdims=True)), dtype=np.float64)
+
+
+def _log_of(chances: NDArray[np.float64], row: Votes) -> NDArray[np.float64]:
+    at = np.flatnonzero(~np.isnan(row))
+    return np.asarray(chances[at, row[at].astype(np.int64) + 1], dtype=np.float64)
