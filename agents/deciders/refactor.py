@@ -18,12 +18,14 @@ from itertools import zip_longest
 
 from agents.candidates import untried
 from agents.deciders.first_candidate import needy
-from agents.learning.tabular import QTable, Step, folded
+from agents.duels import ERROR
+from agents.learning.tabular import QTable, Step, Value, folded, prior
 from agents.trials import SEEDS, TRIAL
+from bench import promotion
 from envs.changes import FEW, KINDS, Aim, State, asks, distance, missed, reward, shortfall
 from plan import catalogue
 from plan.catalogue import decider
-from plan.decision import Action, Candidate, Decision, Situation, entries, told
+from plan.decision import IMPROVING, Action, Candidate, Decision, Situation, entries, told
 from plan.nouns import Run, Task, Verdict
 from plan.nouns import State as Word
 
@@ -32,8 +34,6 @@ EPSILON = 0.1
 """How often any possible move is made instead of the best."""
 ENOUGH = 2
 """Trials in a row that have to meet the target before a candidate fights; the duel decides, on fresh seeds."""
-DUEL = 12
-"""Measurements kept back for a duel."""
 NOTE = re.compile(r"state (?P<state>[a-z -]+); shortfall (?P<gap>[0-9.]+)")
 
 
@@ -69,13 +69,13 @@ class View:
 class Refactor:
     """Changes what fails, one try at a time, and learns from what came of it which kind of change to try first."""
 
-    def __init__(self, untried: Untried = untried) -> None:
-        """`untried(task, kind, situation)`: what may be tried, in order; a replay leaves out what was not recorded."""
-        self.table, self.untried = QTable(), untried
+    def __init__(self, untried: Untried = untried, *, first: Value = prior) -> None:
+        """`untried(task, kind, situation)`: what may be tried, in order; a replay leaves out what was not recorded. `first`: see QTable."""
+        self.table, self.untried, self.first = QTable(first=first), untried, first
 
     def ask(self, situation: Situation) -> Sequence[Decision]:
         views = {task.id: view for task in situation.plan.tasks if (view := seen(task, situation, self.untried)) is not None}
-        self.table = folded(steps(situation, views))
+        self.table = folded(steps(situation, views), QTable(first=self.first))
         found = (self._next(view, situation) for view in views.values())
         return [decision for decision in found if decision is not None]
 
@@ -105,7 +105,7 @@ class Refactor:
         if view.busy is not None and left:
             return self._fight(view, view.busy, situation) if len(view.busy.runs) >= ENOUGH else _try(view, view.busy, situation)
         move, arm, drawn = self.choose(view, situation)
-        if view.state.fell == "no" and left <= DUEL + 1:
+        if view.state.fell == "no" and left <= duel_of(situation) + 1:
             move, drawn = "stop", False
         values = {other: self.table.value(view.state, other) for other in view.state.moves}
         known = ", ".join(f"{other} {value:+.3f}" for other, value in values.items())
@@ -134,6 +134,12 @@ SHRINKS = "by how much the champion's shortfall shrinks"
 WORTH = "value of the move: by how much the champion's shortfall shrinks, net of cost"
 
 
+def duel_of(situation: Situation) -> int:
+    """Measurements kept back for the next duel: as many as it takes to win, which its place among all duels tells."""
+    k = 1 + sum(one.action.kind in IMPROVING for one in situation.decisions)
+    return 2 * promotion.fewest(promotion.share(k, ERROR))
+
+
 def seen(task: Task, situation: Situation, untried: Untried = untried) -> View | None:
     """Where `task` stands; None when there is nothing measured to look at."""
     verdicts = tuple(verdict for verdict in situation.verdicts if verdict.task == task.id)
@@ -149,7 +155,7 @@ def seen(task: Task, situation: Situation, untried: Untried = untried) -> View |
     former = [_short(verdict) for verdict in situation.former if verdict.task == task.id]
     fell = bool(former) and gap > sum(former)
     trend = _trend(aims, gap, situation.trials.get(task.id, ()))
-    left = "few" if situation.trials_left.get(task.id, 0) <= DUEL + FEW else "plenty"
+    left = "few" if situation.trials_left.get(task.id, 0) <= duel_of(situation) + FEW else "plenty"
     about = subject.asks if subject else "quality"
     state = State(distance(gap), about, trend, left, tune, refactor, replace, "yes" if fell else "no")
     met = [arm for arm in arms if subject and _promises(arm, subject, aims, gap)]
@@ -253,7 +259,7 @@ def _settle(view: View, situation: Situation, value: float, note: str) -> Decisi
     nearest = min(tried, key=lambda arm: _mean(view.aims, arm.runs), default=None)
     left = situation.trials_left.get(view.task.id, 0)
     if nearest is not None and _mean(view.aims, nearest.runs) < view.gap and left:
-        if len(nearest.runs) < ENOUGH and left > DUEL:
+        if len(nearest.runs) < ENOUGH and left > duel_of(situation):
             return _try(view, nearest, situation, value=value, note=note)
         gain = view.gap - _mean(view.aims, nearest.runs)
         why = f"{_missed(view)}; {_what(view, nearest, situation)} came nearest; the duel decides"

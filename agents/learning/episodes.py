@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.learning.replay import Grid, aims_of, own, replayed
-from agents.learning.tabular import QTable, Step, place, prior
+from agents.learning.tabular import QTable, Step, place
 from envs.changes import KINDS, State
 from envs.refactor import Refactor
 from plan.decision import Candidate
@@ -30,24 +30,9 @@ class Episode:
     """Measurements of candidates."""
 
 
-def nothing(state: State, draw: random.Random) -> str:
-    """Leave the task as it is."""
-    return "stop"
-
-
-def at_random(state: State, draw: random.Random) -> str:
-    """Any kind that has something left to try, all alike; never stop before that."""
-    return draw.choice([move for move in state.moves if move != "stop"] or ["stop"])
-
-
 def in_order(state: State, draw: random.Random) -> str:
     """Roll back what fell, else every config, then every implementation, then every module: the fixed order of the shelves."""
     return next(move for move in ("rollback", *KINDS, "stop") if move in state.moves)
-
-
-def hopeful(state: State, draw: random.Random) -> str:
-    """What is hoped of before anything was learnt."""
-    return max(state.moves, key=lambda move: prior(state, move))
 
 
 def learnt(table: QTable, epsilon: float = 0.0) -> Choice:

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("gymnasium", reason="the replayed loop names its environment")
 
 from agents.candidates import untried
-from agents.deciders.refactor import DUEL, EPSILON, NOTE, Refactor, seen, steps
+from agents.deciders.refactor import EPSILON, NOTE, Refactor, seen, steps
 from agents.learning import replay
 from agents.learning.replay import Grid
 from agents.learning.simulation import Simulation
@@ -134,7 +134,7 @@ def test_what_brought_it_nearer_is_tried_further_before_anything_else_of_its_kin
 
 
 def test_a_task_whose_budget_a_duel_would_exceed_settles_or_stops() -> None:
-    simulation = simulated(Refactor(GRID.untried), "short", trials=DUEL)
+    simulation = simulated(Refactor(GRID.untried), "short", trials=13)
     assert [one.action.kind for one in simulation.decisions] == ["stop"]
 
 
