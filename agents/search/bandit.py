@@ -57,7 +57,8 @@ class BestArm:
         if self.allocation == "uniform":
             return np.full(self.trials.shape, 1 / self.trials.shape[1])
         best = self.chances_best()
-        challenge = best / np.maximum(1 - best, 1e-9)
+        rest = best @ (1 - np.eye(best.shape[1]))  # not 1 - best: what is left beside a sure leader must not be lost to rounding
+        challenge = best / np.maximum(rest, 1e-300)
         drawn = best * (1 + challenge.sum(axis=1, keepdims=True) - challenge)
         chances: Floats = drawn / drawn.sum(axis=1, keepdims=True)
         return chances

@@ -18,7 +18,9 @@ from agents.search.thresholds import Clears
 
 ERROR = 0.05
 MOST = 100_000
-"""Trials after which a simulated search counts as stuck."""
+"""Trials after which simulated equal shares and threshold tests count as broken."""
+PATIENCE = 12_000
+"""Trials after which a simulated race counts as never settled: where the best arm was put out and two equal ones are left, none settles it."""
 Floats = NDArray[np.float64]
 Arms = NDArray[np.int64]
 
@@ -29,20 +31,25 @@ class Cost:
 
     spent: Floats
     answers: Arms
-    """The arm named best or clear; -1: none clears."""
+    """The arm named best or clear; -1: none clears; -2: not settled within `PATIENCE`."""
+
+    @property
+    def settled(self) -> Floats:
+        """Trials of the searches that were settled."""
+        return np.asarray(self.spent[self.answers != -2])
 
     @property
     def mean(self) -> float:
-        """Mean trials."""
-        return float(self.spent.mean())
+        """Mean trials of the settled ones."""
+        return float(self.settled.mean())
 
     @property
     def margin(self) -> float:
         """Half the 95 % interval of the mean."""
-        return float(1.96 * self.spent.std(ddof=1) / math.sqrt(len(self.spent)))
+        return float(1.96 * self.settled.std(ddof=1) / math.sqrt(len(self.settled)))
 
     def wrong(self, right: Sequence[int]) -> int:
-        """Answers other than `right`."""
+        """Answers other than `right`, those never given among them."""
         return int((~np.isin(self.answers, right)).sum())
 
 
@@ -59,7 +66,8 @@ def race(rates: Sequence[float], *, runs: int, seed: int, allocation: Allocation
         arm = state.draw(rng.random(len(chances)), chances)
         state.fold(arm, rng.random(len(arm)) < mu[arm], chances)
 
-    return _until_decided(state, step, lambda done: np.where(done, state.alive.argmax(axis=1), 0), runs)
+    most = PATIENCE if allocation == "top-two" else MOST
+    return _until_decided(state, step, lambda done: np.where(done, state.alive.argmax(axis=1), 0), runs, patience=most)
 
 
 def proven_threshold(trials: Floats, arms: int) -> Floats:
@@ -112,10 +120,15 @@ def ask_whether_any_clears(rates: Sequence[float], *, target: float, runs: int, 
 
 
 def _until_decided(
-    state: BestArm | Clears, step: Callable[[], None], answer: Callable[[NDArray[np.bool_]], Arms], runs: int
+    state: BestArm | Clears,
+    step: Callable[[], None],
+    answer: Callable[[NDArray[np.bool_]], Arms],
+    runs: int,
+    *,
+    patience: int = MOST,
 ) -> Cost:
-    spent, answers, row = np.zeros(runs), np.zeros(runs, dtype=np.int64), np.arange(runs)
-    for trial in range(1, MOST + 1):
+    spent, answers, row = np.full(runs, float(patience)), np.full(runs, -2, dtype=np.int64), np.arange(runs)
+    for trial in range(1, patience + 1):
         step()
         done = state.decided()
         if done.any():
@@ -123,8 +136,8 @@ def _until_decided(
             state.keep(~done)
             row = row[~done]
             if not len(row):
-                return Cost(spent=spent, answers=answers)
-    raise RuntimeError(f"{len(row)} of {runs} searches are not decided after {MOST} trials")
+                break
+    return Cost(spent=spent, answers=answers)
 
 
 def delayed(
