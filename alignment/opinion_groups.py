@@ -29,6 +29,7 @@ class Recipe:
     """Whoever voted less does not shape the groups."""
     base: int = 100
     """Small clusters at most."""
+    least_groups: int = 2
     most: int = 5
     """Groups at most."""
     least_share: float = 0.03
@@ -79,7 +80,7 @@ def find_groups(
     small, weights = _small_clusters(points[core], recipe.base)
     least = recipe.least_share * float(core.sum())
     options: list[tuple[Points, float, float]] = []
-    for k in range(2, min(recipe.most, 2 + len(small) // 12) + 1):
+    for k in range(recipe.least_groups, min(recipe.most, 2 + len(small) // 12) + 1):
         centres = k_means(small, weights, k=k, restarts=recipe.restarts, least=least, rng=rng)
         if centres is not None:
             each = silhouette(points[core], nearest(points[core], centres))
