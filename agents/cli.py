@@ -324,6 +324,25 @@ def calibrate(
 
 
 @app.command()
+def review(
+    decision: Annotated[str | None, typer.Argument(help="Decision id (d...); without one, list what may be voted on.")] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="It should be tried.")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="It should not be tried: the guard `critic` blocks it.")] = False,
+    comment: Annotated[str, typer.Option("--comment", help="What to keep with it; alone it is no vote.")] = "",
+    by: Annotated[str | None, typer.Option("--by", help="Who says so; default: your account.")] = None,
+    plan: Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")] = None,
+    ledger: LedgerOption = DEFAULT_LEDGER,
+    json: JsonOption = False,
+) -> None:
+    """Vote on a decision, or list decisions with their votes and how far people and critic foresaw what came."""
+    from agents import review as verb
+
+    if decision is None:
+        raise typer.Exit(verb.show(plan, ledger, json=json))
+    raise typer.Exit(verb.vote(decision, ledger, approve=approve, reject=reject, comment=comment, by=by, json=json))
+
+
+@app.command()
 def promote(
     task: Annotated[str, typer.Argument(help="The task whose champion is to be reviewed.")],
     branch: Annotated[str | None, typer.Option("--branch", help="Name of the branch; default: promote/TASK.")] = None,

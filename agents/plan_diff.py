@@ -43,7 +43,7 @@ def plan_diff(old: str | None, new: Path, place: str, *, acknowledge: bool, json
             print(f"{new} asks at least as much as the plan of the last session; there is nothing to acknowledge")
             return Exit.HOLDS
         with ledger.hold():
-            word = Acknowledged(old=before.digest, new=after.digest, shifts=tuple(map(str, shifts)), by=_account())
+            word = Acknowledged(old=before.digest, new=after.digest, shifts=tuple(map(str, shifts)), by=account())
             ledger.append("acknowledged", f"{before.digest}/{after.digest}", word)
         print("\n".join(map(str, shifts)))
         print(
@@ -121,7 +121,8 @@ def _many(n: int) -> str:
     return f"{n or 'no'} weakened target{'' if n == 1 else 's'}"
 
 
-def _account() -> str:
+def account() -> str:
+    """Who runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -215,6 +215,7 @@ class Standing:
             trials=self.trials.runs(),
             trials_left={task.id: self.trials.left(task.id) for task in self.tasks},
             former=self._former(),
+            votes={id: tuple(case.votes[: case.blind]) for id, case in self.facts.cases.items() if case.blind},
         )
 
     def _tried(self) -> Iterator[Tried]:

@@ -113,6 +113,8 @@ def _case_lines(case: Case, facts: Facts) -> Iterator[str]:
     yield f"  evidence  {' '.join(decision.evidence)}"
     for opinion in case.opinions:
         yield f"  guard     {opinion.guard}: {opinion.stance.value}; {opinion.clause}; {opinion.why}"
+    for vote in case.votes:
+        yield f"  vote      {vote.by}: {vote.say.value}{f'; {vote.comment}' if vote.comment else ''}"
     yield from (f"    | {line}" for line in str(decision.action.details.get("patch", "")).splitlines())
     yield from _duel_lines(case, facts)
 
@@ -143,6 +145,7 @@ def _case_plain(case: Case, facts: Facts) -> dict[str, object]:
     return {
         "decision": plain(case.decision),
         "opinions": [plain(o) for o in case.opinions],
+        "votes": [plain(v) for v in case.votes],
         "stands": case.stands,
         "terms": None if terms is None else plain(terms),
         "duel": None if case.bout is None else plain(case.bout),

@@ -14,6 +14,7 @@ A kind's key says what may happen only once: a second append of the same (kind, 
 | `opinion` | decision id / guard | `plan.decision.Opinion` |
 | `applied`, `undone` | decision id | `Effect` |
 | `duel` | decision id | `plan.decision.Bout`: how the candidate that was applied fared against its champion |
+| `vote` | decision id / account / number | `plan.decision.Vote`: what a person says of it |
 | `stopped` | session uuid | `Stopped` |
 | `pulls` | uuid | `bench.pulls.Pulls`: one look at the open pull requests that differs from the one before |
 | `acknowledged` | old plan digest / new plan digest | `Acknowledged` |
@@ -46,6 +47,7 @@ KINDS = frozenset(
         "applied",
         "undone",
         "duel",
+        "vote",
         "stopped",
         "pulls",
         "acknowledged",

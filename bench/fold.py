@@ -15,7 +15,7 @@ from typing import Any
 from bench.events import Abandoned, Acknowledged, Calibration, Effect, Event, Session, Started, Stopped, Wanted
 from bench.fingerprint import Code
 from bench.pulls import Pulls
-from plan.decision import IMPROVING, Bout, Decision, Opinion, Stance
+from plan.decision import IMPROVING, Bout, Decision, Opinion, Stance, Vote
 from plan.nouns import Limits, Request, Run, Status
 
 MEASURE_AGAIN = "measure-again"
@@ -125,6 +125,10 @@ class Case:
     """How its candidate fared, once that is known."""
     rolled_back: str = ""
     """The decision that took it back, and stands."""
+    votes: list[Vote] = field(default_factory=list)
+    """What people said of it, oldest first."""
+    blind: int = 0
+    """How many of the votes came before it was known how the candidate fared: only those say how well people foresee."""
 
     @property
     def stands(self) -> bool:
@@ -210,6 +214,11 @@ class Facts:
                     self._case(event, str(case.decision.action.details.get("decision"))).rolled_back = ""
             case "duel":
                 self._case(event, event.key).bout = event.read(Bout)
+            case "vote":
+                vote = event.read(Vote)
+                case = self._case(event, vote.decision)
+                case.votes.append(vote)
+                case.blind += case.bout is None
             case "session":
                 self.sessions[event.key] = event.read(Session)
                 self._session = event.key

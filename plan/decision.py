@@ -107,6 +107,24 @@ class Opinion:
     why: str
 
 
+class Say(StrEnum):
+    """What a person can say of a decision."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    COMMENT = "comment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """What one person says of one decision; of several by the same person the last approval or rejection counts."""
+
+    decision: str
+    say: Say
+    by: str
+    comment: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bout:
     """How a duel ended, and on what: enough to compute its answer again from the runs."""
@@ -171,6 +189,8 @@ class Situation:
     """By task id: measurements that trying may still cost."""
     former: tuple[Verdict, ...] = ()
     """Of tasks whose champion is not the plan's own: the verdicts of the champion before it, on its own runs."""
+    votes: Mapping[str, tuple[Vote, ...]] = field(default_factory=dict)
+    """By decision id: what people said of it before it was known how it turned out."""
 
 
 class Decider(Protocol):

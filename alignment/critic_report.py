@@ -1,0 +1,162 @@
+"""What the critic's record is worth: calibration error, the choice between people and critic as a front, and whether its reward is being hacked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alignment.critic import Critic
+
+Array = NDArray[np.float64]
+BINS = 10
+DRAWS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def text(self) -> str:
+        """As reports print it."""
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}], n {self.n}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One way to weigh people against the critic, and what it costs each."""
+
+    weight: float
+    """Of people."""
+    outcomes: float
+    """Mean squared error against what was measured."""
+    people: float
+    """Mean squared distance from what people said."""
+    dominated: bool
+    """Some other weight is at least as near to both, and nearer to one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hacking:
+    """Whether what the critic came to prefer is what people prefer."""
+
+    answer: str
+    """`clean`: labels follow the reward; `hacked`: they do not get half of what it promises; `unsure`."""
+    promised: float
+    """How much more often the critic says the later things are good."""
+    delivered: Estimate
+    """How much more often held-out people say so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The critic's record so far."""
+
+    outcomes: int
+    weight_voted: float
+    weight_unvoted: float
+    calibration: Estimate | None
+    error: Estimate | None
+    """Brier score of the blend."""
+    error_people: float | None
+    error_critic: float | None
+    front: tuple[Point, ...]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        if self.calibration is None or self.error is None:
+            return [f"critic: {self.outcomes} outcomes so far, too few to say how good it is; people have all the say"]
+        return [
+            f"critic: {self.outcomes} outcomes; weight of people {self.weight_voted:.2f} where they voted, {self.weight_unvoted:.2f} of the base rate where not",
+            f"  squared error {self.error.text} (people alone {self.error_people:.3f}, critic alone {self.error_critic:.3f})",
+            f"  calibration error {self.calibration.text}",
+            *(
+                f"  weight {p.weight:.1f}: from outcomes {p.outcomes:.3f}, from people {p.people:.3f}{' (dominated)' if p.dominated else ''}"
+                for p in self.front
+            ),
+        ]
+
+
+def report(critic: Critic) -> Report:
+    """The record of `critic`, from predictions that were all made before their outcomes."""
+    told = critic.history
+    good = np.array([one.good for one in told])
+    blend = np.array([one.score.good for one in told])
+    some = len(told) >= BINS
+    return Report(
+        outcomes=len(told),
+        weight_voted=critic.weight(voted=True),
+        weight_unvoted=critic.weight(voted=False),
+        calibration=calibration(blend, good) if some else None,
+        error=bootstrap((blend - good) ** 2) if some else None,
+        error_people=float(np.mean([(one.score.people - one.good) ** 2 for one in told])) if some else None,
+        error_critic=float(np.mean([(one.score.critic - one.good) ** 2 for one in told])) if some else None,
+        front=front(critic),
+    )
+
+
+def front(critic: Critic) -> tuple[Point, ...]:
+    """The knob: for each weight of people, how far from the outcomes and how far from the votes the blend would have been."""
+    told = [one for one in critic.history if one.said]
+    if not told:
+        return ()
+    people = np.array([one.score.people for one in told])
+    learnt = np.array([one.score.critic for one in told])
+    good = np.array([one.good for one in told])
+    costs = []
+    for weight in np.linspace(0, 1, 11):
+        blend = weight * people + (1 - weight) * learnt
+        costs.append((float(weight), float(np.mean((blend - good) ** 2)), float(np.mean((blend - people) ** 2))))
+    return tuple(
+        Point(weight=w, outcomes=a, people=b, dominated=any(c <= a and d <= b and (c < a or d < b) for _, c, d in costs))
+        for w, a, b in costs
+    )
+
+
+def calibration(said: Array, good: Array, *, seed: int = 0) -> Estimate:
+    """Expected calibration error over bins of equally many predictions: how far what was said is from how often it came true."""
+    random = np.random.default_rng(seed)
+    draws = [_gap(said[i], good[i]) for i in random.integers(len(said), size=(DRAWS, len(said)))]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    value = _gap(said, good)
+    return Estimate(value=value, low=min(float(low), value), high=max(float(high), value), n=len(said))
+
+
+def _gap(said: Array, good: Array) -> float:
+    parts = np.array_split(np.argsort(said, kind="stable"), min(BINS, len(said)))
+    return float(sum(len(part) * abs(said[part].mean() - good[part].mean()) for part in parts) / len(said))
+
+
+def bootstrap(values: Array, *, seed: int = 0) -> Estimate:
+    """The mean of `values` with its bootstrap interval."""
+    random = np.random.default_rng(seed)
+    means = values[random.integers(len(values), size=(DRAWS, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(value=float(values.mean()), low=float(low), high=float(high), n=len(values))
+
+
+def hacking(before: tuple[Sequence[float], Sequence[float]], after: tuple[Sequence[float], Sequence[float]]) -> Hacking:
+    """Whether people's labels rose with the critic's reward, between things chosen before and after it was optimised for.
+
+    Each side is (what the critic says: probabilities that things are good, what held-out people say of the same things: 0 or 1). The critic
+    has not learnt from these labels. It counts as hacked when the labels' rise is, at 97.5 % confidence, less than half the promised one.
+    """
+    (said_0, label_0), (said_1, label_1) = ((np.asarray(a, dtype=float), np.asarray(b, dtype=float)) for a, b in (before, after))
+    promised = float(said_1.mean() - said_0.mean())
+    random = np.random.default_rng(0)
+    rises = [
+        random.choice(label_1, len(label_1)).mean() - random.choice(label_0, len(label_0)).mean() for _ in range(DRAWS)
+    ]  # fmt: skip
+    low, high = (float(q) for q in np.quantile(rises, [0.025, 0.975]))
+    delivered = Estimate(value=float(label_1.mean() - label_0.mean()), low=low, high=high, n=len(label_0) + len(label_1))
+    hacked = promised > 0 and high < promised / 2
+    answer = "hacked" if hacked else "clean" if promised <= 0 or low > 0 else "unsure"
+    return Hacking(answer=answer, promised=promised, delivered=delivered)

@@ -1,0 +1,220 @@
+"""The critic: a reward learnt from pairs, a weight that follows who foresaw what came, and a record that cannot flatter itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from alignment.critic import Change, Critic, chance, numbers, tally
+from alignment.critic_report import calibration, hacking, report
+from alignment.guards.critic import CriticGuard
+from alignment.reward import Block, BradleyTerry, folds, ridge
+from plan.decision import Action, Bout, Candidate, Decision, Say, Situation, Stance, Tried, Vote
+from tests.alignment.facts_of_a_task import candidate, situation
+
+CHAMPION = Candidate(module="attention", config={"recipe": {"lr": 0.01}, "heads": 4})
+
+
+def change(lr: float, *, id: str = "d1", kind: str = "tune", module: str = "attention") -> Change:
+    details = {"module": module, "config": {"recipe": {"lr": lr}, "heads": 4}, "patch": ""}
+    action = Action(kind=kind, task="a", details=details)
+    decision = Decision(id=id, decider="x", action=action, evidence=(), expected=0.5, expects="", why="")
+    return Change(decision=decision, champion=CHAMPION, subject="b-v1")
+
+
+def votes(*said: Say, by: str = "ann") -> tuple[Vote, ...]:
+    return tuple(Vote(decision="d1", say=say, by=f"{by}{n}") for n, say in enumerate(said))
+
+
+def lived(*, people_right: float, steps: int = 60, seed: int = 0) -> Critic:
+    """A critic to whom lower rates turned out better and higher ones worse; people foresaw that with probability `people_right`."""
+    random, critic = np.random.default_rng(seed), Critic()
+    for n in range(steps):
+        up = bool(random.random() < 0.5)
+        approve = (not up) == (random.random() < people_right)
+        word = votes(Say.APPROVE if approve else Say.REJECT)
+        critic.update(change(0.02 if up else 0.005, id=f"d{n}"), float(not up), word)
+    return critic
+
+
+def test_a_reward_finds_the_weights_that_made_the_pairs() -> None:
+    random = np.random.default_rng(0)
+    true = np.array([1.5, -1.0, 0.0])
+    x = random.normal(size=(2000, 3))
+    y = (random.random(2000) < 1 / (1 + np.exp(-x @ true))).astype(float)
+    assert ridge(x, y, 0.1) == pytest.approx(true, abs=0.2)
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3), st.floats(-3, 3)), min_size=2, max_size=6))
+def test_swapping_a_pair_swaps_its_probability(points: list[tuple[float, float]]) -> None:
+    model = BradleyTerry[float]([Block("x", lambda x: {"x": x, "square": x * x})], strength=1.0).fit(points)
+    there, back = model.probability(points), model.probability([(b, a) for a, b in points])
+    assert there + back == pytest.approx(np.ones(len(points)))
+
+
+def test_the_same_class_learns_from_texts_and_says_by_which_words() -> None:
+    def words(text: str) -> dict[str, float]:
+        return dict.fromkeys(text.split(), 1.0)
+
+    pairs = [(f"sorry no {n}", f"sure yes {n}") for n in "abcdefgh"]
+    model = BradleyTerry[str]([Block("word", words, counts=True)]).fit(pairs)
+    assert model.probability([("sorry about that", "sure thing")])[0] > 0.6
+    assert {name for name, _ in model.explain("sorry no", most=2)} == {"word sorry", "word no"}
+    assert model.reward(["never seen"])[0] == 0
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=60), st.integers(2, 5))
+def test_no_group_is_split_by_folds(groups: list[int], n: int) -> None:
+    found = folds(groups, n=n)
+    assert all(len({fold for fold, group in zip(found, groups, strict=True) if group == one}) == 1 for one in groups)
+
+
+def test_people_have_all_the_say_until_the_critic_has_shown_something() -> None:
+    fresh = Critic().score(change(0.02), votes(Say.APPROVE))
+    assert (fresh.weight, fresh.good) == (1.0, 0.8)
+
+
+def test_the_weight_goes_to_whoever_foresaw_what_came() -> None:
+    blind, sighted = lived(people_right=0.5), lived(people_right=1.0)
+    assert blind.weight(voted=True) < 0.3
+    assert sighted.weight(voted=True) > blind.weight(voted=True) + 0.3
+    assert blind.score(change(0.02), votes(Say.APPROVE)).good < 0.3
+
+
+def test_each_prediction_is_made_before_its_outcome_is_learnt() -> None:
+    one, other = lived(people_right=0.7), lived(people_right=0.7)
+    first, second = one.update(change(0.02), 1.0), other.update(change(0.02), 0.0)
+    assert first.score == second.score
+    assert one.score(change(0.02)) != other.score(change(0.02))
+
+
+def test_changes_in_noise_give_the_critic_no_say() -> None:
+    random, critic = np.random.default_rng(5), Critic()
+    for n in range(60):
+        critic.update(change(0.02 if random.random() < 0.5 else 0.005, id=f"d{n}"), float(random.random() < 0.5))
+    assert critic.weight(voted=False) > 0.5
+    assert critic.score(change(0.02)).good == pytest.approx(0.5, abs=0.12)
+
+
+def test_epsilon_greedy_takes_the_best_but_for_a_share_of_epsilon() -> None:
+    critic = lived(people_right=0.7)
+    arms = [change(0.02, id="up"), change(0.005, id="down", kind="refactor")]
+    assert {critic.select_action(arms, epsilon=0.0).decision.id for _ in range(5)} == {"down"}
+    other = sum(critic.select_action(arms, epsilon=0.4).decision.id == "up" for _ in range(200))
+    assert binomtest(other, 200, 0.2).pvalue > 1e-4
+    with pytest.raises(ValueError, match="no change"):
+        critic.select_action([])
+
+
+def test_an_action_value_moves_from_belief_to_what_was_seen() -> None:
+    critic = Critic()
+    before = critic.value(change(0.02))
+    for n in range(12):
+        critic.update(change(0.02, id=f"d{n}"), 0.0)
+    assert before == 0.5
+    assert critic.value(change(0.02)) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [((), 0), ((Say.COMMENT,), 0), ((Say.APPROVE, Say.REJECT), 0), ((Say.APPROVE, Say.APPROVE, Say.REJECT), 1), ((Say.REJECT,), -1)],
+)  # fmt: skip
+def test_votes_are_counted_by_head(said: Sequence[Say], found: int) -> None:
+    assert tally(votes(*said)) == found
+
+
+def test_a_persons_last_word_counts_and_a_comment_is_none() -> None:
+    word = [Vote(decision="d1", say=say, by="ann") for say in (Say.APPROVE, Say.APPROVE, Say.REJECT, Say.COMMENT)]
+    assert tally(word) == -1
+
+
+def test_calibration_error_is_small_for_true_chances_and_large_for_boasts() -> None:
+    random = np.random.default_rng(0)
+    p = random.uniform(0.1, 0.9, 4000)
+    y = (random.random(4000) < p).astype(float)
+    honest, boast = calibration(p, y), calibration(np.clip(0.5 + 2 * (p - 0.5), 0, 1), y)
+    assert honest.value < 0.04 < boast.low
+
+
+@pytest.mark.parametrize(("follow", "answer"), [(True, "clean"), (False, "hacked")])
+def test_a_reward_that_rises_without_its_labels_is_called_hacked(follow: bool, answer: str) -> None:
+    random = np.random.default_rng(1)
+    low, high = np.full(400, 0.4), np.full(400, 0.8)
+    labels = [(random.random(400) < (said if follow else 0.4)).astype(float) for said in (low, high)]
+    found = hacking((low, labels[0]), (high, labels[1]))
+    assert found.answer == answer
+    assert found.promised == pytest.approx(0.4)
+
+
+def test_few_labels_say_neither() -> None:
+    assert hacking(([0.4] * 4, [0, 1, 0, 1]), ([0.8] * 4, [1, 0, 1, 1])).answer == "unsure"
+
+
+def test_the_reported_front_shows_what_each_weight_costs() -> None:
+    found = report(lived(people_right=0.6))
+    assert [round(point.weight, 1) for point in found.front] == [n / 10 for n in range(11)]
+    assert found.front[-1].people == 0
+    assert found.front[-1].outcomes > found.front[0].outcomes
+    assert found.error is not None
+    assert found.error.value < (found.error_people or 0)
+    assert any("weight 0.3" in line for line in found.lines())
+
+
+def test_the_error_bar_tells_a_gain_from_noise() -> None:
+    assert chance([]) is None
+    assert chance([0.1]) == 1.0
+    assert chance([0.0, 0.0]) == 0.5
+    assert (chance([1.0, -1.0, 0.1]) or 0) == pytest.approx(0.52, abs=0.02)
+    assert (chance([1.0, 1.1, 0.9]) or 0) > 0.999
+
+
+def test_features_tell_how_far_each_entry_moves() -> None:
+    found = numbers(change(0.04))
+    assert (found["recipe.lr by"], found["recipe.lr up"], found["entries"]) == (2.0, 1.0, 1.0)
+    assert "heads by" not in found
+
+
+def past(n: int, *, better: bool) -> tuple[Decision, Tried]:
+    lr = 0.005 if better else 0.02
+    decision = candidate("tune", config={"recipe": {"lr": lr}})
+    decision = Decision(**{**{f: getattr(decision, f) for f in decision.__dataclass_fields__}, "id": f"p{n}"})
+    gain = 0.1 if better else -0.1
+    pairs = tuple((0.5, 0.5 + gain * (1 + k / 10)) for k in range(3))
+    bout = Bout(answer="promote" if better else "reject", why="", metric="accuracy", better="more", pairs=pairs)
+    own = Candidate(module="attention", config={"recipe": {"lr": 0.01}})
+    return decision, Tried(decision=decision.id, kind="tune", task="a", candidate=own, champion=own, bout=bout)
+
+
+def known(*, n: int, votes: dict[str, tuple[Vote, ...]] = {}) -> Situation:
+    before = [past(k, better=k % 2 == 0) for k in range(n)]
+    facts = situation(config={"recipe": {"lr": 0.01}})
+    rest = {f: getattr(facts, f) for f in facts.__dataclass_fields__}
+    news = {"decisions": tuple(d for d, _ in before), "tried": tuple(t for _, t in before), "votes": votes}
+    return Situation(**{**rest, **news})
+
+
+def test_the_guard_objects_to_what_its_record_speaks_against_and_says_by_whose_word() -> None:
+    guard, facts = CriticGuard(), known(n=24)
+    bad = guard.review(candidate("tune", config={"recipe": {"lr": 0.02}}), facts)
+    good = guard.review(candidate("tune", config={"recipe": {"lr": 0.005}}), facts)
+    assert (bad.stance, good.stance) == (Stance.OBJECT, Stance.ALLOW)
+    assert "24 outcomes" in bad.why
+    assert "nobody voted" in bad.why
+
+
+def test_what_a_person_rejects_is_blocked_whatever_the_critic_says() -> None:
+    facts = known(n=24, votes={"d1": (Vote(decision="d1", say=Say.REJECT, by="ann"),)})
+    opinion = CriticGuard().review(candidate("tune", config={"recipe": {"lr": 0.005}}), facts)
+    assert opinion.stance is Stance.BLOCK
+    assert "ann: reject" in opinion.why
+
+
+def test_a_guard_that_lived_through_it_and_one_that_reads_it_later_say_the_same() -> None:
+    guard, decision = CriticGuard(), candidate("tune", config={"recipe": {"lr": 0.02}})
+    for n in (3, 9, 10, 17):
+        assert guard.review(decision, known(n=n)) == CriticGuard().review(decision, known(n=n))

@@ -1,0 +1,105 @@
+"""`orchestrate review`: a person's vote is an event of its own, is told by `why`, and counts as foresight only before the outcome."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agents.cli import app
+from bench.events import Session
+from bench.fold import fold
+from bench.ledger import Ledger
+from plan.decision import Bout, Say
+from plan.exits import Exit
+from tests.alignment.facts_of_a_task import candidate
+
+PLAN = """# Plan: one task
+
+## a: a task
+
+- **module**: `attention`
+- **benchmark**: `mqar-16x2-v64-v1`
+- **seeds**: 3
+- **improve**: tune
+
+| metric | | threshold | rule |
+| --- | -- | --: | --- |
+| `accuracy` | >= | 0.5 | every seed |
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    path = tmp_path / "ledger.db"
+    with Ledger.open(path) as ledger:
+        ledger.append("session", "s", Session(path="P.md", text=PLAN, digest="x"))
+        ledger.append("decision", "d1", candidate("tune"))
+    return str(path)
+
+
+def call(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, words)
+    return done.exit_code, done.output
+
+
+def votes(place: str) -> list[tuple[str, Say, str]]:
+    with Ledger.open(place, create=False) as ledger:
+        return [(one.by, one.say, one.comment) for one in fold(ledger.events()).cases["d1"].votes]
+
+
+def test_a_vote_is_kept_and_a_change_of_mind_beside_it(place: str) -> None:
+    for word in ("--approve", "--reject", "--approve"):
+        assert call("review", "d1", word, "--by", "ann", "--ledger", place)[0] == Exit.HOLDS
+    assert call("review", "d1", "--comment", "too early", "--by", "bob", "--ledger", place)[0] == Exit.HOLDS
+    assert votes(place) == [
+        ("ann", "approve", ""),
+        ("ann", "reject", ""),
+        ("ann", "approve", ""),
+        ("bob", "comment", "too early"),
+    ]
+    code, told = call("why", "d1", "--ledger", place)
+    assert code == Exit.HOLDS
+    assert "vote      bob: comment; too early" in told
+    code, told = call("review", "--ledger", place, "--json")
+    (case,) = json.loads(told)["decisions"]
+    assert (code, case["outcome"], len(case["votes"])) == (Exit.HOLDS, "not applied, approved", 4)
+
+
+def test_a_vote_after_the_outcome_is_kept_and_is_no_foresight(place: str) -> None:
+    call("review", "d1", "--reject", "--by", "ann", "--ledger", place)
+    with Ledger.open(place, create=False) as ledger:
+        ledger.append("duel", "d1", Bout(answer="reject", why=""))
+    code, told = call("review", "d1", "--reject", "--by", "bob", "--ledger", place)
+    assert code == Exit.HOLDS
+    assert "does not count as foresight" in told
+    with Ledger.open(place, create=False) as ledger:
+        case = fold(ledger.events()).cases["d1"]
+    assert (len(case.votes), case.blind) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("d1",), Exit.USAGE, "nothing was written"),
+        (("d1", "--approve", "--reject"), Exit.USAGE, "two different votes"),
+        (("d2", "--approve"), Exit.NOTHING, "holds no decision `d2`"),
+        (("d1", "--approve", "--by", "a/b"), Exit.USAGE, "no name"),
+    ],
+)
+def test_what_cannot_be_a_vote_is_told_and_writes_nothing(place: str, words: tuple[str, ...], code: Exit, told: str) -> None:
+    found, text = call("review", *words, "--ledger", place)
+    assert found == code
+    assert told in text
+    assert votes(place) == []
+
+
+def test_reviewing_reads_without_a_model_library(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert call("review", "--ledger", place)[0] == Exit.HOLDS
