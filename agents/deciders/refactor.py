@@ -83,9 +83,9 @@ class Refactor:
         """Nothing is kept: what came of it is folded from the situation."""
 
     def select_action(self, state: State, *, rests_on: str, epsilon: float = EPSILON) -> tuple[str, bool]:
-        """The move to make, and whether it was drawn; `rests_on` is what the draw is made from."""
+        """The move to make, and whether it was drawn; `rests_on` is what the draw is made from. What ends the task is never drawn."""
         draw = random.Random(int(hashlib.sha256(rests_on.encode()).hexdigest(), 16))
-        return self.table.select_action(state, epsilon=epsilon, draw=draw)
+        return self.table.select_action(state, epsilon=epsilon, draw=draw, final=False)
 
     def update(self, state: State, move: str, reward: float, after: State | None) -> None:
         """Learn from one step."""

@@ -104,7 +104,12 @@ class Simulation:
         return judge(plan, {id: self._runs(task) for id, task in held.items()})
 
     def _runs(self, task: Task) -> tuple[Run, ...]:
-        return tuple(self.grid.run(task, Candidate(module=task.module, config=task.config), seed) for seed in VERDICTS)
+        held = Candidate(module=task.module, config=task.config)
+        return tuple(self._named(self.grid.run(task, held, seed)) for seed in VERDICTS)
+
+    def _named(self, run: Run, *place: object) -> Run:
+        """The run under a key of this simulation, since what a decider draws follows from the keys it knows."""
+        return replace(run, key=hashlib.sha256(f"{self.seed} {run.key} {place}".encode()).hexdigest())
 
     def _carry_out(self, decision: Decision, situation: Situation) -> None:
         action = decision.action
@@ -123,9 +128,7 @@ class Simulation:
     def _trial(self, one: Work, candidate: Candidate) -> Run:
         before = sum((run.request.module, run.request.config) == (candidate.module, candidate.config) for run in one.trials)
         order = random.Random(f"{self.seed} {candidate!r}").sample(TRIALS, len(TRIALS))
-        run = self.grid.run(one.task, candidate, order[before % len(order)])
-        digest = hashlib.sha256(f"{run.key} {one.task.id} {len(one.trials)}".encode()).hexdigest()
-        return replace(run, key=digest)
+        return self._named(self.grid.run(one.task, candidate, order[before % len(order)]), one.task.id, len(one.trials))
 
     def _fight(self, decision: Decision, one: Work, situation: Situation) -> None:
         candidate, champion = Candidate.of(decision.action.details), one.chain[-1]

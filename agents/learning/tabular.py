@@ -54,12 +54,19 @@ class QTable:
         return max(moves if moves is not None else state.moves, key=lambda move: self.value(state, move))
 
     def select_action(
-        self, state: State, moves: Sequence[str] | None = None, *, epsilon: float = 0.0, draw: random.Random | None = None
+        self,
+        state: State,
+        moves: Sequence[str] | None = None,
+        *,
+        epsilon: float = 0.0,
+        draw: random.Random | None = None,
+        final: bool = True,
     ) -> tuple[str, bool]:
-        """Epsilon-greedy: with probability `epsilon` any possible move, else the best; and whether it was drawn."""
+        """Epsilon-greedy: with probability `epsilon` any possible move, else the best; and whether it was drawn. Not `final`: `stop` is not drawn."""
         moves = tuple(moves if moves is not None else state.moves)
-        if epsilon and draw is not None and draw.random() < epsilon:
-            return draw.choice(moves), True
+        drawn = moves if final else tuple(move for move in moves if move != "stop")
+        if drawn and epsilon and draw is not None and draw.random() < epsilon:
+            return draw.choice(drawn), True
         return self.greedy(state, moves), False
 
     def update(self, state: State, move: str, reward: float, after: State | None) -> None:

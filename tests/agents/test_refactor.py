@@ -117,6 +117,7 @@ def test_what_is_drawn_follows_from_what_the_decision_rests_on_and_is_drawn_as_o
     assert drawn == [agent.select_action(state, rests_on=str(number)) for number in range(n)]
     assert sum(was for _, was in drawn) / n == pytest.approx(EPSILON, abs=4 * (EPSILON * (1 - EPSILON) / n) ** 0.5)
     assert {move for move, was in drawn if not was} == {"refactor"}
+    assert {move for move, was in drawn if was} == {"tune", "refactor", "replace"}
 
 
 def test_what_brought_it_nearer_is_tried_further_before_anything_else_of_its_kind() -> None:
