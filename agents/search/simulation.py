@@ -71,12 +71,12 @@ def race(rates: Sequence[float], *, runs: int, seed: int, allocation: Allocation
 
 
 def proven_threshold(trials: Floats, arms: int) -> Floats:
-    """Evidence at which the generalised likelihood ratio stops with a proven error (Garivier and Kaufmann 2016, theorem 10)."""
+    """Evidence at which the generalised likelihood ratio stops with a proven error (Garivier and Kaufmann 2016)."""
     return np.asarray(np.log(2 * trials * (arms - 1) / ERROR))
 
 
 def usual_threshold(trials: Floats, arms: int) -> Floats:
-    """The one of their experiments, which most implementations use: without proof, and without a union over the arms."""
+    """The smaller one of their experiments: without proof, and without a union over the arms."""
     return np.asarray(np.log((1 + np.log(trials)) / ERROR))
 
 

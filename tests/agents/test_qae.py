@@ -226,8 +226,9 @@ def test_every_decision_names_all_runs_it_rests_on() -> None:
     assert len({one.id for one in made}) == len(made)
 
 
+@pytest.mark.slow
 def test_the_loop_tunes_a_module_that_misses_its_target(tmp_path: Path) -> None:
-    """The real loop: trials, a nomination, a duel, and the target holds in the end."""
+    """The real loop: trials, a nomination, a duel, and the target holds in the end. `python -m pytest -m slow tests/agents/test_qae.py`, 35 CPU-seconds."""
     loop = duelling(tmp_path, copied_house(tmp_path / "house"), improvable(improve="tune", trials=60))
     done = loop.run("--decider", "qae", "--decider", "more-seeds")
     said = done.stdout + done.stderr
