@@ -98,7 +98,7 @@ class Labeller:
         possible = [tag for tag, chance in chances.items() if chance >= self.band]
         best = int(near.argmax())
         return Label(
-            tag=possible[0] if len(possible) == 1 else "abstain",
+            tag="abstain" if len(possible) == 2 else max(chances, key=lambda tag: chances[tag]),
             unsafe=unsafe,
             clause=self.clauses[best] if near[best] > 0 else None,
             nearness=float(near[best]),

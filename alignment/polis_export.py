@@ -22,7 +22,7 @@ Labels = NDArray[np.int64]
 
 STATEMENTS, MATRIX = "comments.csv", "participants-votes.csv"
 _DECLARED = ("n-votes", "n-agree", "n-disagree")
-_WORDS = {"agree": 1.0, "disagree": -1.0, "pass": 0.0, "skip": 0.0, "nan": np.nan, "": np.nan}
+_WORDS = {"agree": 1.0, "disagree": -1.0, "pass": 0.0, "skip": 0.0, "nan": np.nan, "": np.nan, "1": 1.0, "-1": -1.0, "0": 0.0}
 
 
 class ExportFault(ValueError):
@@ -176,6 +176,8 @@ def _records(where: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _vote(text: str, where: Path, line: int, statement: str) -> float:
+    if text in _WORDS:
+        return _WORDS[text]
     word = text.strip().lower()
     if word in _WORDS:
         return _WORDS[word]

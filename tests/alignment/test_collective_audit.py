@@ -1,0 +1,159 @@
+"""An export is read strictly, and a conversation whose parts do not belong together is told before it is used."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alignment.labeller import Labeller, label_responses
+from alignment.polis_export import Conversation, ExportFault, Statement, read
+from alignment.proof_collective import FOLDER, conversations, planted
+from alignment.vote_audit import audit
+
+MATRIX = "participant,group-id,n-votes,n-agree,n-disagree,0,7\n3,0,2,1,1,1,-1\n4,,1,0,0,,0\n"
+COMMENTS = 'timestamp,comment-id,agrees,disagrees,moderated,comment-body\n1,7,0,1,1,"Second, in two\nlines"\n1,0,1,0,-1,First\n'
+FAULTS = ("all labels shuffled", "votes of all rows shifted, no counts", "votes of all rows shifted", "columns shifted")
+needs_data = pytest.mark.skipif(not (FOLDER / "polis").is_dir(), reason="the shared conversations are not beside the checkout")
+
+
+def export(folder: Path, *, matrix: str = MATRIX, comments: str = COMMENTS) -> Path:
+    (folder / "participants-votes.csv").write_text(matrix, encoding="utf-8")
+    (folder / "comments.csv").write_text(comments, encoding="utf-8")
+    return folder
+
+
+def test_an_export_is_read_as_it_stands(tmp_path: Path) -> None:
+    found = read(export(tmp_path, matrix="\ufeff" + MATRIX))
+    assert [s.text for s in found.statements] == ["First", "Second, in two lines"]
+    assert found.participants == ("3", "4")
+    assert found.groups.tolist() == [0, -1]
+    assert np.array_equal(found.votes, [[1, -1], [np.nan, 0]], equal_nan=True)
+    assert found.accepted.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "comments", "told"),
+    [
+        (MATRIX.replace("1,-1\n", "1,5\n"), COMMENTS, r"participants-votes.csv:2: `5` on statement 7 is no vote"),
+        (MATRIX.replace("4,,1", "3,,1"), COMMENTS, r"participants-votes.csv:3: participant `3` stands on line 2 already"),
+        (MATRIX.replace("4,,1,0,0,,0", "4,,1,0"), COMMENTS, r"participants-votes.csv:3: 4 cells where the header has 7"),
+        (MATRIX.replace("participant,", "voter,"), COMMENTS, r"participants-votes.csv:1: no column `participant`"),
+        (MATRIX.replace("0,7\n", "0,8\n"), COMMENTS, r"statements \['8'\] are voted on and not in `comments.csv`"),
+        (MATRIX, COMMENTS.replace("comment-body", "text"), r"comments.csv:1: no column `comment-body`"),
+        (MATRIX, COMMENTS.replace("1,0,1,0,-1", "1,0,x,0,-1"), r"comments.csv:4: `x` in `agrees` is no number"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, matrix: str, comments: str, told: str) -> None:
+    with pytest.raises(ExportFault, match=told):
+        read(export(tmp_path, matrix=matrix, comments=comments))
+
+
+def test_a_folder_without_the_files_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ExportFault, match="there is no such file"):
+        read(tmp_path)
+
+
+def crowd(seed: int = 0) -> Conversation:
+    """120 people in two camps with 40 statements, the counts and groups that belong to their votes."""
+    rng = np.random.default_rng(seed)
+    camp = rng.integers(0, 2, 120)
+    likes = rng.uniform(0.05, 0.95, (2, 40))
+    votes = np.where(rng.random((120, 40)) < likes[camp], 1.0, -1.0)
+    votes[rng.random(votes.shape) < 0.4] = np.nan
+    seen = ~np.isnan(votes)
+    counts = np.array([seen.sum(1), (votes == 1).sum(1), (votes == -1).sum(1)]).T
+    statements = [
+        Statement(
+            id=str(s), text=f"s{s}", moderated=1, agrees=int((votes[:, s] == 1).sum()), disagrees=int((votes[:, s] == -1).sum())
+        )
+        for s in range(40)
+    ]
+    people = tuple(map(str, range(120)))
+    return Conversation(
+        name="crowd", statements=tuple(statements), participants=people, votes=votes, groups=camp, declared=counts
+    )
+
+
+def test_a_clean_crowd_raises_nothing() -> None:
+    for seed in range(3):
+        assert audit(crowd(seed)) == ()
+
+
+@pytest.mark.parametrize("name", sorted(n for n in planted() if not n.startswith("half")))
+def test_every_planted_fault_is_told(name: str) -> None:
+    for seed in range(3):
+        found = audit(planted()[name](crowd(seed), np.random.default_rng(seed)))
+        assert any(f.alarm for f in found), (name, seed)
+
+
+def test_agree_and_disagree_exchanged_is_told_as_that() -> None:
+    clean = crowd()
+    (told,) = (f for f in audit(replace(clean, votes=-clean.votes)) if f.kind == "counts")
+    assert told.alarm
+    assert "exchanged" in told.message
+
+
+def test_one_answer_to_everything_and_dice_are_named_and_no_alarm() -> None:
+    clean = crowd()
+    votes = clean.votes.copy()
+    votes[0], votes[1] = 1.0, np.random.default_rng(3).choice([-1.0, 0.0, 1.0], 40)
+    found = {f.kind: f for f in audit(replace(clean, votes=votes, declared=None))}
+    assert found["straight-line"].participants == ("0",)
+    assert found["random"].participants == ("1",)
+    assert not any(f.alarm for f in found.values())
+
+
+@pytest.fixture(scope="module")
+def public() -> list[Conversation]:
+    """Those that are quick to audit."""
+    return [c for c in conversations(FOLDER) if len(c.votes) < 400]
+
+
+@needs_data
+def test_no_public_conversation_raises_an_alarm_and_one_has_two_rows_alike(public: list[Conversation]) -> None:
+    for conversation in public:
+        found = audit(conversation)
+        assert not [f for f in found if f.alarm], conversation.name
+        assert [f.participants for f in found if f.kind == "duplicates"] == (
+            [("16", "25")] if conversation.name == "brexit-consensus" else []
+        )
+
+
+@needs_data
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_planted_in_public_conversations_are_told(name: str, public: list[Conversation]) -> None:
+    for number, clean in enumerate(public[:3]):
+        assert any(f.alarm for f in audit(planted()[name](clean, np.random.default_rng(number)))), clean.name
+
+
+WORDS = (
+    ("garden flowers", "kitchen recipe", "library novel", "river boat"),
+    ("weapon bomb", "poison attack", "weapon attack", "bomb poison"),
+)
+
+
+def taught(error: float = 0.1) -> Labeller:
+    texts = [f"{word} number {n}" for side in WORDS for n in range(6) for word in side]
+    unsafe = [side for side in (False, True) for _ in range(24)]
+    families = [f"f{n}" for _ in WORDS for n in range(6) for _ in range(4)]
+    return Labeller.fit(texts, unsafe, families, clauses={"arms": "no weapon, no bomb", "toxins": "no poison"}, error=error)
+
+
+def test_a_text_is_tagged_with_a_probability_and_the_clause_it_comes_near() -> None:
+    safe, unsafe, toxin = label_responses(["a novel from the library", "a weapon and a bomb", "poison"], labeller=taught())
+    assert (safe.tag, unsafe.tag, unsafe.clause, toxin.clause) == ("safe", "unsafe", "arms", "toxins")
+    assert safe.unsafe < 0.5 < unsafe.unsafe
+
+
+def test_a_text_of_which_nothing_is_known_is_cited_with_no_clause() -> None:
+    (label,) = label_responses(["zyzzyva"], labeller=taught())
+    assert label.clause is None
+    assert label.nearness == 0.0
+
+
+def test_a_labeller_needs_both_kinds_and_a_clause() -> None:
+    with pytest.raises(ValueError, match="safe and unsafe texts"):
+        Labeller.fit(["a", "b"], [True, True], ["x", "y"], clauses={"c": "d"})
+    with pytest.raises(ValueError, match="2 texts, 1 labels"):
+        Labeller.fit(["a", "b"], [True], ["x", "y"], clauses={"c": "d"})
