@@ -150,7 +150,7 @@ def seen(task: Task, situation: Situation, untried: Untried = untried) -> View |
     gap = sum(_short(verdict) for verdict in verdicts)
     wanting = [v for word in (Word.FAIL, Word.UNSURE) for v in verdicts if v.state is word and v.threshold is not None]
     subject = _aim(task, wanting[0]) if wanting else None
-    arms = tuple(_arms(task, situation, untried))
+    arms = tuple(_arms(task, situation, untried)) if subject else ()
     tune, refactor, replace = (_stock(kind, arms, task, champion, situation) for kind in KINDS)
     former = [_short(verdict) for verdict in situation.former if verdict.task == task.id]
     fell = bool(former) and gap > sum(former)
