@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from bench.fold import Facts, fold
 from bench.ledger import Ledger
 from plan.house import PACKAGES
@@ -50,7 +52,9 @@ def states(loop: Loop) -> dict[str, str]:
     return {target["task"]: target["state"] for target in json.loads(loop.report())["targets"]}
 
 
+@pytest.mark.slow
 def test_a_small_budget_asked_for_first_ends_in_the_same_verdicts_as_everything_at_once(tmp_path: Path) -> None:
+    """25 CPU seconds: `pytest -m slow tests/agents/test_budgets_kept.py`; without processes `test_budget.py` asks the same."""
     text = plan(task("small", budget="1 s"), task("big", budget="5 min", seeds=3))
     first, at_once = Loop(tmp_path / "first", plan=text), Loop(tmp_path / "at_once", plan=text)
     assert first.run("--only", "small").returncode == 0

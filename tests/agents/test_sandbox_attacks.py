@@ -1,7 +1,7 @@
 """No attack of the corpus gets through, as this user and as an ordinary one, and every honest program runs.
 
-The corpus is `attacks/*.py` (what counts as success is seen from outside, by `arena.py`) and `honest/*.py`. The default tests take all of the
-corpus as this user and every fourth of the rest; `pytest -m slow tests/agents/test_sandbox_attacks.py` takes all of everything.
+The corpus is `attacks/*.py` (what counts as success is seen from outside, by `arena.py`) and `honest/*.py`. The default tests take every second
+attack, which is some of every class, and every eighth of the rest; `pytest -m slow tests/agents/test_sandbox_attacks.py` takes all of everything.
 """
 
 from __future__ import annotations
@@ -77,30 +77,32 @@ def test_the_corpus_covers_every_class_several_times() -> None:
     kinds = [attack.kind for attack in ATTACKS.values()]
     wanted = "secrets writing filling bombs daemons signals ptrace mounts sockets forging escapes outlasting"
     assert {kind: kinds.count(kind) >= 4 for kind in wanted.split()} == dict.fromkeys(wanted.split(), True)
+    assert {attack.kind for attack in list(ATTACKS.values())[::2]} == set(kinds)
     assert len(ATTACKS) >= 60
     assert len(HONEST) >= 60
 
 
 def test_no_attack_succeeds() -> None:
-    assert [report for report in fight("confined", list(ATTACKS)) if report["won"]] == []
+    assert [report for report in fight("confined", list(ATTACKS)[::2]) if report["won"]] == []
 
 
 def test_no_attack_succeeds_as_an_ordinary_user() -> None:
-    assert [report for report in fight("confined", list(ATTACKS)[::4], ordinary=True) if report["won"]] == []
+    assert [report for report in fight("confined", list(ATTACKS)[::8], ordinary=True) if report["won"]] == []
 
 
 def test_attacks_win_where_the_wall_that_stops_them_is_missing() -> None:
-    assert [report for report in fight("proof", PROVABLE[::4]) if not report["won"]] == []
+    assert [report for report in fight("proof", PROVABLE[::8]) if not report["won"]] == []
 
 
 def test_honest_programs_run() -> None:
-    assert [report for report in fight("honest", HONEST[::4]) if not report["ok"]] == []
+    assert [report for report in fight("honest", HONEST[::8]) if not report["ok"]] == []
 
 
 @pytest.mark.slow
-def test_no_attack_of_all_succeeds_as_an_ordinary_user() -> None:
+@pytest.mark.parametrize("ordinary", [False, True])
+def test_no_attack_of_all_succeeds(ordinary: bool) -> None:
     """About a minute: `pytest -m slow tests/agents/test_sandbox_attacks.py`."""
-    assert [report for report in fight("confined", list(ATTACKS), ordinary=True) if report["won"]] == []
+    assert [report for report in fight("confined", list(ATTACKS), ordinary=ordinary) if report["won"]] == []
 
 
 @pytest.mark.slow
