@@ -1,7 +1,7 @@
 """The proof of the collective constitution, on conversations and prompts that people made: `python -m alignment.proof_collective [folder]`.
 
 Prints one row a claim with its figure, what it should be, and whether it holds. The folder holds `polis/*/` and `xstest/prompts.csv`; `--quick`
-plants a fault once per conversation rather than ten times.
+plants a fault once per conversation rather than five times.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def _family(kind: str) -> str:
     return "discrimination" if "discr" in plain else "privacy" if plain.startswith("privacy") else plain
 
 
-def rows(folder: Path, *, times: int = 10) -> Iterator[Row]:
+def rows(folder: Path, *, times: int = 5) -> Iterator[Row]:
     """Every row of the proof, as it is measured."""
     known = conversations(folder)
     if not known:
@@ -209,7 +209,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the rows; 1 when a claim misses."""
     named = [a for a in arguments if not a.startswith("-")]
     missed = False
-    for row in rows(Path(named[0]) if named else FOLDER, times=1 if "--quick" in arguments else 10):
+    for row in rows(Path(named[0]) if named else FOLDER, times=1 if "--quick" in arguments else 5):
         verdict = {None: "-", True: "holds", False: "misses"}[row.holds]
         missed |= row.holds is False
         print(f"| {row.claim} | {row.figure} | {row.asked} | {verdict} |", flush=True)

@@ -7,6 +7,7 @@ Each test asks what chance would make of the same data; no threshold is set per 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,19 +51,23 @@ def audit(conversation: Conversation, *, seed: int = 0) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda f: not f.alarm))
 
 
-def explained(votes: Votes, groups: Labels) -> float:
-    """How much of the votes' variance the groups explain, summed over statements in units of each statement's variance."""
-    inside = groups >= 0
-    seen = ~np.isnan(votes[inside])
-    values = np.where(seen, votes[inside], 0.0)
-    labels = np.unique(groups[inside], return_inverse=True)[1]
-    member = np.eye(labels.max() + 1)[labels]
-    n, total = seen.sum(0), values.sum(0)
-    mean = total / np.maximum(n, 1)
-    spread = np.maximum((values**2).sum(0) / np.maximum(n, 1) - mean**2, 1e-9)
-    counts = member.T @ seen
-    between = ((member.T @ values - counts * mean) ** 2 / np.maximum(counts, 1)).sum(0)
-    return float((between / spread)[(n >= 10) & (spread > 1e-6)].sum())
+def explained(votes: Votes) -> Callable[[Labels], float]:
+    """Of labels (P,) without -1: how much variance of these votes they explain, over statements in units of each statement's variance."""
+    seen = ~np.isnan(votes)
+    n = seen.sum(0)
+    filled = np.where(seen, votes, 0.0)
+    mean = filled.sum(0) / np.maximum(n, 1)
+    spread = (filled**2).sum(0) / np.maximum(n, 1) - mean**2
+    telling = (n >= 10) & (spread > 1e-6)
+    known = seen[:, telling].astype(np.float64)
+    away = np.where(seen, votes - mean, 0.0)[:, telling]
+    spread = spread[telling]
+
+    def of(labels: Labels) -> float:
+        member = (labels == np.unique(labels)[:, None]).astype(np.float64)
+        return float((((member @ away) ** 2 / np.maximum(member @ known, 1)) / spread).sum())
+
+    return of
 
 
 def _labels(conversation: Conversation, rng: np.random.Generator) -> list[Finding]:
@@ -70,8 +75,9 @@ def _labels(conversation: Conversation, rng: np.random.Generator) -> list[Findin
     votes, groups = conversation.votes[inside], conversation.groups[inside]
     if len(inside) < LEAST or len(np.unique(groups)) < 2:
         return []
-    fit = explained(votes, groups)
-    chance = np.array([explained(votes, rng.permutation(groups)) for _ in range(DRAWS)])
+    of = explained(votes)
+    fit = of(groups)
+    chance = np.array([of(rng.permutation(groups)) for _ in range(DRAWS)])
     if (chance >= fit).mean() > 0.01:
         message = f"group labels do not match the votes: they explain {fit:.0f}, shuffled ones {chance.mean():.0f}; take the groups found anew"
         return [Finding(kind="labels", alarm=True, message=message)]
@@ -87,9 +93,10 @@ def _labels(conversation: Conversation, rng: np.random.Generator) -> list[Findin
         v, g = votes[first:last], groups[first:last]
         if len(np.unique(g)) < 2:
             continue
-        wild = np.array([explained(v, rng.permutation(g)) for _ in range(19)])
-        here = explained(v, g)
-        gain, shift = max((explained(v, np.roll(g, s)) - here, s) for s in SHIFTS)
+        of = explained(v)
+        wild = np.array([of(rng.permutation(g)) for _ in range(19)])
+        here = of(g)
+        gain, shift = max((of(np.roll(g, s)) - here, s) for s in SHIFTS)
         if gain > 6 * wild.std() and gain + here > wild.max():
             rows = tuple(conversation.participants[i] for i in inside[first:last])
             message = (
