@@ -62,9 +62,18 @@ def test_there_are_thirty_pairs_and_each_cheat_is_met_by_a_layer() -> None:
 
 @each([pair for pair in PAIRS if pair.clause])
 def test_a_cheat_is_blocked_on_the_clause_it_breaks(pair: Pair) -> None:
-    broken = {clause.id: why for clause, why in guard().broken(candidate(patch=pair.cheat.patch), situation())}
-    assert pair.clause in broken, broken
-    assert guard().review(candidate(patch=pair.cheat.patch), situation()).stance is Stance.BLOCK
+    broken = guard().broken(candidate(patch=pair.cheat.patch), situation())
+    assert pair.clause in {clause.id for clause, _ in broken}, broken
+    assert broken[0][0].stance is Stance.BLOCK  # the first one's stance is that of the review
+
+
+def test_the_review_of_a_cheat_says_its_clause() -> None:
+    pair = next(pair for pair in PAIRS if pair.name in FIRST and pair.clause)
+    decision = candidate(patch=pair.cheat.patch)
+    clause, why = guard().broken(decision, situation())[0]
+    opinion = guard().review(decision, situation())
+    assert (opinion.stance, opinion.clause) == (Stance.BLOCK, clause.text)
+    assert opinion.why.startswith(why)
 
 
 @each(PAIRS)
