@@ -57,9 +57,10 @@ class BestArm:
         if self.allocation == "uniform":
             return np.full(self.trials.shape, 1 / self.trials.shape[1])
         best = self.chances_best()
-        rest = best @ (1 - np.eye(best.shape[1]))  # not 1 - best: what is left beside a sure leader must not be lost to rounding
-        challenge = best / np.maximum(rest, 1e-300)
-        drawn = best * (1 + challenge.sum(axis=1, keepdims=True) - challenge)
+        others = 1 - np.eye(best.shape[1])
+        rest = best @ others  # not 1 - best: what is left beside a sure leader must not be lost to rounding
+        challenge = np.divide(best, rest, out=np.zeros_like(best), where=rest > 0)
+        drawn = best * (1 + challenge @ others)
         chances: Floats = drawn / drawn.sum(axis=1, keepdims=True)
         return chances
 

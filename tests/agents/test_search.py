@@ -145,7 +145,13 @@ def test_beside_a_leader_beyond_doubt_the_others_still_get_half_of_the_trials() 
     state = BestArm(3)
     state.successes, state.trials = np.array([[4890.0, 4600, 3100]]), np.array([[5149.0, 5110, 3503]])
     assert state.chances_best()[0, 0] > 1 - 1e-9
-    assert state.chances()[0].tolist() == pytest.approx([0.5, 0.25, 0.25], abs=1e-3)
+    assert state.chances()[0].tolist() == pytest.approx([0.5, 0.25, 0.25], abs=1e-6)
+
+
+def test_the_last_arm_of_a_race_gets_every_trial() -> None:
+    state = BestArm(3)
+    state.alive[0, :2] = False
+    assert state.chances()[0].tolist() == [0, 0, 1]
 
 
 def test_chernoffs_rule_stops_equal_shares_where_the_ratio_of_maximised_likelihoods_does() -> None:
@@ -287,6 +293,7 @@ def test_a_search_that_runs_out_of_samples_does_not_call_itself_settled() -> Non
     assert "wrong with probability" not in said[0]
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_without_early_stop_every_sample_is_spent() -> None:
     search = QAEHyperparamSearch(lucky({1: 1.0, 2: 0.0}, "depth"), {"depth": [1, 2]})
     assert search.search(num_samples=60, early_stop=False, tell=lambda _: None).spent == 60
