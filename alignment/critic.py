@@ -162,7 +162,7 @@ class Critic:
     def _learnt(self) -> BradleyTerry[Change | None]:
         pairs: list[tuple[Change | None, Change | None]] = [(one, None) for one in self._changes]
         wins = [told.good for told in self.history]
-        return BradleyTerry[Change | None](BLOCKS, strength=1.0).fit(pairs, wins)
+        return BradleyTerry[Change | None](BLOCKS, strength=0.2).fit(pairs, wins)
 
 
 def tally(votes: Sequence[Vote]) -> int:

@@ -21,21 +21,26 @@ from scipy.optimize import minimize
 
 T = TypeVar("T")
 Array = NDArray[np.float64]
-STRENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
+STRENGTHS = (0.25, 0.5, 1.0, 2.0)
 """Ridges that the inner folds choose from."""
 FEW = 40
 """Pairs below which there is nothing to choose on: the ridge is `CAREFUL`."""
-CAREFUL = 2.0
+CAREFUL = 0.5
 
 
 @dataclass(frozen=True)
 class Block(Generic[T]):
-    """One kind of feature. Counts are damped, weighted by how rare a name is, and have length one; numbers have deviation one."""
+    """One kind of feature. Counts are damped, weighted by how rare a name is, and have length one; numbers have deviation one.
+
+    A block can also bring its features as rows of a matrix (`vectors`, for embeddings); they are taken from their mean.
+    """
 
     name: str
-    extract: Callable[[T], Mapping[str, float]]
+    extract: Callable[[T], Mapping[str, float]] = lambda thing: {}
     counts: bool = False
-    weight: float = 1.0
+    vectors: Callable[[Sequence[T]], Array] | None = None
+    share: float = 1.0
+    """The mean square of its differences over the training pairs: how much it has to say beside other blocks."""
     rare: int = 2
     """Counts: things that a name has to stand in, for it to be known."""
 
@@ -50,6 +55,8 @@ class BradleyTerry(Generic[T]):
         self.weights: Array = np.zeros(0)
         self._columns: list[dict[str, int]] = []
         self._scales: list[Array] = []
+        self._means: list[Array] = []
+        self._sizes: list[float] = []
 
     def fit(
         self, pairs: Sequence[tuple[T, T]], wins: Sequence[float] | None = None, *, groups: Sequence[Hashable] | None = None
@@ -60,6 +67,12 @@ class BradleyTerry(Generic[T]):
         y = np.ones(len(pairs)) if wins is None else np.asarray(wins, dtype=float)
         things = [one for pair in pairs for one in pair]
         self._know(things)
+        self._sizes = [1.0] * len(self.blocks)
+        parts = [part[::2] - part[1::2] for part in self._parts(things)]
+        found = [float(part.multiply(part).sum()) / len(pairs) for part in parts]
+        self._sizes = [
+            float(np.sqrt(block.share / size)) if size else 1.0 for block, size in zip(self.blocks, found, strict=True)
+        ]
         x = self.matrix(things)
         d = sparse.csr_matrix(x[::2] - x[1::2])
         if self.strength is None:
@@ -84,8 +97,17 @@ class BradleyTerry(Generic[T]):
 
     def matrix(self, things: Sequence[T]) -> Any:
         """Features, things x names, as a sparse matrix; names that training never saw are left out."""
+        return sparse.csr_matrix(
+            sparse.hstack([size * part for size, part in zip(self._sizes, self._parts(things), strict=True)])
+        )
+
+    def _parts(self, things: Sequence[T]) -> list[Any]:
+        """The features of each block, before blocks are made comparable."""
         parts = []
-        for block, columns, scale in zip(self.blocks, self._columns, self._scales, strict=True):
+        for block, columns, scale, mean in zip(self.blocks, self._columns, self._scales, self._means, strict=True):
+            if block.vectors is not None:
+                parts.append(sparse.csr_matrix(block.vectors(things) - mean))
+                continue
             rows, cols, values = list[int](), list[int](), list[float]()
             for i, thing in enumerate(things):
                 for name, value in block.extract(thing).items():
@@ -98,13 +120,21 @@ class BradleyTerry(Generic[T]):
             if block.counts:
                 length = np.sqrt(np.asarray(part.multiply(part).sum(axis=1)).ravel())
                 part = sparse.diags_array(1 / np.maximum(length, 1e-12)) @ part
-            parts.append(block.weight * part)
-        return sparse.csr_matrix(sparse.hstack(parts))
+            parts.append(sparse.csr_matrix(part))
+        return parts
 
     def _know(self, things: Sequence[T]) -> None:
         """Take in which names there are, how rare each is and how far it spreads."""
-        self._columns, self._scales, self.names = [], [], []
+        self._columns, self._scales, self._means, self.names = [], [], [], []
         for block in self.blocks:
+            if block.vectors is not None:
+                mean = block.vectors(things).mean(axis=0)
+                self._means.append(mean)
+                self._columns.append({})
+                self._scales.append(np.ones(0))
+                self.names += [(block.name, str(j)) for j in range(len(mean))]
+                continue
+            self._means.append(np.zeros(0))
             found = [block.extract(thing) for thing in things]
             seen = Counter(name for one in found for name in one)
             names = sorted(name for name, n in seen.items() if not block.counts or n >= block.rare)
@@ -121,11 +151,11 @@ class BradleyTerry(Generic[T]):
         """The ridge with the least loss on held-out inner folds."""
         if len(y) < FEW:
             return CAREFUL
-        fold = folds(groups, n=4)
+        fold = folds(groups, n=3)
         losses = []
         for strength in STRENGTHS:
             z = np.zeros(len(y))
-            for k in range(4):
+            for k in range(3):
                 z[fold == k] = d[fold == k] @ ridge(d[fold != k], y[fold != k], strength)
             losses.append(loss(z, y))
         return STRENGTHS[int(np.argmin(losses))]
