@@ -42,8 +42,8 @@ def test_labels_that_are_chance_make_no_rule() -> None:
 
 
 def test_a_rule_that_would_alarm_too_often_is_dropped_with_its_bound() -> None:
-    odd = [Transcript(id=f"odd-{n}", text="this is bypass country", bad=False) for n in range(1, 80)]
-    fine = [one for one in transcripts(bad=0, fine=160, word="")]
+    odd = [Transcript(id=f"odd-{n}", text="this is bypass country", bad=False) for n in range(300)]
+    fine = transcripts(bad=0, fine=300, word="")
     bad = transcripts(bad=80, fine=0, word="bypass")
     held = [one for pair in zip(fine, odd, strict=False) for one in pair]  # every second fine one is held back: all the odd ones
     aligner = IterativeAligner(said)
