@@ -9,39 +9,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agents.options import (
+    DEFAULT_LEDGER,
+    DEFAULT_PLAN,
+    Backend,
+    Better,
+    FailOnOption,
+    JsonOption,
+    LedgerOption,
+    PlanOption,
+    PlanVerb,
+    Show,
+)
 from plan.exits import Exit, FailOn
 from plan.nouns import Status
-
-
-class Show(StrEnum):
-    """The displays of `run`."""
-
-    AUTO = "auto"
-    LIVE = "live"
-    PLAIN = "plain"
-    JSON = "json"
-    NONE = "none"
-
-
-class Backend(StrEnum):
-    """The event loops that `run` works on."""
-
-    ASYNCIO = "asyncio"
-    TRIO = "trio"
-
-
-class Better(StrEnum):
-    """Which way a metric is better."""
-
-    LESS = "less"
-    MORE = "more"
-
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,13 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Trains and benchmarks what a Markdown plan names, and says pass, fail or unsure at a stated error rate.",
 )
-
-PlanOption = Annotated[Path, typer.Option("--plan", help="The plan, a Markdown file.")]
-LedgerOption = Annotated[str, typer.Option("--ledger", envvar="ORCHESTRATE_LEDGER", help="SQLite file or database URL.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
-FailOnOption = Annotated[FailOn, typer.Option("--fail-on", help="From which verdict on the exit code is 1.")]
-DEFAULT_PLAN = Path("plan/Plan.md")
-DEFAULT_LEDGER = "runs/ledger.db"
 
 
 @app.command()
@@ -241,12 +220,6 @@ def compare(
             json=json,
         )
     )
-
-
-class PlanVerb(StrEnum):
-    """What `plan` can do."""
-
-    DIFF = "diff"
 
 
 @app.command()
