@@ -178,7 +178,9 @@ def test_the_same_seed_makes_the_same_puzzles_whatever_the_global_generators_hol
 
 
 def probe_names() -> list[str]:
-    return [n for n, entry in catalogue.shelf("benchmark").items() if "accuracy" in entry.arguments["metrics"]]
+    return [
+        n for n, entry in catalogue.shelf("benchmark").items() if {"accuracy", "steps_to_99"} <= set(entry.arguments["metrics"])
+    ]
 
 
 def measured(name: str, folder: Path, *, steps: int, seed: int = 0) -> tuple[dict[str, float], Bench]:
