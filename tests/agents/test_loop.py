@@ -268,7 +268,9 @@ def test_a_verdict_is_announced_when_its_state_changes_not_at_every_seed(tmp_pat
     assert told.count("sound::parameters pass") == 1
 
 
+@pytest.mark.slow
 def test_the_smoke_plan_touches_every_path(tmp_path: Path) -> None:
+    """45 CPU seconds: `pytest -m slow tests/agents/test_loop.py`; every run of the judge works through the same plan and asks for its endings."""
     loop = Loop(tmp_path, plan=(HOUSE / "plan/Smoke.md").read_text())
     done = loop.run()
     states = {v["state"] for v in json.loads(loop.report())["targets"]}
