@@ -160,7 +160,8 @@ def _flash(
 
 
 def _sdpa(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, causal: bool, window: int | None, scale: float) -> Tensor:
-    T, gqa = q_BHTD.shape[2], q_BHTD.shape[1] != k_BGSD.shape[1]
+    T = q_BHTD.shape[2]
+    gqa = True if q_BHTD.shape[1] != k_BGSD.shape[1] else False  # noqa: SIM210, in a graph of any size it must be a plain bool
     if window is not None:  # keys that no query sees
         k_BGSD, v_BGSD = (x[:, :, -(T + window - 1) :] for x in (k_BGSD, v_BGSD))
     S = k_BGSD.shape[2]

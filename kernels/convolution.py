@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
+from kernels.operators import operator
 from kernels.paths import Path, PathUnavailable, choose, no_tangents, rows
 
 
@@ -68,7 +69,7 @@ def _either(x_BTE: Tensor, before_BWE: Tensor, weight_EW: Tensor, bias_E: Tensor
     if choose(path, x_BTE, library="convolution") == "compiled":
         no_tangents("causal_convolution", x_BTE, before_BWE, weight_EW, bias_E)
         bias_E = weight_EW.new_zeros(weight_EW.shape[0]) if bias_E is None else bias_E
-        out_BTE: Tensor = _compiled(x_BTE, before_BWE, weight_EW.mT.contiguous(), bias_E, silu)
+        out_BTE: Tensor = _operator(x_BTE, before_BWE, weight_EW.mT.contiguous(), bias_E, silu)
         return out_BTE
     out_BTE = short_convolution(torch.cat((before_BWE, x_BTE), dim=1), weight_EW, bias_E)
     return F.silu(out_BTE) if silu else out_BTE
@@ -133,7 +134,7 @@ def _pull_back(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
     return *_compiled_backward(dout, *ctx.saved_tensors, ctx.silu), None
 
 
-_compiled.register_autograd(_pull_back, setup_context=_remember)
+_operator = operator(_compiled, _compiled_backward, remember=_remember, pull_back=_pull_back)
 
 
 @register_flop_formula(torch.ops.touchstone.silu_convolution)

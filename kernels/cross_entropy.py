@@ -15,8 +15,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.utils.flop_counter import register_flop_formula
 
+from kernels.operators import operator, recorded
+from kernels.paths import no_tangents
 from kernels.precision import wide, wide_dtype
 
 IGNORED = -100
@@ -54,31 +56,34 @@ def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, target_N: Tensor, *, c
             "cross-entropy wants x (N, D), weight (V, D) and targets (N,); "
             f"got {[tuple(t.shape) for t in (x_ND, weight_VD, target_N)]}"
         )
-    outside = (target_N != IGNORED) & ((target_N < 0) | (target_N >= V))
-    if outside.any():
-        raise IndexError(
-            f"target {int(target_N[outside][0])} is outside a vocabulary of {V}; only {IGNORED} stands for no target"
-        )
+    no_tangents("linear_cross_entropy", x_ND, weight_VD)
     device = x_ND.device.type
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         x_ND, weight_VD = x_ND.to(dtype), weight_VD.to(dtype)
     if torch.float16 in (x_ND.dtype, weight_VD.dtype):
         x_ND, weight_VD = wide(x_ND), wide(weight_VD)
-    with torch.autocast(device, enabled=False):
-        nats: Tensor = _Chunked.apply(x_ND, weight_VD, target_N, chunk or max(FEWEST, CHUNK // V))  # type: ignore[no-untyped-call]
+    wants_x, wants_weight = recorded(x_ND), recorded(weight_VD)
+    nats: Tensor = _operator(x_ND, weight_VD, target_N, chunk or max(FEWEST, CHUNK // V), wants_x, wants_weight)[0]
     return nats
 
 
-class _Chunked(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, target_N: Tensor, chunk: int) -> Tensor:
-        dtype = wide_dtype(x_ND)
-        wants_x, wants_weight = ctx.needs_input_grad[:2]
-        grad_x_ND = torch.empty_like(x_ND) if wants_x else None
-        grad_weight_VD = torch.zeros_like(weight_VD, dtype=dtype) if wants_weight else None
-        nats = x_ND.new_zeros((), dtype=dtype)
-        room_CV = x_ND.new_empty(min(chunk, len(x_ND)), len(weight_VD))
+@torch.library.custom_op("touchstone::linear_cross_entropy", mutates_args=())
+def _forward(
+    x_ND: Tensor, weight_VD: Tensor, target_N: Tensor, chunk: int, wants_x: bool, wants_weight: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum in nats, and its gradients where they are wanted, else nothing."""
+    V = len(weight_VD)
+    outside = (target_N != IGNORED) & ((target_N < 0) | (target_N >= V))
+    if outside.any():
+        raise IndexError(
+            f"target {int(target_N[outside][0])} is outside a vocabulary of {V}; only {IGNORED} stands for no target"
+        )
+    dtype = wide_dtype(x_ND)
+    nats, grad_x_ND, grad_weight_VD = _empty(x_ND, weight_VD, target_N, chunk, wants_x, wants_weight)
+    nats.zero_(), grad_weight_VD.zero_()
+    room_CV = x_ND.new_empty(min(chunk, len(x_ND)), V)
+    with torch.autocast(x_ND.device.type, enabled=False):
         for start in range(0, len(x_ND), chunk):
             x_CD, target_C = x_ND[start : start + chunk], target_N[start : start + chunk]
             e_CV = torch.mm(x_CD, weight_VD.T, out=room_CV[: len(x_CD)]).to(dtype)
@@ -94,25 +99,55 @@ class _Chunked(torch.autograd.Function):
             share_C1 = torch.where(counted_C[:, None], 1 / sum_C1, 0)
             e_CV.scatter_add_(1, at_C1, -sum_C1)
             slope_CV = e_CV.to(x_ND.dtype)
-            if grad_x_ND is not None:
+            if wants_x:
                 grad_x_ND[start : start + chunk] = torch.mm(slope_CV, weight_VD) * share_C1
-            if grad_weight_VD is not None:
+            if wants_weight:
                 shared_CD = (x_CD * share_C1).to(x_ND.dtype)
                 if dtype == x_ND.dtype:
                     grad_weight_VD.addmm_(slope_CV.T, shared_CD)
                 else:
                     grad_weight_VD += torch.mm(slope_CV.T, shared_CD)
-        ctx.save_for_backward(grad_x_ND, grad_weight_VD)
-        ctx.dtype = weight_VD.dtype
-        return nats
+    return nats, grad_x_ND, grad_weight_VD
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x_ND, weight_VD = ctx.saved_tensors
-        return (
-            None if x_ND is None else x_ND * grad.to(x_ND.dtype),
-            None if weight_VD is None else (weight_VD * grad).to(ctx.dtype),
-            None,
-            None,
-        )
+
+@_forward.register_fake
+def _empty(
+    x_ND: Tensor, weight_VD: Tensor, target_N: Tensor, chunk: int, wants_x: bool, wants_weight: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    dtype = wide_dtype(x_ND)
+    grad_x_ND = x_ND.new_empty(x_ND.shape if wants_x else 0)
+    return x_ND.new_empty((), dtype=dtype), grad_x_ND, weight_VD.new_empty(weight_VD.shape if wants_weight else 0, dtype=dtype)
+
+
+@torch.library.custom_op("touchstone::linear_cross_entropy_backward", mutates_args=())
+def _backward(grad: Tensor, grad_x_ND: Tensor, grad_weight_VD: Tensor) -> tuple[Tensor, Tensor]:
+    """Both gradients, as large as is asked."""
+    return grad_x_ND * grad.to(grad_x_ND.dtype), grad_weight_VD * grad
+
+
+@_backward.register_fake
+def _empty_gradients(grad: Tensor, grad_x_ND: Tensor, grad_weight_VD: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(grad_x_ND), torch.empty_like(grad_weight_VD)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.wants, ctx.dtype = inputs[4:], inputs[1].dtype
+    ctx.set_materialize_grads(False)  # gradients of gradients are none, not zeros
+    ctx.save_for_backward(*output[1:])
+
+
+def _pull_back(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+    dx, dweight = _backward(grad, *ctx.saved_tensors)
+    wants_x, wants_weight = ctx.wants
+    return dx if wants_x else None, dweight.to(ctx.dtype) if wants_weight else None, None, None, None, None
+
+
+_operator = operator(_forward, _backward, remember=_remember, pull_back=_pull_back)
+
+
+@register_flop_formula(torch.ops.touchstone.linear_cross_entropy)
+def _flops(
+    x: torch.Size, weight: torch.Size, target: torch.Size, chunk: int, wants_x: bool, wants_weight: bool, *_: Any, **__: Any
+) -> int:
+    """The logits, and with them each gradient."""
+    return 2 * x.numel() * weight[0] * (1 + wants_x + wants_weight)

@@ -27,9 +27,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from kernels import native
+from kernels.operators import operator, recomputed, recorded
 from kernels.paths import Path, choose, no_tangents
 from kernels.precision import wide_dtype
 
@@ -145,8 +145,7 @@ def _either(inputs: tuple[Any, ...], scale: float, path: Path, dtype: torch.dtyp
     q, k, v, g, beta, a, b, state = inputs
     if choose(path, q, library="delta_rule") == "compiled":
         no_tangents("delta_rule", *inputs)
-        keep = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
-        out_BTHV, last_BHKV, _, _ = _compiled(*inputs, scale, keep)
+        out_BTHV, last_BHKV, _, _ = _operator(*inputs, scale, recorded(*inputs))
         return out_BTHV.to(dtype), last_BHKV
     with torch.autocast(q.device.type, enabled=False):
         g = _wide(g, q)
@@ -279,7 +278,7 @@ def _pull_back(ctx: Any, dout: Tensor | None, dlast: Tensor | None, *_: None) ->
     return *(None if x is None else dx for x, dx in zip(tensors, found, strict=True)), dstate, None, None
 
 
-_compiled.register_autograd(_pull_back, setup_context=_remember)
+_operator = operator(_compiled, _compiled_backward, remember=_remember, pull_back=_pull_back)
 
 
 def _chunkwise(q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor | None, g: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -289,7 +288,7 @@ def _chunkwise(q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor | None, g: 
     tensors, outs = (q, k, v, a, k if b is None else b, g), []
     for part in zip(*(torch.split(x, steps, dim=1) for x in tensors), strict=True):
         if torch.is_grad_enabled() and q.shape[1] > steps:
-            out, state = checkpoint(segment, *part, state, use_reentrant=False, preserve_rng_state=False)
+            out, state = recomputed(segment, *part, state)
         else:
             out, state = segment(*part, state)
         outs.append(out)

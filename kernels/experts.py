@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
+from kernels.operators import operator, recorded
 from kernels.paths import Path, choose, no_tangents
 from kernels.precision import wide_dtype
 
@@ -92,9 +93,9 @@ def experts(
     no_tangents("experts", *tensors)
     dtype = wide_dtype(*tensors)
     x, weight, widen, narrow, *common = (t.to(dtype).contiguous() for t in tensors)
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    keep = recorded(*tensors)
     both = (common[0], common[1]) if common else (None, None)
-    y_ND: Tensor = _forward(x, token_M, weight, load_E, widen, narrow, *both, scale, kind, keep, path)[0]
+    y_ND: Tensor = _operator(x, token_M, weight, load_E, widen, narrow, *both, scale, kind, keep, path)[0]
     return y_ND.to(x_ND.dtype)
 
 
@@ -188,7 +189,7 @@ def _forward_fake(
     keep: bool,
     path: str,
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), x.new_empty(len(token) if keep else 0, widen.shape[2])
+    return torch.empty_like(x), x.new_empty(token.shape[0] if keep else 0, widen.shape[2])
 
 
 @_backward.register_fake
@@ -198,7 +199,7 @@ def _backward_fake(
     return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(widen), torch.empty_like(narrow)
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs[:8], output[1])
     ctx.scale, ctx.kind, ctx.path = inputs[8], inputs[9], inputs[11]
 
@@ -212,7 +213,7 @@ def _pull_back(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     return dx, None, dweight, None, *own, *common, None, None, None, None
 
 
-_forward.register_autograd(_pull_back, setup_context=_setup)
+_operator = operator(_forward, _backward, remember=_remember, pull_back=_pull_back)
 
 
 @register_flop_formula(torch.ops.touchstone.experts)

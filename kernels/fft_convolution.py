@@ -23,9 +23,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from kernels import native
+from kernels.operators import operator
 from kernels.paths import Path, choose, no_tangents
 from kernels.precision import wide_dtype
 
@@ -49,8 +49,8 @@ class Taps:
 
     def __init__(self, taps_LD: Tensor) -> None:
         self.taps_LD = taps_LD
-        self._spectra = dict[tuple[str, int], Tensor]()
-        self._beginnings = dict[int, Taps]()
+        self._spectra: dict[tuple[str, int], Tensor] = {}
+        self._beginnings: dict[int, Taps] = {}
 
     def spectrum(self, path: Path, N: int) -> Tensor:
         """The transform over windows of N, without gradient; its layout is the path's own."""
@@ -179,55 +179,72 @@ def _outputs(seen_BSD: Tensor, T: int, taps: Taps, path: Path) -> Tensor:
     # A window of four times the filter wastes a quarter of itself on steps before it; a longer one would leave the caches.
     N = max(4, 1 << (2 * min(max(T, L), 2 * L) - 1).bit_length())
     path = choose(path, seen_BSD, library="fft_convolution")
-    with torch.autocast(seen_BSD.device.type, enabled=False):
-        used_LD, spectrum = taps.taps_LD[: N // 2], taps.spectrum(path, N)
-        if path == "compiled":
-            no_tangents("fft_convolution", seen_BSD, used_LD)
-            out_BTD: Tensor = _compiled(seen_BSD.contiguous(), used_LD, spectrum, T, N)
-            return out_BTD
-        return _windowed(seen_BSD, used_LD, spectrum, T, N)
-
-
-def _windowed(seen_BSD: Tensor, taps_LD: Tensor, spectrum_DF: Tensor, T: int, N: int) -> Tensor:
-    """The torch path."""
-    out_BTD: Tensor = _Windowed.apply(seen_BSD, taps_LD, spectrum_DF, T, N)  # type: ignore[no-untyped-call]
+    used_LD, spectrum = taps.taps_LD[: N // 2], taps.spectrum(path, N)
+    no_tangents("fft_convolution", seen_BSD, used_LD)
+    out_BTD: Tensor = (
+        _operator(seen_BSD.contiguous(), used_LD, spectrum, T, N)
+        if path == "compiled"
+        else _windows(seen_BSD, used_LD, spectrum, T, N)[0]
+    )
     return out_BTD
 
 
-class _Windowed(torch.autograd.Function):
-    """Every window at once; keeps the spectra of the inputs."""
+@torch.library.custom_op("touchstone::fft_convolution_windowed", mutates_args=())
+def _windowed(seen: Tensor, taps: Tensor, spectrum_DF: Tensor, T: int, N: int) -> tuple[Tensor, Tensor]:
+    """The torch path, every window at once: outputs at the last T steps, and the spectra of the inputs, which the backward pass uses."""
+    L, S = len(taps), seen.shape[1]
+    fresh = N - L + 1
+    windows = -(-T // fresh)
+    before = S - T - (L - 1)
+    padded_BDS = F.pad(seen.mT[..., max(0, before) :], (max(0, -before), windows * fresh - T))
+    x_BDnF = torch.fft.rfft(padded_BDS.unfold(-1, N, fresh))
+    out_BDT = torch.fft.irfft(x_BDnF * spectrum_DF[:, None], n=N)[..., L - 1 :].flatten(2)[..., :T]
+    return out_BDT.mT.contiguous(), x_BDnF
 
-    @staticmethod
-    def forward(ctx: Any, seen_BSD: Tensor, taps_LD: Tensor, spectrum_DF: Tensor, T: int, N: int) -> Tensor:
-        L, S = len(taps_LD), seen_BSD.shape[1]
-        fresh = N - L + 1
-        windows = -(-T // fresh)
-        before = S - T - (L - 1)
-        padded_BDS = F.pad(seen_BSD.mT[..., max(0, before) :], (max(0, -before), windows * fresh - T))
-        x_BDnF = torch.fft.rfft(padded_BDS.unfold(-1, N, fresh))
-        out_BDT = torch.fft.irfft(x_BDnF * spectrum_DF[:, None], n=N)[..., L - 1 :].flatten(2)[..., :T]
-        ctx.save_for_backward(x_BDnF, spectrum_DF)
-        ctx.sizes = L, S, T, N, before
-        out_BTD: Tensor = out_BDT.mT.contiguous()
-        return out_BTD
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dout_BTD: Tensor) -> tuple[Tensor | None, ...]:
-        x_BDnF, spectrum_DF = ctx.saved_tensors
-        L, S, T, N, before = ctx.sizes
-        B, D, windows, _ = x_BDnF.shape
-        fresh = N - L + 1
-        flow_BDnu = torch.unflatten(F.pad(dout_BTD.mT, (0, windows * fresh - T)), -1, (windows, fresh))
-        flow_BDnF = torch.fft.rfft(F.pad(flow_BDnu, (L - 1, 0)))
-        dtaps_DN = torch.fft.irfft((flow_BDnF * x_BDnF.conj()).sum((0, 2)), n=N)
-        shares_BDnN = torch.fft.irfft(flow_BDnF * spectrum_DF.conj()[:, None], n=N)
-        dpadded_BDS = dout_BTD.new_zeros(B, D, L - 1 + windows * fresh)
-        for window, share_BDN in enumerate(shares_BDnN.unbind(2)):
-            dpadded_BDS[..., window * fresh : window * fresh + N] += share_BDN
-        end = L - 1 + T
-        dseen_BDS = dpadded_BDS[..., max(0, -before) : end]
-        return F.pad(dseen_BDS, (S - dseen_BDS.shape[-1], 0)).mT, dtaps_DN.mT[:L], None, None, None
+@_windowed.register_fake
+def _empty_windows(seen: Tensor, taps: Tensor, spectrum_DF: Tensor, T: int, N: int) -> tuple[Tensor, Tensor]:
+    B, _, D = seen.shape
+    return seen.new_empty(B, T, D), spectrum_DF.new_empty(B, D, -(-T // (N - taps.shape[0] + 1)), N // 2 + 1)
+
+
+@torch.library.custom_op("touchstone::fft_convolution_windowed_backward", mutates_args=())
+def _windowed_backward(dout_BTD: Tensor, x_BDnF: Tensor, spectrum_DF: Tensor, S: int, L: int, N: int) -> tuple[Tensor, Tensor]:
+    """Gradients of the seen inputs and of the taps."""
+    (B, D, windows, _), T = x_BDnF.shape, dout_BTD.shape[1]
+    fresh, before = N - L + 1, S - T - (L - 1)
+    flow_BDnu = torch.unflatten(F.pad(dout_BTD.mT, (0, windows * fresh - T)), -1, (windows, fresh))
+    flow_BDnF = torch.fft.rfft(F.pad(flow_BDnu, (L - 1, 0)))
+    dtaps_DN = torch.fft.irfft((flow_BDnF * x_BDnF.conj()).sum((0, 2)), n=N)
+    shares_BDnN = torch.fft.irfft(flow_BDnF * spectrum_DF.conj()[:, None], n=N)
+    dpadded_BDS = dout_BTD.new_zeros(B, D, L - 1 + windows * fresh)
+    for window, share_BDN in enumerate(shares_BDnN.unbind(2)):
+        dpadded_BDS[..., window * fresh : window * fresh + N] += share_BDN
+    end = L - 1 + T
+    dseen_BDS = dpadded_BDS[..., max(0, -before) : end]
+    return F.pad(dseen_BDS, (S - dseen_BDS.shape[-1], 0)).mT.contiguous(), dtaps_DN.mT[:L].contiguous()
+
+
+@_windowed_backward.register_fake
+def _empty_window_gradients(
+    dout_BTD: Tensor, x_BDnF: Tensor, spectrum_DF: Tensor, S: int, L: int, N: int
+) -> tuple[Tensor, Tensor]:
+    B, _, D = dout_BTD.shape
+    return dout_BTD.new_empty(B, S, D), dout_BTD.new_empty(L, D)
+
+
+def _remember_windows(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    seen, taps, spectrum, _, N = inputs
+    ctx.sizes = seen.shape[1], taps.shape[0], N
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(output[1], spectrum)
+
+
+def _pull_back_windows(ctx: Any, dout: Tensor, _: None) -> tuple[Tensor | None, ...]:
+    return *_windowed_backward(dout, *ctx.saved_tensors, *ctx.sizes), None, None, None
+
+
+_windows = operator(_windowed, _windowed_backward, remember=_remember_windows, pull_back=_pull_back_windows)
 
 
 class _Inputs(ctypes.Structure):
@@ -310,4 +327,4 @@ def _pull_back(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
     return dseen, dtaps, None, None, None
 
 
-_compiled.register_autograd(_pull_back, setup_context=_remember)
+_operator = operator(_compiled, _compiled_backward, remember=_remember, pull_back=_pull_back)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from kernels import native
+from kernels.operators import operator
 from kernels.paths import Path, choose, no_tangents
 from kernels.precision import wide_dtype
 
@@ -73,7 +74,7 @@ def gla(
     """
     dtype = v_BTHV.dtype
     no_tangents("gla", q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, state)
-    out_BTHV, last_BHKV = _forward(*_alike(q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, state), scale, path)
+    out_BTHV, last_BHKV = _operator(*_alike(q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, state), scale, path)
     return out_BTHV.to(dtype), last_BHKV
 
 
@@ -184,7 +185,7 @@ def _backward_fake(
     return tuple(torch.empty_like(x) for x in like)
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs[:6])
     ctx.settings = inputs[6:]
 
@@ -194,7 +195,7 @@ def _pull_back(ctx: Any, dout: Tensor, dlast: Tensor) -> tuple[Tensor | None, ..
     return dq, dk, dv, dg, None if ctx.saved_tensors[4] is None else dbonus, dstate, None, None
 
 
-_forward.register_autograd(_pull_back, setup_context=_setup)
+_operator = operator(_forward, _backward, remember=_remember, pull_back=_pull_back)
 
 
 class _Chunks:

@@ -62,8 +62,14 @@ def choose(path: Path, like: Tensor, *, library: str | None = None, triton: bool
         if reason:
             raise PathUnavailable(f"path `{path}` cannot run: {reason}; `auto` takes the fastest that can")
     if library:
-        _taken[library] = path
+        _note(library, path)
     return path
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _note(library: str, path: Path) -> None:
+    """Once per compiled graph: read by it, what other kernels took since would make the graph stale."""
+    _taken[library] = path
 
 
 def no_tangents(operation: str, *tensors: Tensor | None) -> None:

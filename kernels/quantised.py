@@ -23,10 +23,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
+from kernels.operators import operator, recorded, transformed
 from kernels.paths import Path, choose, no_tangents
 from kernels.precision import wide
 
@@ -161,7 +161,7 @@ def quantised_linear(x: Tensor, packed: Packed, *, path: Path = "auto") -> Tenso
     if choose(path, wide(x), library="quantised") == "compiled":
         no_tangents("quantised_linear", x)
         x_MI = wide(x).reshape(-1, x.shape[-1])
-        y_MO = _compute(x_MI, *packed) if _unseen(x_MI) else _compiled(x_MI, *packed)
+        y_MO = _compute(x_MI, *packed) if _unseen(x_MI) else _operator(x_MI, *packed)
         return y_MO.view(*x.shape[:-1], outputs).to(x.dtype)
     return linear_by_panels(x, outputs, lambda rows, dtype: dequantise(packed, columns=x.shape[-1], rows=rows, dtype=dtype))
 
@@ -169,7 +169,7 @@ def quantised_linear(x: Tensor, packed: Packed, *, path: Path = "auto") -> Tenso
 def linear_by_panels(x: Tensor, outputs: int, decode: Decode) -> Tensor:
     """x (..., I) times a frozen weight of `outputs` rows that `decode` makes a panel at a time, and makes again in the backward."""
     with torch.autocast(x.device.type, enabled=False):
-        y_MO: Tensor = _ByPanels.apply(wide(x).reshape(-1, x.shape[-1]), outputs, decode)  # type: ignore[no-untyped-call]
+        y_MO: Tensor = _ByPanels.apply(wide(x).reshape(-1, x.shape[-1]), outputs, decode, False)  # type: ignore[no-untyped-call]
     return y_MO.view(*x.shape[:-1], outputs).to(x.dtype)
 
 
@@ -193,15 +193,26 @@ def _backward(dy_MO: Tensor, inputs: int, decode: Decode) -> Tensor:
 
 
 class _ByPanels(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x_MI: Tensor, outputs: int, decode: Decode) -> Tensor:
-        ctx.inputs, ctx.decode = x_MI.shape[1], decode
-        return _forward(x_MI, outputs, decode)
+    """x W', or dy W where `turned`: each is the gradient of the other, and a batch of either is more rows."""
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy_MO: Tensor) -> tuple[Tensor, None, None]:
-        return _backward(dy_MO, ctx.inputs, ctx.decode), None, None
+    def forward(x_MI: Tensor, size: int, decode: Decode, turned: bool) -> Tensor:
+        return _backward(x_MI, size, decode) if turned else _forward(x_MI, size, decode)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x_MI, _, ctx.decode, ctx.turned = inputs
+        ctx.size = x_MI.shape[1]
+
+    @staticmethod
+    def backward(ctx: Any, dy_MO: Tensor) -> tuple[Tensor, None, None, None]:
+        return _ByPanels.apply(dy_MO, ctx.size, ctx.decode, not ctx.turned), None, None, None  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, None, None, None], x: Tensor, *rest: Any) -> tuple[Tensor, int]:
+        x_bMI = x.movedim(in_dims[0], 0)
+        y = _ByPanels.apply(x_bMI.flatten(0, 1), *rest)  # type: ignore[no-untyped-call]
+        return torch.unflatten(y, 0, x_bMI.shape[:2]), 0
 
 
 class _Weight(ctypes.Structure):
@@ -256,8 +267,8 @@ def _decoder(columns: int, packed: Packed) -> Decode:
 
 def _unseen(x: Tensor) -> bool:
     """Whether nobody records or traces: then the operator's own arithmetic is called, since announcing it costs as much as one token."""
-    recorded = x.requires_grad and torch.is_grad_enabled()
-    return type(x) is Tensor and not (recorded or torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack())
+    hidden = transformed() or torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
+    return type(x) is Tensor and not (hidden or recorded(x))
 
 
 def _compute(x_MI: Tensor, codes: Tensor, sizes: Tensor, outer: Tensor, mean: Tensor, table: Tensor) -> Tensor:
@@ -303,7 +314,7 @@ def _pull_back(ctx: Any, dy_MO: Tensor) -> tuple[Tensor | None, ...]:
     return _compiled_backward(dy_MO, ctx.columns, *ctx.saved_tensors), None, None, None, None, None
 
 
-_compiled.register_autograd(_pull_back, setup_context=_remember)
+_operator = operator(_compiled, _compiled_backward, remember=_remember, pull_back=_pull_back)
 
 
 @register_flop_formula([torch.ops.touchstone.quantised_linear])

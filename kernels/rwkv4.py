@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels import native
+from kernels.operators import operator
 from kernels.paths import Path, choose, no_tangents
 from kernels.precision import wide_dtype
 
@@ -56,7 +57,7 @@ def rwkv4(
     """
     dtype = v_BTE.dtype
     no_tangents("rwkv4", k_BTE, v_BTE, w_E, u_E, *(state or ()))
-    out_BTE, average_BE, weight_BE, _ = _forward(*_alike(k_BTE, v_BTE, w_E, u_E, state), path)
+    out_BTE, average_BE, weight_BE, _ = _operator(*_alike(k_BTE, v_BTE, w_E, u_E, state), path)
     return out_BTE.to(dtype), (average_BE, weight_BE)
 
 
@@ -160,7 +161,7 @@ def _backward_fake(
     return tuple(torch.empty_like(x) for x in (k, v, w, u, average, weight))
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
     *tensors, ctx.path = inputs
     _, last_average, last_weight, before = output
     ctx.save_for_backward(before, last_average, last_weight, *tensors)
@@ -170,7 +171,7 @@ def _pull_back(ctx: Any, dout: Tensor, daverage: Tensor, dweight: Tensor, _: Ten
     return *_backward(dout, daverage, dweight, *ctx.saved_tensors, ctx.path), None
 
 
-_forward.register_autograd(_pull_back, setup_context=_setup)
+_operator = operator(_forward, _backward, remember=_remember, pull_back=_pull_back)
 
 
 def _averages(

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from kernels import native
+from kernels.operators import operator
 from kernels.paths import Path, choose, no_tangents
 from kernels.precision import wide_dtype
 
@@ -65,7 +66,7 @@ def simple_gla(
     """
     dtype = v_BTHV.dtype
     no_tangents("simple_gla", q_BTGK, k_BTGK, v_BTHV, g_BTH, state)
-    out_BTHV, last_BHKV = _forward(*_alike(q_BTGK, k_BTGK, v_BTHV, g_BTH, state), scale, path)
+    out_BTHV, last_BHKV = _operator(*_alike(q_BTGK, k_BTGK, v_BTHV, g_BTH, state), scale, path)
     return out_BTHV.to(dtype), last_BHKV
 
 
@@ -145,7 +146,7 @@ def _backward_fake(
     return tuple(torch.empty_like(x) for x in (q, k, v, g, state))
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs[:5])
     ctx.settings = inputs[5:]
 
@@ -154,7 +155,7 @@ def _pull_back(ctx: Any, dout: Tensor, dlast: Tensor) -> tuple[Tensor | None, ..
     return *_backward(dout, dlast, *ctx.saved_tensors, *ctx.settings), None, None
 
 
-_forward.register_autograd(_pull_back, setup_context=_setup)
+_operator = operator(_forward, _backward, remember=_remember, pull_back=_pull_back)
 
 
 def _call(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], scale: float) -> None:

@@ -22,10 +22,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
+from kernels.operators import operator, recomputed
 from kernels.paths import Path, choose, no_tangents
 from kernels.precision import wide_dtype
 
@@ -65,7 +65,7 @@ def topk_sparse_attention(
     q, k, v = (t.to(wide) for t in (q_BHTD, k_BGSD, v_BGSD))
     if choose(path, q, library="topk_attention") == "compiled":
         no_tangents("topk_sparse_attention", q, k, v)
-        y_BHTD: Tensor = _compiled(q, k, v, k_top, scale)[0]
+        y_BHTD: Tensor = _operator(q, k, v, k_top, scale)[0]
         return y_BHTD.to(dtype)
     with torch.autocast(q.device.type, enabled=False):
         return _by_blocks(q, k, v, k_top, scale).to(dtype)
@@ -90,7 +90,7 @@ def _by_blocks(q_BHTD: Tensor, k_BGSD: Tensor, v_BGSD: Tensor, k_top: int, scale
     outs, first = [], S - T
     for q_BHtD in torch.split(q_BHTD, max(1, BLOCK // (B * H * S)), dim=2):
         end = first + q_BHtD.shape[2]
-        outs.append(checkpoint(_block, q_BHtD, k_BHSD[:, :, :end], v_BHSD[:, :, :end], k_top, scale, use_reentrant=False))
+        outs.append(recomputed(_block, q_BHtD, k_BHSD[:, :, :end], v_BHSD[:, :, :end], k_top, scale))
         first = end
     return torch.cat(outs, dim=2)
 
@@ -180,7 +180,7 @@ def _pull_back(ctx: Any, dy: Tensor | None, *_: object) -> tuple[Tensor | None, 
     return *_compiled_backward(dy, *ctx.saved_tensors, ctx.scale), None, None
 
 
-_compiled.register_autograd(_pull_back, setup_context=_remember)
+_operator = operator(_compiled, _compiled_backward, remember=_remember, pull_back=_pull_back)
 
 
 @register_flop_formula([torch.ops.touchstone.topk_attention])

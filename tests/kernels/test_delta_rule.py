@@ -290,21 +290,3 @@ def test_torch_sees_one_well_formed_operator(kind: str) -> None:
     optional = [x.get(name) for name in ("g", "beta_BTH", "a_BTHK", "b_BTHK")]
     values = [x["q_BTHK"], x["k_BTHK"], x["v_BTHV"], *optional, x["state"], 0.5, True]
     torch.library.opcheck(torch.ops.touchstone.delta_rule.default, tuple(values))
-
-
-@pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
-@pytest.mark.parametrize("kind", ["gated", "dplr"])
-def test_it_compiles_and_exports_as_one_operator(kind: str) -> None:
-    x = inputs(kind, 70)
-
-    class Layer(torch.nn.Module):
-        def forward(self, **x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return form(kind)(**x)
-
-    expected = outputs_and_gradients(form(kind), x)
-    found = outputs_and_gradients(torch.compile(Layer(), fullgraph=True, backend="aot_eager"), x)
-    assert_agrees(found, expected, within=1e-6)
-    program = torch.export.export(Layer(), (), x)
-    targets = [node.target for node in program.graph.nodes if "touchstone" in str(node.target)]
-    assert targets == [torch.ops.touchstone.delta_rule.default]
-    assert torch.equal(program.module()(**x)[0], expected["out.0"])

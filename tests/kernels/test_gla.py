@@ -189,19 +189,3 @@ def test_torch_sees_one_well_formed_operator(path: Path, bonus: bool) -> None:
     x = inputs(70, bonus=bonus)
     values = [x[name].requires_grad_() if name in x else None for name in (*STREAMS, "bonus_HK", "state")]
     torch.library.opcheck(torch.ops.touchstone.gla.default, (*values, 0.5, path))
-
-
-def test_it_compiles_and_exports_as_one_operator() -> None:
-    x = inputs(70, bonus=True)
-
-    class Layer(torch.nn.Module):
-        def forward(self, **x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return gla(**x)
-
-    expected = outputs_and_gradients(gla, x)
-    found = outputs_and_gradients(torch.compile(Layer(), fullgraph=True, backend="aot_eager"), x)
-    assert_agrees(found, expected, within=1e-6)
-    program = torch.export.export(Layer(), (), x)
-    operators = [node.target for node in program.graph.nodes if "touchstone" in str(node.target)]
-    assert operators == [torch.ops.touchstone.gla.default]
-    assert torch.equal(program.module()(**x)[0], expected["out.0"])

@@ -177,22 +177,6 @@ def test_torch_sees_one_well_formed_operator(path: Path) -> None:
     torch.library.opcheck(torch.ops.touchstone.rwkv4.default, (*values, path))
 
 
-def test_it_compiles_and_exports_as_one_operator() -> None:
-    x = inputs(70)
-
-    class Layer(torch.nn.Module):
-        def forward(self, **x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return flat(rwkv4)(**x)
-
-    expected = outputs_and_gradients(flat(rwkv4), x)
-    found = outputs_and_gradients(torch.compile(Layer(), fullgraph=True, backend="aot_eager"), x)
-    assert_agrees(found, expected, within=1e-6)
-    program = torch.export.export(Layer(), (), x)
-    operators = [node.target for node in program.graph.nodes if "touchstone" in str(node.target)]
-    assert operators == [torch.ops.touchstone.rwkv4.default]
-    assert torch.equal(program.module()(**x)[0], expected["out.0"])
-
-
 def test_outputs_and_gradients_are_those_of_transformers() -> None:
     rwkv = pytest.importorskip("transformers.models.rwkv.modeling_rwkv", reason="transformers is not installed")
     x = inputs(60, state=False)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kernels import native, scan
+from kernels import native, scan_chunks
 from kernels.agreement import assert_agrees, outputs_and_gradients
 from kernels.paths import Path
 from kernels.scan import selective_scan, selective_scan_loop
@@ -33,7 +33,7 @@ def inputs(T: int, B: int = 2, E: int = 5, N: int = 4, seed: int = 0) -> dict[st
 @pytest.fixture
 def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four steps per chunk, so that small tests cross many of them."""
-    monkeypatch.setattr(scan, "CHUNK_FLOATS", 1)
+    monkeypatch.setattr(scan_chunks, "CHUNK_FLOATS", 1)
 
 
 @pytest.fixture(params=["torch", "compiled"])

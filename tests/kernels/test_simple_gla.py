@@ -180,23 +180,6 @@ def test_torch_sees_one_well_formed_operator() -> None:
         torch.library.opcheck(torch.ops.touchstone.simple_gla.default, (*values, 0.5, path))
 
 
-def test_it_compiles_and_exports_as_one_operator() -> None:
-    x = inputs(70)
-
-    class Layer(torch.nn.Module):
-        def forward(self, **x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return simple_gla(**x)
-
-    expected = outputs_and_gradients(simple_gla, x)
-    found = outputs_and_gradients(torch.compile(Layer(), fullgraph=True, backend="aot_eager"), x)
-    assert_agrees(found, expected, within=1e-6)
-    program = torch.export.export(Layer(), (), x)
-    assert [node.target for node in program.graph.nodes if "touchstone" in str(node.target)] == [
-        torch.ops.touchstone.simple_gla.default
-    ]
-    assert torch.equal(program.module()(**x)[0], expected["out.0"])
-
-
 INTERPRETED = """
 import sys
 import tests.kernels.test_simple_gla as tests
