@@ -65,7 +65,9 @@ def test_a_small_budget_asked_for_first_ends_in_the_same_verdicts_as_everything_
     assert limits[0] == limits[1]
 
 
+@pytest.mark.slow
 def test_a_timed_out_run_stands_until_its_budget_is_raised_and_never_exceeds_it(tmp_path: Path) -> None:
+    """15 CPU seconds: `pytest -m slow tests/agents/test_budgets_kept.py`; without processes `test_budget.py` asks the same."""
     loop = Loop(tmp_path, plan=plan(task("slow", budget="3 s", steps=1_000_000, seeds=1)))
     assert loop.run().returncode == 1
     (attempts,) = facts(loop).attempts.values()
