@@ -49,7 +49,7 @@ DECAYS = [
         "precision",
         "later_BNE.addcmul_(decay_BNE, earlier_BNE)",
         "later_BNE.add_(earlier_BNE).mul_(decay_BNE)",
-        file="kernels/scan.py",
+        file="kernels/scan_chunks.py",
     ),
     of(
         "mamba2",
@@ -203,7 +203,7 @@ GRADIENTS = [
         "slopes",
         "torch.addcmul(flow.mul_(A_NE).sum(2), dxdt_LBE, x,",
         "torch.addcmul(flow.mul_(A_NE).sum(2), dxdt_LBE, 1.001 * x,",
-        file="kernels/scan.py",
+        file="kernels/scan_chunks.py",
     ),
     of(
         "retnet",
