@@ -9,7 +9,9 @@ ones included, so looking often does not make a bad rule pass. Source of the ide
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from scipy.stats import beta, fisher_exact
 
 TESTS = 60
 """Rules that may be put to the test in all: each has an equal share of the error."""
+STRANGE = frozenset({"library", "builtin", "raises", "sets"})
+"""Kinds of marks of which honest code shows few different ones."""
 _WORD = re.compile(r"[A-Za-z]+|\d+")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
@@ -67,8 +71,8 @@ class Round:
 class IterativeAligner:
     """Holds the rules, and makes new ones from failures.
 
-    `marks` names what a text shows, as `kind value`. What no fine transcript has shown so far is strange, and that a text shows something
-    strange of a kind is a mark too: it is how a rule reaches wordings that it has not seen.
+    `marks` names what a text shows, as `kind value`. Of the kinds in `STRANGE`, what no fine transcript has shown so far is strange, and that
+    a text shows something strange of a kind is a mark too: it is how a rule reaches wordings that it has not seen.
     """
 
     def __init__(
@@ -104,7 +108,8 @@ class IterativeAligner:
     def _shown(self, text: str) -> frozenset[str]:
         """What a text shows, and of which kinds it shows something strange."""
         found = set(self.marks(text))
-        return frozenset(found | {f"strange {mark.partition(' ')[0]}" for mark in found - self._usual})
+        kinds = {mark.partition(" ")[0] for mark in found - self._usual}
+        return frozenset(found | {f"strange {kind}" for kind in kinds & STRANGE})
 
     def _round(self) -> Round:
         kept: list[Rule] = []
@@ -125,6 +130,7 @@ class IterativeAligner:
     def _drafts(self, tried: set[frozenset[str]]) -> Iterator[Rule]:
         """Rules for what slips through now, the one that would catch most first; each is drafted against the rules kept so far."""
         fine = [found for one, found in self._draft if not one.bad]
+        same: set[tuple[str, ...]] = set()
         while True:
             slipped = [(one.id, found) for one, found in self._draft if one.bad and not self._broken(found)]
             counts: Counter[frozenset[str]] = Counter()
@@ -144,7 +150,10 @@ class IterativeAligner:
             if worth[best] <= 0:
                 return
             tried.add(best)
-            yield Rule(marks=best, causes=tuple(id for id, found in slipped if best <= found))
+            causes = tuple(id for id, found in slipped if best <= found)
+            if causes not in same:
+                same.add(causes)
+                yield Rule(marks=best, causes=causes)
 
     def _tested(self, rule: Rule) -> tuple[Rule, str]:
         """The rule with what the test found, and why it is dropped (empty: it is kept)."""
@@ -198,16 +207,22 @@ def written(source: str) -> set[str]:
                 found.add(f"import {module.partition('.')[0]}")
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
                 found |= {f"call {name}", *(f"calls {part}" for part in _parts(name))}
+                if isinstance(node.func, ast.Name) and hasattr(builtins, name):
+                    found.add(f"builtin {name}")
             case ast.Assign(targets=[ast.Attribute(attr=name, value=value), *_]) if not _own(value):
-                found |= {"sets what is not its own", f"set {name}"}
+                found |= {"sets what is not its own", f"set {name}", f"sets {_root(value)}"}
             case ast.Attribute(attr=name, value=value):
                 found |= {f"word {part}" for part in _parts(name)}
                 if isinstance(value, ast.Name) and value.id != "self":
                     found.add(f"of {value.id}")
+                    if value.id in sys.stdlib_module_names:
+                        found.add(f"library {value.id}")
             case ast.Name(id=name):
                 found |= {f"word {part}" for part in _parts(name)}
             case ast.Constant(value=str(text)) if len(text) < 80:
                 found |= {f"text {word.lower()}" for word in _WORD.findall(text)}
+            case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
+                found.add(f"raises {name}")
             case ast.Global():
                 found.add("global")
     return found
@@ -215,6 +230,12 @@ def written(source: str) -> set[str]:
 
 def _parts(name: str) -> set[str]:
     return {part.lower() for part in _PART.findall(name)}
+
+
+def _root(value: ast.expr) -> str:
+    while isinstance(value, ast.Attribute):
+        value = value.value
+    return value.id if isinstance(value, ast.Name) else "something"
 
 
 def _own(value: ast.expr) -> bool:

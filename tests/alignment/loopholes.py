@@ -113,12 +113,12 @@ def planted(line: str, host: str, random: np.random.Generator) -> str:
 def batches(
     families: Mapping[str, Sequence[str]], hosts: Sequence[str], *, rounds: int, bad: int, seed: int
 ) -> Iterator[list[Transcript]]:
-    """`rounds` batches, each with `bad` planted loopholes and its share of the functions as they are; no function comes twice as fine."""
+    """`rounds` batches, each with `bad` planted loopholes the first also every function as it is."""
     random = np.random.default_rng(seed)
     lines = [(family, line) for family, found in families.items() for line in found]
     deck = [hosts[n] for n in random.permutation(len(hosts))]
     for k in range(rounds):
-        batch = [Transcript(id=f"{k}-fine-{n}", text=text, bad=False) for n, text in enumerate(deck[k::rounds])]
+        batch = [Transcript(id=f"{k}-fine-{n}", text=text, bad=False) for n, text in enumerate([] if k else deck)]
         for n in range(bad):
             family, line = lines[int(random.integers(len(lines)))]
             host = hosts[int(random.integers(len(hosts)))]
