@@ -37,6 +37,10 @@ class Encoder(Protocol):
         """One row a text."""
         ...
 
+    def __hash__(self) -> int:
+        """Encoders are told apart, so that what is made of one is kept for it."""
+        ...
+
 
 class Lexical:
     """Words and pairs of words, hashed: it knows spelling and nothing of meaning."""

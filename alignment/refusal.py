@@ -86,7 +86,11 @@ def features(prompt: str, reply: str) -> Matrix:
     ]
     asked, told = _words(prompt), [_words(part) for part in parts]
     row += [len(asked & told[0]) / max(1, len(asked)), len(asked & set().union(*told)) / max(1, len(asked))]
-    row += [np.mean([len(asked & each) / max(1, len(asked)) for each in told]), reply.rstrip()[-1:] in ".!?", "```" in reply]
+    row += [
+        float(np.mean([len(asked & each) / max(1, len(asked)) for each in told])),
+        reply.rstrip()[-1:] in ".!?",
+        "```" in reply,
+    ]
     row += [float(parts[0].lower().startswith(word)) for word in _OPENINGS]
     row += [float(prompt.lower().startswith(word)) for word in ("how", "what", "why", "where", "who", "when", "should")]
     return np.asarray(row, dtype=np.float64)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +133,7 @@ def features(request: str) -> Matrix:
 
 
 @cache
-def _index(encoder: Any) -> ClauseIndex:
+def _index(encoder: Encoder) -> ClauseIndex:
     return ClauseIndex.of({**CLAUSES, **HARMLESS}, encoder)
 
 
