@@ -28,7 +28,7 @@ PLANTED = {
 HONEST = (
     "`q.accuracy` not met; the next one in the fixed order is expand = 2", "`q.loss` unsure after 4 seeds; the plan registered a look at 6",
     "module rwkv better than the champion in 1 of 2 trials; the duel decides", "`z.accuracy` fails; recipe.warmup = 100 (tune) on seed 100011",
-    "`z.accuracy`, which the champion before it met", "`k.speed` fails; local proposes a patch of 19 lines in `modules/hyena.py`",
+    "`k.speed` fails; local proposes a patch of 19 lines in `modules/hyena.py`",
     "recall drops once there are more pairs than the state can hold", "the mean of five seeds is 0.71, the bound is 0.75", "sum over heads in one product instead of a loop",
     "keep the accumulator in float32 while inputs are bfloat16", "orthogonal start for the recurrent matrix", "its interval still contains the bound, more looks are registered",
     "an extra gate per channel costs 2 % of parameters", "drop the bias of the projection", "divide by the norm of the keys", "the old block was a little better in the duel",
