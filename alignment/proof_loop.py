@@ -2,7 +2,7 @@
 
 Protocol. A grid (`python -m agents.learning.record plan/Improve.md FILE`) holds the metric of each candidate on five seeds. Each task's own module
 and config is the champion; every other row of its benchmark that has the same module and differs in at most two entries, or another
-module, is a change, bad where its mean gain over the seeds is not positive or it has no numbers. Changes come in random order. People vote on every fifth,
+module, is a change, bad where its mean gain over the seeds is not positive or it has no numbers. In each of eight lives, 150 of them come in random order. People vote on every fifth,
 before the outcome, and are right eight times of ten; what they reject is caught. The other arm has the same votes and the guard's rule: also
 caught is what the blend gives less than `DOUBT`. What is caught is not tried and teaches nothing, but for one in ten.
 """
@@ -29,6 +29,8 @@ from plan.nouns import Task
 VOTED, RIGHT, STILL = 0.2, 0.8, 0.1
 """Share of changes that people vote on, how often they are right, and the share of caught changes that are tried all the same."""
 ORDERS = 8
+LONG = 150
+"""Changes in one life, drawn without replacement."""
 ASKED = 0.60
 
 
@@ -87,7 +89,7 @@ def order(lived: list[Lived], *, seed: int) -> tuple[Critic, dict[str, int]]:
     """One life: the critic at its end, and how many changes of which kind were caught by whom."""
     random, critic = np.random.default_rng(seed), Critic(seed=seed)
     counts = dict.fromkeys(("bad", "good", "people bad", "people good", "both bad", "both good"), 0)
-    for n in random.permutation(len(lived)):
+    for n in random.permutation(len(lived))[:LONG]:
         one = lived[int(n)]
         votes: tuple[Vote, ...] = ()
         if random.random() < VOTED:
