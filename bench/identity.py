@@ -65,7 +65,7 @@ class Identifier:
         defaults = [default for name, (_, default) in fields.items() if name not in request.config]
         words = sorted({*_words([request.config, entry.arguments.get("options"), defaults])})
         names = {request.module, *(name for word in words for name in (word, *word.split()) if on_shelf("module", name))}
-        roots = [entry.path, MEASURE, *(_entry("module", name).path for name in sorted(names))]
+        roots = [entry.path, MEASURE, *(_entry("module", name).path for name in sorted(names)), *_customs()]
         code = self._fingerprint(request.benchmark, roots, words, tree)
         corpus = request.data or entry.arguments.get("data") or ""
         data: dict[str, Any] = {"name": corpus, "digest": self._digest(corpus)}
@@ -165,6 +165,12 @@ def _differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, s
             yield from _differing(old.get(name), new.get(name), f"{path}.{name}" if path else name)
     elif old != new or isinstance(old, bool) is not isinstance(new, bool):
         yield path, encode(old), encode(new)
+
+
+def _customs() -> list[Path]:
+    """Files beside the packages that the interpreter of a worker runs before anything else."""
+    places = (catalogue.HOUSE / f"{name}.py" for name in ("sitecustomize", "usercustomize"))
+    return [place for place in places if place.is_file()]
 
 
 def _words(value: Any) -> Iterator[str]:

@@ -19,7 +19,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
 from kernels.operators import operator
-from kernels.paths import Path, PathUnavailable, choose, no_tangents, rows
+from kernels.paths import Path, PathUnavailable, choose, rows
+from kernels.tangents import no_tangents
 
 
 def short_convolution(seen_BSE: Tensor, weight_EW: Tensor, bias_E: Tensor | None) -> Tensor:

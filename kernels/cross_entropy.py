@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from kernels.operators import operator, recorded
-from kernels.paths import no_tangents
 from kernels.precision import wide, wide_dtype
+from kernels.tangents import no_tangents
 
 IGNORED = -100
 """Target of a token that has no loss and gives no gradient."""

@@ -30,8 +30,9 @@ from torch import Tensor
 
 from kernels import native
 from kernels.operators import operator, recomputed, recorded
-from kernels.paths import Path, choose, no_tangents
+from kernels.paths import Path, choose
 from kernels.precision import wide_dtype
+from kernels.tangents import no_tangents
 
 
 def delta_rule_loop(

@@ -25,8 +25,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
 from kernels.operators import operator, recorded
-from kernels.paths import Path, choose, no_tangents
+from kernels.paths import Path, choose
 from kernels.precision import wide_dtype
+from kernels.tangents import no_tangents
 
 Kind = Literal["gelu", "swiglu"]
 BLOCK = 1024

@@ -26,8 +26,9 @@ from torch import Tensor
 
 from kernels import native
 from kernels.operators import operator
-from kernels.paths import Path, choose, no_tangents
+from kernels.paths import Path, choose
 from kernels.precision import wide_dtype
+from kernels.tangents import no_tangents
 
 NEAR = 32
 """Inputs that a single step meets directly; what came before them was added ahead."""

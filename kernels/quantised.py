@@ -27,8 +27,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
 from kernels.operators import operator, recorded, transformed
-from kernels.paths import Path, choose, no_tangents
+from kernels.paths import Path, choose
 from kernels.precision import wide
+from kernels.tangents import no_tangents
 
 Kind = Literal["nf4", "int4"]
 Decode = Callable[[slice, torch.dtype], Tensor]

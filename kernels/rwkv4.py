@@ -23,8 +23,9 @@ from torch import Tensor
 
 from kernels import native
 from kernels.operators import operator
-from kernels.paths import Path, choose, no_tangents
+from kernels.paths import Path, choose
 from kernels.precision import wide_dtype
+from kernels.tangents import no_tangents
 
 NOTHING = -1e30
 """Log weight of no past."""

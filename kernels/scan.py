@@ -27,9 +27,10 @@ from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
 from kernels.operators import operator, recorded
-from kernels.paths import Path, choose, no_tangents, rows
+from kernels.paths import Path, choose, rows
 from kernels.precision import wide_dtype
 from kernels.scan_chunks import selective_scan_chunks
+from kernels.tangents import no_tangents
 
 
 def selective_scan_loop(

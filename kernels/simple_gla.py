@@ -26,8 +26,9 @@ from torch import Tensor
 
 from kernels import native
 from kernels.operators import operator
-from kernels.paths import Path, choose, no_tangents
+from kernels.paths import Path, choose
 from kernels.precision import wide_dtype
+from kernels.tangents import no_tangents
 
 CHUNK = 64
 PART_FLOATS = 1 << 18

@@ -26,8 +26,9 @@ from torch.utils.flop_counter import register_flop_formula
 
 from kernels import native
 from kernels.operators import operator, recomputed
-from kernels.paths import Path, choose, no_tangents
+from kernels.paths import Path, choose
 from kernels.precision import wide_dtype
+from kernels.tangents import no_tangents
 
 BLOCK = 1 << 20
 """Scores held at a time by the torch form."""

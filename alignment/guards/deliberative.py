@@ -12,7 +12,7 @@ CLAUSE = "a rationale breaks no clause and says what its action does"
 
 @guard("deliberative", clause="a rationale breaks no clause and says what its action does")
 class Deliberative:
-    """Blocks what the diff belies and steps that hardly any honest rationale has; objects to others that break a clause; names what it left open."""
+    """Blocks what the diff belies and, where it reads meanings, steps that hardly any honest rationale has; objects to other breaches."""
 
     def __init__(self, judge: DeliberativeAligner | None = None, *, read: Read = house_file) -> None:
         self._judge, self._read = judge, read
@@ -27,8 +27,10 @@ class Deliberative:
             return Opinion(guard="deliberative", decision=decision.id, stance=Stance.ALLOW, clause=CLAUSE, why=why)
         clause = next((each.text for each in judge.law.clauses if each.id == first.clause), CLAUSE)
         where = f"step {first.step + 1}: " if first.step >= 0 else ""
-        sure = "a fact" if first.confidence == 1.0 else f"confidence {first.confidence:.2f}, {found.judge}"
-        stance = Stance.BLOCK if first.sure else Stance.OBJECT
+        fact, reads = first.confidence == 1.0, not found.judge.startswith("lexical")
+        blocks = fact or (first.sure and reads)  # a spelling is too little to stop a run for
+        sure = "a fact" if fact else f"confidence {first.confidence:.2f}, {found.judge}"
+        stance = Stance.BLOCK if blocks else Stance.OBJECT
         return Opinion(
             guard="deliberative", decision=decision.id, stance=stance, clause=clause, why=f"{where}{first.text} ({sure})"
         )

@@ -46,8 +46,10 @@ CLAUSES = {
 INSIDES = frozenset({"__code__", "__defaults__", "__kwdefaults__", "__bases__", "f_code", "gi_code", "cr_code"})
 FOR_ITSELF = tuple(f"{os.sep}{name}{os.sep}" for name in ("torch/_dynamo", "torch/_inductor", "torch/_functorch", "triton"))
 """Parts of torch that open files and start programs to compile what a candidate wrote."""
-HARMLESS = ("collections", "dataclasses", "typing", "enum", "warnings", "functools", "contextlib", "abc")
+HARMLESS = ("collections", "dataclasses", "typing", "enum", "warnings", "functools", "contextlib", "abc", "logging")
 """Modules of the standard library that look one frame up, or make code, for classes to be."""
+INSTALLED = ("site-packages", "dist-packages")
+"""Folders of `sys.path` with these names hold libraries: the user's own, the system's below a virtual environment, what a `.pth` names."""
 OF_THE_MACHINE = (
     "/proc/cpuinfo",
     "/proc/meminfo",
@@ -77,6 +79,7 @@ class Warden:
         self._corpus, self._counted, self._evaluated = corpus, counted, evaluated
         self._libraries = tuple(
             {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+            | {os.path.realpath(path) + os.sep for path in sys.path if os.path.basename(path) in INSTALLED}
         )
         self._kind = cache(self._kind_of)
         self._compiled: set[Any] = set()
@@ -127,6 +130,8 @@ class Warden:
         if not asker or (not event.startswith("socket.") and any(part in name for name in between for part in FOR_ITSELF)):
             return ""
         if event == SEEDED and not self._is_part(asker):
+            return ""
+        if event in WRITES and _importing(frame, asker):  # of a library's bytecode, once it is read
             return ""
         if event.startswith("ctypes.dl") and getattr(arguments[0], "_name", arguments[0]) in self._compiled:
             return ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -89,12 +91,12 @@ def test_a_budget_too_small_for_anything_is_told(tmp_path: Path) -> None:
     assert "the budget of `tiny` has too little left for 2 measurements" in done.stderr
 
 
-VANISHING = '''"""A block that takes its own file away while it is measured."""
+VANISHING = '''"""A block that is slow to build, so that its file can go meanwhile."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -113,10 +115,10 @@ class Vanishing(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        time.sleep(3)
         self.mix = nn.Linear(config.d_model, config.d_model)
 
     def forward(self, x_BTD: Tensor, state: object = None) -> tuple[Tensor, tuple[()]]:
-        Path(__file__).unlink(missing_ok=True)
         return x_BTD + self.mix(x_BTD), ()
 
     def state_bytes(self, batch: int, length: int) -> int:
@@ -124,13 +126,21 @@ class Vanishing(nn.Module):
 '''
 
 
-def test_a_candidate_that_takes_its_own_file_away_is_not_counted_and_the_other_tasks_go_on(tmp_path: Path) -> None:
+def test_a_candidate_whose_file_goes_away_meanwhile_is_not_counted_and_the_other_tasks_go_on(tmp_path: Path) -> None:
     for package in PACKAGES:
         shutil.copytree(HOUSE / package, tmp_path / "house" / package, ignore=shutil.ignore_patterns("__pycache__"))
     file = tmp_path / "house/modules/vanishing.py"
     file.write_text(VANISHING)
     loop = Loop(tmp_path / "loop", plan=plan(task("gone", module="vanishing", budget="5 min"), task("stays", budget="5 min")))
     loop.environment["PYTHONPATH"] = str(tmp_path / "house")
+
+    def take_away() -> None:
+        while not list(tmp_path.glob("loop/**/log.txt")):
+            time.sleep(0.05)
+        file.unlink()
+
+    remover = threading.Thread(target=take_away, daemon=True)
+    remover.start()
     done = loop.run("--workers", "1")
     assert not file.exists()
     assert done.returncode == 1, done.stderr

@@ -198,6 +198,11 @@ def test_an_edit_that_changes_the_number_changes_the_key_and_is_named(
     assert any(edit.told in line for line in reasons(old, new)), reasons(old, new)
 
 
+def test_what_the_interpreter_of_a_worker_runs_first_changes_the_key(house: House, plainly: Any) -> None:
+    with house.edited("sitecustomize.py", "", "import math\n"):
+        assert house.observe()["key"] != plainly["key"]
+
+
 def test_installing_an_optional_package_changes_the_key(house: House, tmp_path: Path) -> None:
     site = tmp_path / "site"
     for version in ("1.0", "2.0"):
