@@ -89,7 +89,8 @@ class Instruments:
                 if now.get(key) != value:
                     return f"{name}.{key}"
             for key in now.keys() - before.keys():
-                if key in NEW_NAMES and name != "builtins":
+                part = sys.modules.get(f"{name}.{key}")  # a package has its modules as names: `bench.suites.bytes`
+                if key in NEW_NAMES and name != "builtins" and (part is None or _seen(module)[key] is not part):
                     return f"{name}.{key}"
         modules = sys.modules.get("torch.nn.modules.module")
         if modules and (hook := next((hook for hook in HOOKS if getattr(modules, hook, None)), None)):
