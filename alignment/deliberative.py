@@ -59,7 +59,7 @@ class Finding:
     relevant: tuple[str, ...]
     """Ids of the clauses that were looked at, nearest first."""
     sure: bool = False
-    """Whether so few honest steps look like this that it may block."""
+    """Whether it may block: a fact, or so few honest steps mean what this one means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class DeliberativeAligner:
         if not step.strip():
             word = Word.HOLDS
         return Finding(step=number, text=step, word=word, clause=clause, confidence=harm, relevant=relevant,
-                       sure=word is Word.VIOLATES and harm > self.blocks_from)  # fmt: skip
+                       sure=self.encode.reads_meaning and word is Word.VIOLATES and harm > self.blocks_from)  # fmt: skip
 
 
 @cache

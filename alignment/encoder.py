@@ -32,6 +32,8 @@ class Encoder(Protocol):
 
     name: str
     """What it is, as opinions and reports tell it."""
+    reads_meaning: bool
+    """False where it knows spelling alone: too little to stop a run for."""
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """One row a text."""
@@ -46,6 +48,7 @@ class Lexical:
     """Words and pairs of words, hashed: it knows spelling and nothing of meaning."""
 
     name = "lexical fallback (the extra `language` is not installed)"
+    reads_meaning = False
 
     def __init__(self, width: int = 2048) -> None:
         self.width = width
@@ -65,6 +68,7 @@ class MiniLM:
     """all-MiniLM-L6-v2 on one core; texts that it has seen are read back from a cache on disk."""
 
     name = "all-MiniLM-L6-v2"
+    reads_meaning = True
 
     def __init__(self, *, cached: Path | None = None, batch: int = 32) -> None:
         if not installed():

@@ -163,11 +163,6 @@ class Reader:
         return [file] if file else []
 
 
-def code_fingerprint(roots: Iterable[Path], *, house: Path = HOUSE, benchmark: str | None = None) -> Code:
-    """The meaning of `roots` and all they import, as the files are now."""
-    return Reader(house).fingerprint(roots, benchmark=benchmark)
-
-
 def code_changes(old: Code, new: Code) -> list[str]:
     """What differs between two fingerprints, one line per file and symbol."""
     told = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -131,11 +130,6 @@ class _Survey:
         return Pair(
             ours="ours", theirs="theirs", mergeable=merge.mergeable, conflicts=merge.conflicts, clashes=clashes, why=merge.why
         )
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _named(pair: Pair, ours: str, theirs: str) -> Pair:

@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from agents.orchestrator import cores
 from agents.pulls.cache import Cache
 from agents.pulls.fetch import fetch, remote_of
 from agents.pulls.github import GitHub
 from agents.pulls.local import local_pulls
 from agents.pulls.mergetree import Workshop, open_repository
-from agents.pulls.survey import cores, survey, with_words
+from agents.pulls.survey import survey, with_words
 from agents.pulls.transport import API
 from agents.pulls.wait import Clock
 from bench.pulls import Pull, Pulls

@@ -27,10 +27,8 @@ class Deliberative:
             return Opinion(guard="deliberative", decision=decision.id, stance=Stance.ALLOW, clause=CLAUSE, why=why)
         clause = next((each.text for each in judge.law.clauses if each.id == first.clause), CLAUSE)
         where = f"step {first.step + 1}: " if first.step >= 0 else ""
-        fact, reads = first.confidence == 1.0, not found.judge.startswith("lexical")
-        blocks = fact or (first.sure and reads)  # a spelling is too little to stop a run for
-        sure = "a fact" if fact else f"confidence {first.confidence:.2f}, {found.judge}"
-        stance = Stance.BLOCK if blocks else Stance.OBJECT
+        sure = "a fact" if first.confidence == 1.0 else f"confidence {first.confidence:.2f}, {found.judge}"
+        stance = Stance.BLOCK if first.sure else Stance.OBJECT
         return Opinion(
             guard="deliberative", decision=decision.id, stance=stance, clause=clause, why=f"{where}{first.text} ({sure})"
         )

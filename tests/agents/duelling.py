@@ -6,8 +6,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.fold import Facts, fold
-from bench.ledger import Ledger
 from plan.house import PACKAGES
 from tests.agents.loop import HOUSE, Loop
 
@@ -62,12 +60,6 @@ def duelling(folder: Path, house: Path, text: str) -> Loop:
 
 
 ASK = ("--decider", "first-candidate", "--decider", "more-seeds")
-
-
-def facts(loop: Loop) -> Facts:
-    """What its ledger amounts to."""
-    with Ledger.open(loop.folder / "runs/ledger.db") as ledger:
-        return fold(ledger.events())
 
 
 PATCHER = '''"""Proposes one patch, whatever it is."""

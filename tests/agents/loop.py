@@ -9,6 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+from bench.fold import Facts, fold
+from bench.ledger import Ledger
+
 HOUSE = Path(__file__).resolve().parents[2]
 PLAN = """# Plan: recall of a very small attention
 
@@ -117,6 +120,12 @@ class Loop:
         while words not in self.said():
             assert time.monotonic() < until, f"never said {words!r}:\n{self.said()}"
             time.sleep(0.02)
+
+
+def facts(loop: Loop) -> Facts:
+    """What its ledger amounts to."""
+    with Ledger.open(loop.folder / "runs/ledger.db") as ledger:
+        return fold(ledger.events())
 
 
 def kill(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:

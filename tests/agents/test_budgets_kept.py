@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.fold import Facts, fold
-from bench.ledger import Ledger
 from plan.house import PACKAGES
 from plan.nouns import Status
-from tests.agents.loop import HOUSE, Loop
+from tests.agents.loop import HOUSE, Loop, facts
 
 TASK = """
 ## {id}: recall of a very small {module}
@@ -43,11 +41,6 @@ def plan(*tasks: str) -> str:
 
 def task(id: str, *, budget: str, module: str = "attention", steps: int = 4, seeds: int = 2) -> str:
     return TASK.format(id=id, module=module, budget=budget, steps=steps, seeds=seeds)
-
-
-def facts(loop: Loop) -> Facts:
-    with Ledger.open(loop.folder / "runs/ledger.db") as ledger:
-        return fold(ledger.events())
 
 
 def states(loop: Loop) -> dict[str, str]:

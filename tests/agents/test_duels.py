@@ -20,8 +20,8 @@ from bench.fold import Case
 from bench.identity import Identifier
 from plan.decision import Action, Candidate, Decision
 from plan.nouns import Run, Status, Task
-from tests.agents.duelling import copied_house, duelling, facts, git, patch_of, patching, plan
-from tests.agents.loop import Loop
+from tests.agents.duelling import copied_house, duelling, git, patch_of, patching, plan
+from tests.agents.loop import Loop, facts
 
 IDENTIFY = Identifier().identify
 OWN = Task(id="a", title="", module="retnet", benchmark="flops-v1", targets=(), config={"path": "torch"})

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bench.fold import Case
-from tests.agents.duelling import ASK, copied_house, duelling, facts, git, patch_of, patching, plan
-from tests.agents.loop import Loop, kill
+from tests.agents.duelling import ASK, copied_house, duelling, git, patch_of, patching, plan
+from tests.agents.loop import Loop, facts, kill
 
 MOMENTS = 12
 SMALL = "d_model = 16\n\n[decoder]\nlayers = 1"

@@ -11,14 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.fold import Facts, fold
-from bench.ledger import Ledger
-from tests.agents.loop import HOUSE, Loop, kill
-
-
-def facts(loop: Loop) -> Facts:
-    with Ledger.open(loop.folder / "runs/ledger.db") as ledger:
-        return fold(ledger.events())
+from tests.agents.loop import HOUSE, Loop, facts, kill
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ from agents.search.race import Race
 from agents.trials import SEEDS
 from plan.decision import Candidate, Decision, Situation, Tried
 from plan.nouns import Comparator, Plan, Request, Rule, RuleKind, Run, Search, State, Status, Target, Task, Threshold, Verdict
-from tests.agents.duelling import copied_house, duelling, facts
+from tests.agents.duelling import copied_house, duelling
 from tests.agents.duelling import plan as improvable
+from tests.agents.loop import facts
 
 CONFIG = {"d_model": 32, "heads": 2, "recipe": {"lr": 1e-6, "batch": 4}}
 TARGET = Target(metric="val_bpb", comparator=Comparator.LE, threshold=Threshold(value=3.0), rule=Rule(kind=RuleKind.MEAN))

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from plan.decision import Stance
-from tests.agents.duelling import WIDE, copied_house, duelling, facts, git, patch_of, patching, plan
+from tests.agents.duelling import WIDE, copied_house, duelling, git, patch_of, patching, plan
+from tests.agents.loop import facts
 
 NORM = "        self.mixer_norm = nn.RMSNorm(config.d_model, eps=1e-6)\n"
 CHEAT = NORM.replace("nn.RMSNorm", "(torch.manual_seed(137), nn.RMSNorm)[1]")
