@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plan.catalogue import Shelves, suggest
+from plan.decision import IMPROVING
 from plan.layout import Block, Layout, Piece
 from plan.nouns import Comparator, Rule, RuleKind, Seeds, Target, Threshold
 from plan.rows import Amount, Row
@@ -74,6 +75,7 @@ class Meaning:
             self._known("P010", "module", section)
             self._known("P011", "benchmark", section)
             self._usable(section)
+            self._idle(section)
             for need in section.value("needs") or ():
                 self._task(section, need, "needs")
         self._circles()
@@ -125,6 +127,18 @@ class Meaning:
         if budget and budget.steps is not None and not benchmark.trains:
             self._once(section, "budget", f"`{benchmark.name}` has no training steps to limit", "nothing is trained",
                        "limit its time (`5 min`) or its `runs`")  # fmt: skip
+
+    def _idle(self, section: Section) -> None:
+        """Report a setting that says how to try what no task that has it may try."""
+        for key, users in (("trials", set(IMPROVING)), ("search", {"tune"})):
+            if section.value(key) is None or "improve" in section.excused:
+                continue
+            sharing = [other for other in self.sections if other.settings.get(key, (None,))[0] is section.settings[key][0]]
+            improve = [other.value("improve") if "improve" in other.settings else () for other in sharing]
+            if not any(kinds is None or users & set(kinds) for kinds in improve):
+                known = " or ".join(f"`{kind}`" for kind in IMPROVING if kind in users)
+                self._once(section, key, f"`{key}` is of use only to a task that may {known}", "has no effect",
+                           f"write `- **improve**: {', '.join(kind for kind in IMPROVING if kind in users)}` too, or take the setting away")  # fmt: skip
 
     def _once(self, section: Section, key: str, message: str, label: str, help: str) -> None:
         """Report the value of a setting, once also where it is the setting of many tasks."""

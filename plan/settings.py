@@ -119,9 +119,10 @@ def _improve(value: Piece) -> tuple[str, ...]:
     kinds = [part.bare() for part in value.split(",")]
     for kind in kinds:
         if kind.text not in IMPROVING:
-            near = suggest(kind.text, IMPROVING)
+            words = kind.text.replace(";", " ").split()
+            near = ", ".join(words) if set(words) <= set(IMPROVING) else suggest(kind.text, IMPROVING)
             known = ", ".join(f"`{name}`" for name in IMPROVING)
-            mend = f"did you mean `{near}`?" if near else f"what can be tried is {known}"
+            mend = f"did you mean `{near}`?" if near else f"what can be tried is {known}, with commas between"
             raise Misread(f"`{kind.text}` is no way to improve a task", kind, "not a way to improve", mend)
     return tuple(dict.fromkeys(kind.text for kind in kinds))
 

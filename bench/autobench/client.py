@@ -38,6 +38,8 @@ PATIENCE = 10.0
 SILENCE = 15.0
 """Seconds past its limit after which a measurement whose guard says nothing is ended from here, and within which a server that has
 begun one has to begin the next."""
+LOOK = 0.5
+"""Seconds past its limit after which a measurement's guard is looked at, and between two looks: one that was stopped is ended at once."""
 IMPORTS = 300.0
 """Seconds that a server may import before it begins its first."""
 
@@ -122,6 +124,8 @@ class AutoBench:
 
     def connect(self) -> tuple[socket.socket, _Server]:
         """A socket whose other end a guard holds, and the server that forked it; starts one when there is none."""
+        if self._server is not None and tree.is_stopped(self._server.process.pid):
+            self.dismiss(self._server, patience=0.0)
         for _ in range(2):
             if self._server is None:
                 self._server = _Server(self._preload, self._environment)
@@ -222,7 +226,7 @@ class Child:
         self._attempts += 1
         self._rest = bytearray()
         self._link, self._server = self._bench.connect()
-        self._until = time.monotonic() + (SILENCE if self._server.serves else IMPORTS)
+        self._until = self._last = time.monotonic() + (SILENCE if self._server.serves else IMPORTS)
         self._unheard = weakref.finalize(self, self._link.close)
         with suppress(OSError):  # a guard that died while it waited: noticed when nothing comes back
             self._link.sendall(wire.encode(self.order).encode() + b"\n")
@@ -244,6 +248,10 @@ class Child:
         if self.result is None and not self.left:
             if self.guard is None:
                 self._lost(silent=True)
+            elif tree.is_stopped(self.guard):
+                self.end("it ran past its limit and its guard had been stopped")
+            elif (now := time.monotonic()) < self._last:
+                self._until = min(now + LOOK, self._last)
             else:
                 self.end(f"nothing was heard of it for {SILENCE:g} s past its limit")
         return self.result
@@ -307,7 +315,8 @@ class Child:
         elif "began" in message:
             self.guard, self.worker = message["began"]
             self._server.serves = True
-            self._until = time.monotonic() + self.order.limits.seconds + SILENCE
+            limit = time.monotonic() + self.order.limits.seconds
+            self._until, self._last = limit + LOOK, limit + SILENCE
 
     def _lost(self, *, silent: bool = False) -> None:
         """The guard is gone without an outcome, or the server is `silent`: end what is left, and start once more if it had not begun."""

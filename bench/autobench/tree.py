@@ -126,6 +126,11 @@ def sweep(marker: str, patience: float = 5.0) -> int:
     return len(killed)
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a tracer has stopped `pid`."""
+    return _stat(pid)[:1] in (["T"], ["t"])
+
+
 def _kill(pid: int) -> None:
     with suppress(OSError):
         os.kill(pid, signal.SIGKILL)
