@@ -68,7 +68,7 @@ class Shelf:
 
     @contextmanager
     def edited(self, file: str, old: str, new: str) -> Iterator[None]:
-        """The first `old` in `file` is `new` for a while."""
+        """`old`, which stands once in `file`, is `new` for a while."""
         path = self.root / file
         before = path.read_text()
         assert old in before, f"`{file}` no longer says `{old}`; plant the bug in what it says now"

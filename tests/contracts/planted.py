@@ -320,8 +320,8 @@ COMPILED = [
         "mamba2",
         "one future token leaks",
         "causality",
-        "pack(v, VP, rows, in.v + start * z.H * z.V,",
-        "pack(v, VP, rows, in.v + (start + (start + n < z.T)) * z.H * z.V,",
+        "pack(v, VP, rows, in.v + start * z.H * z.V, z.H * z.V, n, z.V);\n        transpose(kt,",
+        "pack(v, VP, rows, in.v + (start + (start + n < z.T)) * z.H * z.V, z.H * z.V, n, z.V);\n        transpose(kt,",
         file="kernels/cpp/simple_gla.cpp",
     ),
     of(
