@@ -13,22 +13,34 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from scipy import special
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from agents.candidates import untried
-from agents.search.amplitude import Estimate, amplitude_estimate
-from agents.search.bayesian import amplitude_estimate_bayesian
-from agents.search.hyperparameters import Found, QAEHyperparamSearch
-from agents.search.race import Race
-from agents.search.thresholds import Clears
 from agents.trials import SEEDS, TRIAL
 from plan.catalogue import decider
 from plan.decision import Action, Candidate, Decision, Situation, told
 from plan.nouns import Run, Search, State, Status, Task, Verdict
 
+if TYPE_CHECKING:
+    from agents.search.amplitude import Estimate, amplitude_estimate
+    from agents.search.bayesian import amplitude_estimate_bayesian
+    from agents.search.hyperparameters import Found, QAEHyperparamSearch
+
 __all__ = ["Estimate", "Found", "QAEHyperparamSearch", "Qae", "amplitude_estimate", "amplitude_estimate_bayesian"]
+
+_SEARCH = {
+    "Estimate": "amplitude", "amplitude_estimate": "amplitude", "amplitude_estimate_bayesian": "bayesian",
+    "Found": "hyperparameters", "QAEHyperparamSearch": "hyperparameters",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """What `agents.search` holds, loaded on use: this file is read in every run, numpy and scipy only where something is tuned."""
+    if name not in _SEARCH:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    return getattr(import_module(f"agents.search.{_SEARCH[name]}"), name)
+
 
 WAVE = 2
 """Trials at once."""
@@ -60,6 +72,8 @@ class _Arm:
     @property
     def chance(self) -> float:
         """Posterior probability that it meets the target in more than half of its trainings."""
+        from scipy import special
+
         return float(special.betaincc(self.met + 0.5, len(self.margins) - self.met + 0.5, 0.5))
 
     @property
@@ -148,6 +162,8 @@ def _raced(arms: Sequence[_Arm]) -> tuple[_Arm | None, _Arm]:
     The race draws a candidate and takes that one's next outcome. Since it depends on nothing else, it may be run anew each time, other
     candidates in it or not, and outcomes that were measured ahead wait for their turn.
     """
+    from agents.search.race import Race
+
     race, taken = Race(len(arms)), [0] * len(arms)
     while not race.answered:
         trial = race.ask()
@@ -161,6 +177,10 @@ def _raced(arms: Sequence[_Arm]) -> tuple[_Arm | None, _Arm]:
 
 def _wave(arms: Sequence[_Arm], runs: Sequence[Run]) -> list[_Arm]:
     """The next candidates to try: never the same twice in a wave. What is equally promising is tried in the order of the list."""
+    import numpy as np
+
+    from agents.search.thresholds import Clears
+
     chosen: list[_Arm] = []
     while len(chosen) < min(WAVE, len(arms)):
         rest = [arm for arm in arms if arm not in chosen]
@@ -182,7 +202,7 @@ def _try(task: Task, arms: Sequence[_Arm], verdict: Verdict, situation: Situatio
     return _decision(
         Action(kind=TRIAL, task=task.id, details=details),
         situation,
-        expected=float(1 - np.prod([1 - arm.rate for arm in arms]) ** len(fresh)),
+        expected=1 - math.prod(1 - arm.rate for arm in arms) ** len(fresh),
         expects="probability that one of these trials meets the target",
         why=f"`{verdict.id}` fails; {names}: to be tried on seed {' and '.join(str(seed) for seed in fresh)}",
     )

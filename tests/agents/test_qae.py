@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -239,3 +242,14 @@ def test_the_loop_tunes_a_module_that_misses_its_target(tmp_path: Path) -> None:
     assert kinds[0] == "trial"
     assert kinds.count("tune") >= 1
     assert any(case.promoted for case in cases)
+
+
+def test_the_search_is_loaded_only_where_something_is_tuned() -> None:
+    code = (
+        "import sys, agents.deciders.qae as qae\n"
+        "before = [name for name in sys.modules if name.startswith('agents.search.')]\n"
+        "qae.QAEHyperparamSearch\n"
+        "print(before, 'agents.search.race' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)).stdout
+    assert said == "[] True\n"
