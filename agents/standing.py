@@ -216,6 +216,8 @@ class Standing:
             trials_left={task.id: self.trials.left(task.id) for task in self.tasks},
             former=self._former(),
             votes={id: tuple(case.votes[: case.blind]) for id, case in self.facts.cases.items() if case.blind},
+            opinions={id: tuple(case.opinions) for id, case in self.facts.cases.items()},
+            precepts=self.facts.precepts,
         )
 
     def _tried(self) -> Iterator[Tried]:

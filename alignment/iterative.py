@@ -47,6 +47,8 @@ class Rule:
     """Held-out violations that no rule before it caught."""
     of: int = 0
     """Held-out violations in all."""
+    wrong: int = 0
+    """Held-out fine ones at which it alarms and no rule before it did."""
     p_value: float | None = None
     alarms: float | None = None
     """Upper bound of the false-alarm rate of all rules with this one."""
@@ -94,16 +96,26 @@ class IterativeAligner:
         """A round for each batch of judged transcripts, until one keeps no rule. Every second violation, and fine one, of a batch is held back."""
         rounds = []
         for batch in batches:
-            for side in (True, False):
-                for n, one in enumerate(one for one in batch if one.bad == side):
-                    self._batches[n % 2].append(one)
-                    if not (one.bad or n % 2):
-                        self._usual |= set(self.marks(one.text))
+            self.recall(batch)
             self._draft, self._held = ([(one, self._shown(one.text)) for one in side] for side in self._batches)
             rounds.append(self._round())
             if not rounds[-1].kept:
                 break
         return rounds
+
+    def recall(self, batch: Sequence[Transcript], *, tested: int = 0) -> None:
+        """Take in the batch of an earlier round, in which `tested` rules were tested, without learning from it."""
+        self.tested += tested
+        for side in (True, False):
+            for n, one in enumerate(one for one in batch if one.bad == side):
+                self._batches[n % 2].append(one)
+                if not (one.bad or n % 2):
+                    self._usual |= set(self.marks(one.text))
+
+    @property
+    def usual(self) -> frozenset[str]:
+        """Marks of the fine transcripts that rules are drafted from: none of them is strange."""
+        return frozenset(self._usual)
 
     def _shown(self, text: str) -> frozenset[str]:
         """What a text shows, and of which kinds it shows something strange."""
@@ -167,7 +179,7 @@ class IterativeAligner:
         table = [[caught, len(open_bad) - caught], [wrong, len(open_fine) - wrong]]
         p = float(fisher_exact(table, alternative="greater").pvalue)
         bound = above(len(fine) - len(open_fine) + wrong, len(fine), error=share)
-        found = Rule(marks=rule.marks, causes=rule.causes, caught=caught, of=len(bad), p_value=p, alarms=bound)
+        found = Rule(marks=rule.marks, causes=rule.causes, caught=caught, of=len(bad), wrong=wrong, p_value=p, alarms=bound)
         if bound > self.alarms:
             return found, f"false alarms may reach {bound:.1%}, over {self.alarms:.0%}"
         if p > share:

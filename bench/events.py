@@ -15,6 +15,8 @@ A kind's key says what may happen only once: a second append of the same (kind, 
 | `applied`, `undone` | decision id | `Effect` |
 | `duel` | decision id | `plan.decision.Bout`: how the candidate that was applied fared against its champion |
 | `vote` | decision id / account / number | `plan.decision.Vote`: what a person says of it |
+| `lesson` | origin / what is told apart by | `plan.precepts.Lesson`: precepts that were made, whole |
+| `withdrawn` | precept id | `plan.precepts.Withdrawal` |
 | `stopped` | session uuid | `Stopped` |
 | `pulls` | uuid | `bench.pulls.Pulls`: one look at the open pull requests that differs from the one before |
 | `acknowledged` | old plan digest / new plan digest | `Acknowledged` |
@@ -48,6 +50,8 @@ KINDS = frozenset(
         "undone",
         "duel",
         "vote",
+        "lesson",
+        "withdrawn",
         "stopped",
         "pulls",
         "acknowledged",

@@ -17,6 +17,7 @@ from bench.fingerprint import Code
 from bench.pulls import Pulls
 from plan.decision import IMPROVING, Bout, Decision, Opinion, Stance, Vote
 from plan.nouns import Limits, Request, Run, Status
+from plan.precepts import Lesson, Precept, Withdrawal
 
 MEASURE_AGAIN = "measure-again"
 """Kind of the action that grants a task more seeds: its details are `{"seeds": total}`."""
@@ -129,6 +130,8 @@ class Case:
     """What people said of it, oldest first."""
     blind: int = 0
     """How many of the votes came before it was known how the candidate fared: only those say how well people foresee."""
+    heard: int = 0
+    """How many of the votes came before the guards had their say: only later ones say how well guards foresee."""
 
     @property
     def stands(self) -> bool:
@@ -174,6 +177,10 @@ class Facts:
         """Place of the latest `applied` event."""
         self.acknowledged: set[tuple[str, str]] = set()
         """(digest of the old, of the new plan) where a person lets the new one ask for less."""
+        self.lessons: list[Lesson] = []
+        """Oldest first."""
+        self.withdrawn: dict[str, Withdrawal] = {}
+        """By precept id."""
         self.calibrations: list[Calibration] = []
         """A/A comparisons, oldest first."""
         self.pulls: Pulls | None = None
@@ -200,7 +207,9 @@ class Facts:
                 self.cases[event.key] = Case(decision=event.read(Decision), seq=event.seq)
             case "opinion":
                 opinion = event.read(Opinion)
-                self._case(event, opinion.decision).opinions.append(opinion)
+                case = self._case(event, opinion.decision)
+                case.opinions.append(opinion)
+                case.heard = len(case.votes)
             case "applied":
                 case = self._case(event, event.key)
                 case.applied = event.read(Effect)
@@ -219,6 +228,10 @@ class Facts:
                 case = self._case(event, vote.decision)
                 case.votes.append(vote)
                 case.blind += case.bout is None
+            case "lesson":
+                self.lessons.append(event.read(Lesson))
+            case "withdrawn":
+                self.withdrawn[event.key] = event.read(Withdrawal)
             case "session":
                 self.sessions[event.key] = event.read(Session)
                 self._session = event.key
@@ -330,6 +343,14 @@ class Facts:
     def decisions(self) -> tuple[Decision, ...]:
         """All decisions, in the order they were made."""
         return tuple(case.decision for case in self.cases.values())
+
+    @property
+    def precepts(self) -> tuple[Precept, ...]:
+        """Those that nobody has withdrawn, oldest first; one that was made twice counts once, as it was made first."""
+        made: dict[str, Precept] = {}
+        for one in (precept for lesson in self.lessons for precept in lesson.kept):
+            made.setdefault(one.id, one)
+        return tuple(one for one in made.values() if one.id not in self.withdrawn)
 
     @property
     def session(self) -> Session | None:

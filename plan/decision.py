@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from plan.nouns import Plan, Run, Verdict
+from plan.precepts import Precept
 
 IMPROVING = ("tune", "refactor", "replace")
 """Kinds of actions whose details are a Candidate, which fights a duel with its task's champion."""
@@ -105,6 +106,8 @@ class Opinion:
     stance: Stance
     clause: str
     why: str
+    confidence: float | None = None
+    """The guard's probability that the clause is broken; none where it gives none."""
 
 
 class Say(StrEnum):
@@ -191,6 +194,10 @@ class Situation:
     """Of tasks whose champion is not the plan's own: the verdicts of the champion before it, on its own runs."""
     votes: Mapping[str, tuple[Vote, ...]] = field(default_factory=dict)
     """By decision id: what people said of it before it was known how it turned out."""
+    opinions: Mapping[str, tuple[Opinion, ...]] = field(default_factory=dict)
+    """By decision id: what guards said of it; of the decision that is being vetted, what those said that were asked before."""
+    precepts: tuple[Precept, ...] = ()
+    """Those that stand, oldest first."""
 
 
 class Decider(Protocol):
