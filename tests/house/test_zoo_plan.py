@@ -9,15 +9,22 @@ from typing import Any
 import pytest
 
 from modules.decoder import Decoder
+from plan.catalogue import shelf
 from plan.grammar import parse
 from plan.nouns import Task
 from tests.house.pages import page, rows_below
 
 PLAN = parse(page("plan/Zoo.md"), path="plan/Zoo.md")
+BYTES = {_task.id.removeprefix("bytes-"): _task for _task in PLAN.tasks if _task.benchmark == "bytes-stdlib-v1"}
+SHORT = {_task.id: _task for _task in parse(page("plan/Bytes.md"), path="plan/Bytes.md").tasks}
+SECOND = {"window", "moe-16", "switch"}
+"""Second forms of a module that has a row of its own."""
+LARGE = {"moe-16", "switch"}
 COLUMNS: dict[str, dict[str, list[Task]]] = defaultdict(lambda: defaultdict(list))
 for _task in PLAN.tasks:
-    COLUMNS[_task.benchmark][_task.module].append(_task)
-MIXERS = set(COLUMNS["bytes-stdlib-v1"])
+    if _task.id.removeprefix("bytes-") not in SECOND:
+        COLUMNS[_task.benchmark][_task.module].append(_task)
+MIXERS = set(COLUMNS["bytes-extrapolation-v1"])
 
 
 def settings(task: Task) -> dict[str, Any]:
@@ -27,18 +34,31 @@ def settings(task: Task) -> dict[str, Any]:
     }
 
 
-def test_the_models_on_bytes_have_equal_parameters_at_width_128_and_two_layers() -> None:
+@pytest.mark.parametrize("tasks", [BYTES, SHORT], ids=["1000 steps", "300 steps"])
+def test_the_models_on_bytes_have_equal_parameters_but_two_that_say_so(tasks: dict[str, Task]) -> None:
     counted = {}
-    for module, (task,) in COLUMNS["bytes-stdlib-v1"].items():
-        assert "decoder" not in task.config
-        model = Decoder.build(module, config=task.config)
-        assert (model.embedding.embedding_dim, len(model.blocks)) == (128, 2), module
-        counted[module] = model.parameters_count
+    for name, task in tasks.items():
+        own = {key: value for key, value in task.config.items() if key not in ("decoder", "recipe")}
+        counted[name] = Decoder.build(task.module, config=own, decoder=task.config.get("decoder", {})).parameters_count
     bar = counted["transformer"]
-    assert {module: count for module, count in counted.items() if not 0.95 * bar <= count <= 1.05 * bar} == {}
+    assert {name for name, count in counted.items() if not 0.95 * bar <= count <= 1.05 * bar} == LARGE
+    assert all(10 * bar <= counted[name] <= 11 * bar for name in LARGE)
 
 
-@pytest.mark.parametrize("benchmark", COLUMNS)
+def test_bytes_are_asked_of_the_whole_shelf_and_of_the_same_models_with_300_steps() -> None:
+    assert {task.module for task in BYTES.values()} == set(shelf("module"))
+    assert BYTES.keys() == SHORT.keys()
+    for name, task in BYTES.items():
+        short = SHORT[name]
+        assert {**task.config, "d_model": 0} == {**short.config, "d_model": 0}, name
+        claims = [
+            [(row.metric, row.comparator, row.threshold.value) for row in one.targets if row.threshold.task]
+            for one in (task, short)
+        ]
+        assert claims[0] == claims[1], name
+
+
+@pytest.mark.parametrize("benchmark", sorted(COLUMNS.keys() - {"bytes-stdlib-v1"}))
 def test_every_benchmark_has_a_cell_for_every_mixer(benchmark: str) -> None:
     """Recall is asked of attention alone, without a feed-forward, as its authors do."""
     expected = MIXERS - {"transformer"} | {"attention"} if benchmark.startswith("mqar") else MIXERS
