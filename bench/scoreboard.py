@@ -11,6 +11,7 @@ from bench.fold import Case, Facts, settled
 from bench.hold import LedgerFault
 from bench.judge import judge
 from bench.ledger import Ledger
+from bench.outcomes import Record, records
 from bench.pulls import Pulls, hold
 from plan.decision import Candidate, Decision, Opinion, Stance, told
 from plan.faults import PlanFaults
@@ -82,6 +83,8 @@ class Scoreboard:
     """By task id, where something else than the plan's own module and config stands for it: the decision, and what it changed."""
     pulls: Pulls | None = None
     """The latest look at the open pull requests."""
+    records: tuple[Record, ...] = ()
+    """How often the opinions of guards on these decisions were right."""
 
     def count(self, state: State) -> int:
         """How many targets are in this state."""
@@ -162,6 +165,7 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         gates=gates,
         runs={task: runs for task, keys in wanted.items() if (runs := facts.runs_for(keys))},
         told=_told(facts, plan, verdicts, at),
+        records=records([case for case in facts.cases.values() if case.decision.action.task in wanted], facts),
         sessions=tuple(
             Session(id=id, at=at["session", id], command=one.command, machine=one.machine, options=one.options)
             for id, one in facts.sessions.items()

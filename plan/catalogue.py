@@ -96,9 +96,12 @@ def decider(name: str, *, source: str = "", baseline: bool = False) -> Callable[
     return _register("decider", name, {"source": source, "baseline": baseline})
 
 
-def guard(name: str, *, clause: str) -> Callable[[T], T]:
-    """Register a class with the `plan.decision.Guard` protocol, resting on one clause."""
-    return _register("guard", name, {"clause": clause})
+def guard(name: str, *, clause: str, foresees: str = "sound") -> Callable[[T], T]:
+    """Register a class with the `plan.decision.Guard` protocol, resting on one clause.
+
+    `foresees`: what the guard's record is held to; `sound`: whether the decision breaks something, `better`: whether its candidate is promoted.
+    """
+    return _register("guard", name, {"clause": clause, "foresees": foresees})
 
 
 class NotOnShelf(KeyError):

@@ -11,7 +11,7 @@ DOUBT = 0.2
 """Chance of being better below which a change is objected to."""
 
 
-@guard("critic", clause="what people and the record say is weighed")
+@guard("critic", clause="what people and the record say is weighed", foresees="better")
 class CriticGuard:
     """Blocks what people reject, objects to what is unlikely to be better, and says how likely it is and by whose word."""
 

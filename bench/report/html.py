@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bench.report import evidence, pulls, story, wording, zoo
+from bench.report import evidence, pulls, records, story, wording, zoo
 from bench.report.json import document
 from bench.report.markup import Markup, prose, tag
 from bench.report.style import STYLE
@@ -25,6 +25,7 @@ def render(board: Scoreboard, *, timeless: bool = False) -> str:
             story.scoreboard,
             story.happenings,
             story.decisions,
+            records.section,
             story.tasks,
             pulls.section,
             zoo.zoo,

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from bench.report import wording
+from bench.report import records, wording
 from bench.scoreboard import Scoreboard, Told
 from plan.nouns import Run, State
 from plan.wire import plain
@@ -48,6 +48,7 @@ def document(board: Scoreboard) -> dict[str, Any]:
             "pulls": plain(board.pulls),
             "champions": dict(board.champions),
             "decisions": [_told(told) for told in board.told],
+            "records": records.document(board),
             "sessions": [plain(session) for session in board.sessions],
             "seconds": dict(board.seconds),
             "spent": board.spent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.report import wording
+from bench.report import records, wording
 from bench.report.pulls import summary
 from bench.scoreboard import Scoreboard
 
@@ -50,6 +50,13 @@ def render(board: Scoreboard) -> str:
             guards = ", ".join(f"{one.guard} {one.stance} ({one.clause})" for one in told.opinions) or "no guard was asked"
             words = f"{told.decision.decider}: {told.decision.why}; {guards}; {told.outcome or 'open'}"
             lines.append(f"- {code(told.decision.id)} {escaped(words)}")
+        lines += ["", "</details>"]
+    if told_right := records.lines(board):
+        lines += ["", "<details><summary>How often each guard was right</summary>", "", _row(records.HEADINGS)]
+        lines += [
+            "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+            *(_row(tuple(map(escaped, row))) for row in told_right),
+        ]
         lines += ["", "</details>"]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -84,6 +84,7 @@ svg .centre { stroke: var(--gold); stroke-width: 2.4; }
 svg .ran { fill: var(--soft); opacity: .6; } svg rect.lost { fill: var(--fail); opacity: .9; }
 svg .bar { stroke: currentcolor; stroke-width: 1.6; opacity: .55; } svg .stair { fill: none; stroke: var(--gold); stroke-width: 1.2; stroke-dasharray: 5 3; }
 svg .front { fill: var(--gold); stroke: var(--card); } svg .unsure { fill: var(--paper); stroke: var(--gold); stroke-width: 1.8; }
+svg g.record { fill: none; stroke: none; }
 svg .dominated { fill: var(--paper); stroke: var(--soft); stroke-width: 1.6; } svg .name { fill: var(--ink); }
 svg.pareto .label { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; }
 svg .decision { fill: var(--gold); stroke: var(--paper); stroke-width: 1.5; }

@@ -202,7 +202,7 @@ def test_what_is_loaded_is_the_thing_the_file_registered(house: Path, monkeypatc
     )
     monkeypatch.syspath_prepend(str(house))
     assert catalogue.load("guard", "strict").answer == 42
-    assert catalogue.load("guard", "strict").__shelf__ == {("guard", "strict"): {"clause": "c"}}
+    assert catalogue.load("guard", "strict").__shelf__ == {("guard", "strict"): {"clause": "c", "foresees": "sound"}}
 
 
 def test_a_field_that_is_edited_is_read_anew_even_where_size_and_time_are_the_same(house: Path) -> None:
