@@ -15,12 +15,13 @@ from agents.champions import Champion, Terms, first_keys
 from agents.duels import ERROR, subject_of
 from agents.standing import Standing
 from agents.trials import SEEDS, TRIAL
-from agents.worktree import Branches, GitFault, NoRepository, folder_of, toml
+from agents.worktree import Branches, NoRepository, folder_of, toml
 from bench import promotion
 from bench.events import Effect
 from bench.fold import MEASURE_AGAIN, ROLLBACK, Case
 from bench.ledger import Ledger
 from bench.overlay import LAID
+from bench.repository import GitFault
 from plan.catalogue import HOUSE, suggest
 from plan.decision import IMPROVING, Candidate, Decision, Opinion, Situation, Stance, told
 from plan.house import INSTRUMENTS
@@ -29,6 +30,8 @@ from plan.wire import plain
 
 STOP = "stop"
 """Kind of the action after which nothing more is tried on a task, while the runs it rests on are today's."""
+ITSELF = "actions"
+"""The name under which the house gives its own opinion."""
 POSSIBLE = "only what can be carried out is decided"
 """The clause on which the house itself refuses a decision, before any guard is asked."""
 ALLOWED = "only what the plan allows is tried"
@@ -96,7 +99,7 @@ class Challenge:
             raise Refused(f"no target of `{task.id}` fails or is unsure, or nobody has said which way its metric is better")
         target, better, about = subject
         made = _branch(decision, candidate, place)
-        k = list(standing.facts.duels).index(decision.id) + 1
+        k = standing.facts.next_duel
         most = 2 * promotion.fewest(promotion.share(k, ERROR))
         chief = standing.reigns[task.id].champion
         tree = made[1] if candidate.patch else ""
@@ -109,6 +112,8 @@ class Challenge:
                 identify=standing.identifier.identify,
             )
         except Exception as error:  # a candidate may be anything
+            if made[0]:
+                _take_away(*made, place)
             raise Refused(f"the candidate cannot be read: {type(error).__name__}: {error}") from None
         terms = Terms(
             k=k, champion=chief.decision, keys=keys, metric=target.metric, better=better, about=about, most=most,
@@ -124,8 +129,18 @@ class Challenge:
 def clear(case: Case, place: Place) -> None:
     """Take away the branch and the work tree of a candidate that is no champion; its patch and config stay in the ledger."""
     details = case.applied.details if case.applied else {}
-    if details.get("branch") and (branches := place.branches()):
-        branches.remove(details["branch"], details["commit"])
+    if details.get("branch"):
+        _take_away(details["branch"], details["commit"], place)
+
+
+def _take_away(branch: str, commit: str, place: Place) -> None:
+    """Or tell why it stays: the next session tries again."""
+    try:
+        told = branches.remove(branch, commit) if (branches := place.branches()) else ""
+    except (GitFault, OSError) as error:
+        told = f"the branch {branch} could not be taken away yet: {error}"
+    if told:
+        place.loud.append(told)
 
 
 def sweep(place: Place) -> None:
@@ -136,13 +151,16 @@ def sweep(place: Place) -> None:
         for case in facts.cases.values()
         if case.applied and case.applied.details.get("branch") and (case.promoted or case.bout is None) and case.undone is None
     }
-    used = bool(facts.duels)
-    if used and (branches := place.branches()):
-        for taken in branches.sweep(keep=kept, known=facts.cases.keys()):
-            place.loud.append(f"taken away: {taken}, which an interrupted run left")
+    used = any(case.decision.action.kind in IMPROVING for case in facts.cases.values())
+    if not used or (branches := place.branches()) is None:
+        return
+    try:
+        place.loud += branches.sweep(keep=kept, known=facts.cases.keys())
         for case in facts.cases.values():
             if (details := case.applied.details if case.applied else {}).get("tree") and details["branch"] in kept:
                 branches.check_out(details["tree"])
+    except (GitFault, OSError) as error:
+        place.loud.append(f"what an interrupted run left could not be taken away: {error}")
 
 
 def refusal(decision: Decision, situation: Situation, place: Place) -> Opinion | None:
@@ -159,6 +177,8 @@ def refusal(decision: Decision, situation: Situation, place: Place) -> Opinion |
     if action.kind in (*IMPROVING, TRIAL):
         if not task.improve or (action.kind in IMPROVING and action.kind not in task.improve):
             return _opinion(decision, ALLOWED, f"`{task.id}` has no `- **improve**: {action.kind}`")
+        if any(one.seeds.most > SEEDS.start for one in plan.tasks):
+            return _opinion(decision, ALLOWED, f"the plan's seeds reach beyond {SEEDS.start - 1}, into those of trials and duels")
         if stopped:
             return _opinion(decision, ALLOWED, f"it was decided to stop trying on `{task.id}`")
         if not situation.trials_left.get(task.id):
@@ -263,7 +283,7 @@ def _rests_on(case: Case, situation: Situation) -> bool:
 
 
 def _opinion(decision: Decision, clause: str, why: str) -> Opinion:
-    return Opinion(guard="actions", decision=decision.id, stance=Stance.BLOCK, clause=clause, why=why)
+    return Opinion(guard=ITSELF, decision=decision.id, stance=Stance.BLOCK, clause=clause, why=why)
 
 
 ACTS: dict[str, Act] = {

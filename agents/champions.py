@@ -1,6 +1,7 @@
 """Who stands for a task: the plan's own module and config first, then whoever won a duel under today's code, data and machine.
 
-Nothing here is stored: a promotion counts while the first pair of its duel would today be the same two runs.
+Nothing here is stored: a promotion counts while the first pair of its duel would today be the same two runs, and while the plan still asks
+for what it was better at.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.schedule import Identify, request_of
+from bench.direction import Better, better_when
 from bench.fold import Case, Facts
 from bench.misfit import misfit
 from plan.decision import Bout, Candidate, Stance, Tried
-from plan.nouns import Task
+from plan.nouns import Comparator, Target, Task
 from plan.wire import plain, rebuild
 
 
@@ -127,12 +129,26 @@ def first_keys(champion: Champion, challenger: Champion, task: Task, *, k: int, 
 
 
 def unchanged(case: Case, task: Task, facts: Facts, identify: Identify) -> bool:
-    """Whether the first pair of its duel would today be the same two runs; an exception when that cannot be told."""
+    """Whether its duel would today be about the same, and its first pair the same two runs; an exception when that cannot be told."""
     terms = terms_of(case)
-    if terms is None:
+    if terms is None or not wished(terms, task):
         return False
     champion, challenger = champion_by(terms.champion, task, facts), champion_by(case.decision.id, task, facts)
     return first_keys(champion, challenger, task, k=terms.k, identify=identify) == terms.keys
+
+
+def wished(terms: Terms, task: Task) -> bool:
+    """Whether a target of the task asks for what the duel was about: the same metric, and the same way of being better."""
+    return any(way(one, task) == (terms.better, terms.about) for one in task.targets if one.metric == terms.metric)
+
+
+def way(target: Target, task: Task) -> tuple[Better | None, float | None]:
+    """Which way the target's metric is better, and the value that it should be near to, if any; None where nobody has said which way."""
+    if target.comparator is not Comparator.EQ:
+        return "more" if target.comparator.wants_more else "less", None
+    if target.threshold.task is None:
+        return "less", target.threshold.value
+    return better_when(task.module, task.benchmark, target.metric), None
 
 
 def current(case: Case, task: Task, facts: Facts, identify: Identify) -> bool:
@@ -147,8 +163,8 @@ def reign(task: Task, facts: Facts, identify: Identify) -> Reign:
     """The champions of `task` under today's code, data and machine."""
     chain = [own(task)]
     missing = []
-    for case in facts.cases.values():
-        if case.decision.action.task != task.id or not (case.promoted and case.stands):
+    for case in map(facts.cases.__getitem__, facts.promotions):
+        if case.decision.action.task != task.id or not case.stands:
             continue
         terms = terms_of(case)
         if terms is None or terms.champion != chain[-1].decision:

@@ -7,10 +7,10 @@ rest has only to be carried out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from agents.actions import ACTS, POSSIBLE, Place, Refused, clear, refusal, sweep
+from agents.actions import ACTS, ITSELF, POSSIBLE, Place, Refused, clear, refusal, sweep
 from agents.champions import candidate_of, champion_by
 from agents.events import Decided, Noted, Watch
 from agents.standing import Standing
@@ -45,12 +45,10 @@ class Council:
     def decide(self) -> bool:
         """Carry out what was decided before, else ask everybody once; True when there may be more to do."""
         standing = self.standing
-        left = [case.decision for case in standing.facts.cases.values() if self._left_over(case)]
-        if left:
-            acts = [self._carry_out(decision) for decision in left]
-            return any(acts)
         situation, known = standing.situation(), len(standing.facts.cases)
         busy = {duel.task for duel in standing.trials.duels}
+        if self._go_on(situation, busy):
+            return True
         passed = []
         for decider in self.deciders.values():
             for decision in decider.ask(situation):
@@ -60,7 +58,6 @@ class Council:
                 if self._vet(decision, situation):
                     passed.append(decision)
                     busy |= {decision.action.task} if improving else set()
-        standing.take_in()
         acts = [self._carry_out(decision) for decision in passed]
         acted = any(acts)
         self.refused = 0 if acted else self.refused + 1
@@ -96,6 +93,25 @@ class Council:
                 self.deciders[case.decision.decider].tell(case.decision, before, after)
                 del self.untold[id]
 
+    def _go_on(self, situation: Situation, busy: Collection[str]) -> bool:
+        """Carry out what an interrupted round left over, but on no task that is `busy`; whether there was anything.
+
+        What the plan allowed then it may not allow now.
+        """
+        taken = {*busy}
+        left = [case.decision for case in self.standing.facts.cases.values() if self._left_over(case)]
+        waiting = [one for one in left if one.action.kind not in IMPROVING or one.action.task not in taken]
+        for decision in waiting:
+            if decision.action.kind in IMPROVING and decision.action.task in taken:
+                continue
+            if refused := refusal(decision, situation, self.place):
+                self._record(refused)
+                self.watch(Noted(text=f"{decision.id} is not carried out any more: {refused.why}"))
+                self.standing.take_in()
+            elif self._carry_out(decision) and decision.action.kind in IMPROVING:
+                taken.add(decision.action.task)
+        return bool(waiting)
+
     def _left_over(self, case: Case) -> bool:
         """Whether it was allowed in a round of which something has been carried out, and still waits for its turn."""
         waits = case.applied is None and case.undone is None and case.seq < self.standing.facts.last_applied
@@ -107,6 +123,15 @@ class Council:
         known = {run.id for runs in measured for run in runs}
         return task in chosen and known.issuperset(case.decision.evidence)
 
+    def _record(self, opinion: Opinion) -> None:
+        """Write an opinion down, unless it is what the guard has said of the decision before."""
+        case = self.standing.facts.cases.get(opinion.decision)
+        if case is not None and any((one.guard, one.stance) == (opinion.guard, opinion.stance) for one in case.opinions):
+            return
+        key, count = f"{opinion.decision}/{opinion.guard}", 1
+        while not self.ledger.append("opinion", key if count == 1 else f"{key}#{count}", opinion):
+            count += 1
+
     def _vet(self, decision: Decision, situation: Situation) -> bool:
         """Write down a decision and what guards say of it; whether it may be carried out."""
         case = self.standing.facts.cases.get(decision.id)
@@ -114,10 +139,18 @@ class Council:
             return False
         refused = refusal(decision, situation, self.place)
         opinions = (refused,) if refused else tuple(guard.review(decision, situation) for guard in self.guards)
-        allowed = all(opinion.stance is not Stance.BLOCK for opinion in opinions)
+        if (
+            refused is None
+            and case is not None
+            and any((one.guard, one.stance) == (ITSELF, Stance.BLOCK) for one in case.opinions)
+        ):
+            why = "what stood in its way is gone"
+            opinions += (Opinion(guard=ITSELF, decision=decision.id, stance=Stance.ALLOW, clause=POSSIBLE, why=why),)
         news = self.ledger.append("decision", decision.id, decision)
         for opinion in opinions:
-            self.ledger.append("opinion", f"{decision.id}/{opinion.guard}", opinion)
+            self._record(opinion)
+        self.standing.take_in()
+        allowed = all(opinion.stance is not Stance.BLOCK for opinion in self.standing.facts.cases[decision.id].opinions)
         if news or allowed:
             self.watch(Decided(decision=decision, opinions=opinions, applied=allowed))
         return allowed
@@ -127,8 +160,7 @@ class Council:
             ACTS[decision.action.kind].apply(decision, self.place)
         except Refused as error:
             why = str(error)
-            opinion = Opinion(guard="actions", decision=decision.id, stance=Stance.BLOCK, clause=POSSIBLE, why=why)
-            self.ledger.append("opinion", f"{decision.id}/actions", opinion)
+            self._record(Opinion(guard=ITSELF, decision=decision.id, stance=Stance.BLOCK, clause=POSSIBLE, why=why))
             self.watch(Noted(text=f"{decision.id} could not be carried out: {why}"))
             return False
         finally:

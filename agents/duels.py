@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from agents.champions import Terms, seeds_of, sides, terms_of
+from agents.champions import Terms, seeds_of, sides, terms_of, way
 from agents.schedule import Identify, Job, gate_request, gate_word, request_of
 from bench import parity, promotion
-from bench.direction import Better, better_when
+from bench.direction import Better
 from bench.fold import Case, Facts
 from plan.decision import Bout
-from plan.nouns import Comparator, Request, Run, State, Status, Target, Task, Verdict
+from plan.nouns import Request, Run, State, Status, Target, Task, Verdict
 
 ERROR = 0.05
 """The chance, over all duels of a ledger, that any candidate is promoted which is no better than its champion."""
@@ -63,13 +63,8 @@ def subject_of(verdicts: tuple[Verdict, ...], task: Task) -> tuple[Target, Bette
     wanting = [v for state in (State.FAIL, State.UNSURE) for v in mine if v.state is state]
     if not wanting:
         return None
-    target = wanting[0].target
-    if target.comparator is not Comparator.EQ:
-        return target, "more" if target.comparator.wants_more else "less", None
-    if target.threshold.task is None:
-        return target, "less", target.threshold.value
-    better = better_when(task.module, task.benchmark, target.metric)
-    return None if better is None else (target, better, None)
+    better, about = way(wanting[0].target, task)
+    return None if better is None else (wanting[0].target, better, about)
 
 
 def agenda(duel: Duel, identify: Identify, found: Find, *, ahead: int) -> tuple[Bout | None, tuple[Job, ...]]:

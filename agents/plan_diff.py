@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json as jsonlib
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from alignment.goalposts import Shift, weakened
 from bench.events import Acknowledged, Session
 from bench.fold import Facts, fold
 from bench.ledger import Ledger
+from bench.repository import GitFault, attempt, text
 from plan.exits import Exit
 from plan.faults import PlanFaults
 from plan.grammar import parse
@@ -95,9 +95,13 @@ def _named(old: str) -> Plan:
     """A plan by its path, or as `REV:PATH` as git names it."""
     if Path(old).exists() or ":" not in old:
         return read_plan(Path(old))
-    shown = subprocess.run(["git", "show", old], capture_output=True, check=False)
+    try:
+        shown = attempt("show", "--end-of-options", old)
+    except GitFault as fault:
+        raise NoPlan(f"{old} is no file, and as a revision it cannot be read: {fault}, or give OLD as a file") from None
     if shown.returncode:
-        raise NoPlan(f"no plan at {old}, neither a file nor a revision: {shown.stderr.decode(errors='replace').strip()}")
+        said = text(shown.stderr).strip()
+        raise NoPlan(f"no plan at {old}, neither a file nor a revision: {said}\n  help: `git log -- PATH` lists its revisions")
     return parse(shown.stdout.decode("utf-8", errors="replace"), path=old)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agents.actions import written
@@ -12,10 +13,11 @@ from agents.reading import read_plan, say
 from agents.replay import replayed
 from agents.running import workshop
 from agents.standing import Standing
-from agents.worktree import Branches, GitFault, NoRepository, folder_of
+from agents.worktree import Branches, NoRepository, folder_of
 from alignment.patch import Misapplied, parse
 from bench.ledger import Ledger
 from bench.report import wording
+from bench.repository import GitFault
 from bench.scoreboard import Scoreboard, scoreboard
 from plan.catalogue import suggest
 from plan.decision import Candidate, told
@@ -40,11 +42,27 @@ def promote(task: str, plan_path: Path | None, place: str, *, branch: str | None
     name = branch or f"promote/{task}"
     try:
         branches = Branches(work)
-        commit = branches.offer(name, champion=_files(task, chain[-1], branches), message=_message(task, chain, standing, board))
+        edited = branches.edited()
+        if edited and not json:
+            print(_beside(edited), file=sys.stderr)
+        commit = branches.offer(
+            name, champion=_files(task, chain[-1], branches), message=_message(task, chain, standing, board, edited)
+        )
     except (NoRepository, GitFault, ValueError) as error:
         return say(Exit.ENVIRONMENT, f"no branch was made: {error}")
     if json:
-        print(jsonlib.dumps({"v": SCHEMA, "task": task, "branch": name, "commit": commit, "decision": chain[-1].decision}))
+        print(
+            jsonlib.dumps(
+                {
+                    "v": SCHEMA,
+                    "task": task,
+                    "branch": name,
+                    "commit": commit,
+                    "decision": chain[-1].decision,
+                    "uncommitted": edited,
+                }
+            )
+        )
     else:
         print(f"{name} at {commit[:12]}: {told(chain[0].candidate, chain[-1].candidate)}\n  see it with: git show {name}")
     return Exit.HOLDS
@@ -63,10 +81,15 @@ def _files(task: str, champion: Champion, branches: Branches) -> dict[str, str |
     return files
 
 
-def _message(task: str, chain: tuple[Champion, ...], standing: Standing, board: Scoreboard) -> str:
-    return "\n".join(
-        [f"{task}: {told(chain[0].candidate, chain[-1].candidate)}", "", *_evidence(task, chain, standing, board), ""]
-    )
+def _message(task: str, chain: tuple[Champion, ...], standing: Standing, board: Scoreboard, edited: Sequence[str]) -> str:
+    beside = ["", _beside(edited)] if edited else []
+    title = f"{task}: {told(chain[0].candidate, chain[-1].candidate)}"
+    return "\n".join([title, "", *_evidence(task, chain, standing, board), *beside, ""])
+
+
+def _beside(edited: Sequence[str]) -> str:
+    """What was measured and is not on the branch."""
+    return f"measured beside edits that are in no commit of yours, and so not on this branch: {', '.join(edited)}"
 
 
 def _evidence(task: str, chain: tuple[Champion, ...], standing: Standing, board: Scoreboard) -> Iterator[str]:

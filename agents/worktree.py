@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import repository
 from bench.overlay import LAID
+from bench.repository import GitFault, text
 from plan.catalogue import HOUSE
 
 PREFIX = "touchstone"
@@ -29,10 +30,6 @@ QUIET = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "commit.gpgSign=fal
 
 class NoRepository(Exception):
     """There is no repository in which a candidate could have a branch; the message says why."""
-
-
-class GitFault(Exception):
-    """Git refused; the message has its last words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +88,15 @@ class Branches:
         contents = {path: None if text is None else text.encode() for path, text in files.items()}
         commit = self._commit(parent, self._blobs({f"champions/{task}.toml": champion.encode(), **contents}), message)
         made = Made(branch=f"{PREFIX}/{task}/{decision}", commit=commit)
-        self._git("update-ref", f"refs/heads/{made.branch}", commit)
-        if files:
-            self.check_out(commit)
+        if self.branches().get(made.branch) != commit and (theirs := self._theirs(made.branch)):
+            raise GitFault(f"there is a branch `{made.branch}`, which {theirs}; it was left alone")
+        try:
+            self._git("update-ref", f"refs/heads/{made.branch}", commit)
+            if files:
+                self.check_out(commit)
+        except (GitFault, OSError):
+            self.remove(made.branch, commit)
+            raise
         return made
 
     def check_out(self, commit: str) -> None:
@@ -105,27 +108,48 @@ class Branches:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._git("worktree", "add", "--quiet", "--detach", str(folder), commit)
 
-    def remove(self, branch: str, commit: str) -> None:
-        """Take a candidate's branch and work tree away; what is not there is no fault."""
+    def remove(self, branch: str, commit: str) -> str:
+        """Take a candidate's branch and work tree away; what is not there is no fault.
+
+        A branch on which somebody has committed, or that is checked out somewhere, is theirs by now: it stays, and the answer says why.
+        """
         self._remove_tree(self._folder(commit))
-        if branch in self.branches():
-            self._git("update-ref", "-d", f"refs/heads/{branch}")
+        return self._delete(branch)
+
+    def _delete(self, branch: str) -> str:
+        if branch not in (tips := self.branches()):
+            return ""
+        if theirs := self._theirs(branch):
+            return f"the branch {branch} stays, since it {theirs}; delete it when you need it no more"
+        self._git("update-ref", "-d", f"refs/heads/{branch}", tips[branch])
+        return ""
+
+    def _theirs(self, branch: str) -> str:
+        """Why a candidate's branch is not ours to move or to delete; empty when it is, or is not there."""
+        tip = self.branches().get(branch)
+        if tip is None:
+            return ""
+        if f"branch refs/heads/{branch}" in self._git("worktree", "list", "--porcelain").splitlines():
+            return "is checked out"
+        made_here = self._git("show", "-s", "--format=%ce", tip) == MAIL or not self._git(
+            "rev-list", "-1", tip, "--not", self.head
+        )
+        return "" if made_here else "has commits of somebody else"
 
     def sweep(self, *, keep: Mapping[str, str], known: Collection[str]) -> list[str]:
-        """Take away what killed runs of this ledger left: all but `keep` (branch -> commit), of the decisions `known`; what it took."""
+        """Take away what killed runs of this ledger left: all but `keep` (branch -> commit), of the decisions `known`; what it did, in words."""
         taken = []
         whole = {self._folder(commit) for commit in keep.values()}
         for folder in self._worktrees():
             if folder.parent == self.work / "trees" and folder not in whole:
                 self._remove_tree(folder)
-                taken.append(str(folder))
+                taken.append(f"taken away: {folder}, which an interrupted run left")
         for folder in (self.work / "trees").glob("*"):
             if folder not in whole:
                 shutil.rmtree(folder, ignore_errors=True)
         for branch in self.branches():
             if branch.rpartition("/")[2] in known and branch not in keep:
-                self._git("update-ref", "-d", f"refs/heads/{branch}")
-                taken.append(branch)
+                taken.append(self._delete(branch) or f"taken away: {branch}, which an interrupted run left")
         return taken
 
     def branches(self) -> dict[str, str]:
@@ -145,6 +169,13 @@ class Branches:
         commit = self._commit(self.head, self._blobs(contents), message)
         self._git("update-ref", reference, commit, "0" * len(commit))
         return commit
+
+    def edited(self) -> list[str]:
+        """The user's files among `modules` and `kernels` that differ from the last commit, or are not in it."""
+        told = self._git(
+            "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames", "--", *LAID, cwd=self.house, strip=False
+        )
+        return sorted(line[3:] for line in told.split("\0") if line)
 
     def at_head(self, path: str) -> str | None:
         """The text of a file below the house in the user's last commit; None when it is not in it."""
@@ -206,27 +237,20 @@ class Branches:
                 yield Path(line.removeprefix("worktree "))
 
     def _remove_tree(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)  # before git hears of it: it would not remove one that was cut off half-way
         if folder in set(self._worktrees()):
             self._git("worktree", "remove", "--force", "--force", str(folder))
-        shutil.rmtree(folder, ignore_errors=True)
 
     def _git(
         self, *command: str, cwd: Path | None = None, env: Mapping[str, str] = {}, feed: bytes = b"", strip: bool = True
     ) -> str:
         """The output of a git command that asks nobody and runs nothing of the user's; GitFault with git's last words when it fails."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         who = {
             f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in (("NAME", NAME), ("EMAIL", MAIL))
         }
-        calm = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
         switches = [part for setting in QUIET for part in ("-c", setting)]
-        done = subprocess.run(
-            ["git", *switches, *command], cwd=cwd or self.top, env={**own, **who, **calm, **env}, input=feed, capture_output=True
-        )
-        if done.returncode:
-            words = done.stderr.decode(errors="replace").strip().splitlines()
-            raise GitFault(f"`git {command[0]}` failed ({done.returncode}): {words[-1] if words else 'it gave no reason'}")
-        told = done.stdout.decode(errors="surrogateescape")
+        ours = {**who, "GIT_LFS_SKIP_SMUDGE": "1", **env}
+        told = text(repository.git(*switches, *command, cwd=cwd or self.top, env=ours, feed=feed))
         return told.strip("\n") if strip else told
 
 

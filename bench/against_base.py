@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +25,7 @@ from bench import promotion
 from bench.direction import Better, better_when
 from bench.one_by_one import OneByOne
 from bench.overlay import LAID
+from bench.repository import GitFault, attempt, text
 from plan.catalogue import HOUSE
 from plan.exits import Exit
 from plan.nouns import Comparator, Limits, Request, Run, Status, Task
@@ -239,11 +238,10 @@ def _number(run: Run, metric: str) -> float | None:
 def _git(*command: str, house: Path) -> bytes:
     """What a git command that writes nothing tells."""
     try:
-        own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # a hook sets some
-        done = subprocess.run(["git", "-C", str(house), *command], capture_output=True, stdin=subprocess.DEVNULL, env=own)
-    except FileNotFoundError:
-        raise BaseFault("git is not installed") from None
+        done = attempt(*command, cwd=house)
+    except GitFault as fault:
+        raise BaseFault(str(fault)) from None
     if done.returncode:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
+        words = text(done.stderr).strip().splitlines()
         raise BaseFault(f"`git {command[0]}` of {command[-1]} failed in {house}" + (f": {words[-1]}" if words else ""))
     return done.stdout

@@ -120,6 +120,7 @@ class Case:
     decision: Decision
     seq: int
     opinions: list[Opinion] = field(default_factory=list)
+    """The last word of each guard."""
     applied: Effect | None = None
     undone: Effect | None = None
     bout: Bout | None = None
@@ -166,6 +167,8 @@ class Facts:
         """By run key, oldest first; the keys stand in submission order."""
         self.cases: dict[str, Case] = {}
         """By decision id, in the order they were made."""
+        self.promotions: list[str] = []
+        """Decisions whose candidate won its duel, in the order of their victories."""
         self.sessions: dict[str, Session] = {}
         self.stops: dict[str, Stopped] = {}
         """By session uuid, as `sessions`; a session without one was killed, or is running."""
@@ -208,7 +211,7 @@ class Facts:
             case "opinion":
                 opinion = event.read(Opinion)
                 case = self._case(event, opinion.decision)
-                case.opinions.append(opinion)
+                case.opinions = [*(one for one in case.opinions if one.guard != opinion.guard), opinion]
                 case.heard = len(case.votes)
             case "applied":
                 case = self._case(event, event.key)
@@ -222,7 +225,10 @@ class Facts:
                 if case.decision.action.kind == ROLLBACK:
                     self._case(event, str(case.decision.action.details.get("decision"))).rolled_back = ""
             case "duel":
-                self._case(event, event.key).bout = event.read(Bout)
+                case = self._case(event, event.key)
+                case.bout = event.read(Bout)
+                if case.promoted:
+                    self.promotions.append(event.key)
             case "vote":
                 vote = event.read(Vote)
                 case = self._case(event, vote.decision)
@@ -325,8 +331,18 @@ class Facts:
 
     @property
     def duels(self) -> tuple[str, ...]:
-        """Decisions on candidates, in the order they were made: the k-th has the k-th share of the error of promotions."""
+        """Decisions on candidates that nobody has forbidden, in the order they were made."""
         return tuple(id for id, case in self.cases.items() if case.duel)
+
+    @property
+    def next_duel(self) -> int:
+        """The place, from 1, of the next duel of the ledger: it may spend that share of the error of promotions, and no other ever will.
+
+        Counted by what was begun, and not by what was decided: a decision may still be refused when its turn comes.
+        """
+        duels = (case for case in self.cases.values() if case.applied and case.decision.action.kind in IMPROVING)
+        places = [case.applied.details.get("k") for case in duels if case.applied]
+        return 1 + max((k for k in places if isinstance(k, int)), default=0)
 
     def verdict_share(self, task: str, champion: str) -> float:
         """What a verdict on the champion that the decision `champion` made may spend of the error its rule declares.
@@ -335,7 +351,7 @@ class Facts:
         """
         if not champion:
             return 1.0
-        order = [id for id, case in self.cases.items() if case.promoted and case.decision.action.task == task]
+        order = [id for id in self.promotions if self.cases[id].decision.action.task == task]
         k = order.index(champion) + 1
         return 1 / (k * (k + 1))
 
@@ -345,12 +361,17 @@ class Facts:
         return tuple(case.decision for case in self.cases.values())
 
     @property
-    def precepts(self) -> tuple[Precept, ...]:
-        """Those that nobody has withdrawn, oldest first; one that was made twice counts once, as it was made first."""
-        made: dict[str, Precept] = {}
+    def made(self) -> dict[str, Precept]:
+        """Every precept by its id, oldest first; one that was made twice is as it was made first."""
+        found: dict[str, Precept] = {}
         for one in (precept for lesson in self.lessons for precept in lesson.kept):
-            made.setdefault(one.id, one)
-        return tuple(one for one in made.values() if one.id not in self.withdrawn)
+            found.setdefault(one.id, one)
+        return found
+
+    @property
+    def precepts(self) -> tuple[Precept, ...]:
+        """Those that nobody has withdrawn, oldest first."""
+        return tuple(one for one in self.made.values() if one.id not in self.withdrawn)
 
     @property
     def session(self) -> Session | None:

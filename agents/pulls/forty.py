@@ -7,9 +7,10 @@ criss-cross histories with two merge bases, and a history of its own. 780 pairs,
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from bench.repository import git
 
 FILE, PROGRAM, LINK = "100644", "100755", "120000"
 Change = tuple[str, str, bytes] | tuple[str, str] | tuple[str, str, str]
@@ -127,7 +128,7 @@ class Stream:
             (["-C", str(folder), "fast-import", "--quiet"], bytes(self.out)),
             (["-C", str(folder), "checkout", "--quiet", "--force", "main"], b""),
         ):
-            subprocess.run(["git", *command], input=feed, check=True, capture_output=True)
+            git(*command, feed=feed)
 
     def _data(self, content: bytes) -> None:
         self.out += b"data %d\n%b\n" % (len(content), content)
@@ -149,5 +150,5 @@ def build(folder: Path) -> tuple[str, ...]:
         stream.commit(f"crossed-{name}", CROSSED[f"crossed-{name}"], parents=[merged])
     stream.commit(ALONE, [(FILE, "notes.txt", b"from nowhere\n")])
     stream.write(folder)
-    subprocess.run(["git", "-C", str(folder), "branch", "--quiet", "-D", "crossing-left", "crossing-right"], check=True)
+    git("branch", "--quiet", "-D", "crossing-left", "crossing-right", cwd=folder)
     return NAMES

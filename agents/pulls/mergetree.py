@@ -8,17 +8,17 @@ user's merge settings nor merge drivers run; `.gitattributes` count as they stan
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import repository
 from bench.pulls import Conflict, Mergeable
+from bench.repository import UNSET, GitFault, text
 
 if TYPE_CHECKING:
     import git
@@ -57,6 +57,8 @@ def open_repository(path: Path) -> git.Repo:
     if version < OLDEST:
         spoken, needed = ".".join(map(str, version)), ".".join(map(str, OLDEST))
         raise PullsFault(f"git {spoken} is too old for `merge-tree --write-tree`\n  help: install git {needed} or newer")
+    # a hook, or a shell that works on another repository, has these set
+    repo.git.update_environment(GIT_DIR=str(repo.git_dir), GIT_COMMON_DIR=str(repo.common_dir))
     return repo
 
 
@@ -104,18 +106,12 @@ class Workshop:
         except git.GitCommandError as error:
             raise PullsFault(f"`git {command[0]}` failed in {self.repo.git_dir}: {_said(str(error.stderr))}") from None
 
-    def environment(self, *, config: bool = False) -> dict[str, str]:
-        """What git is run with: this repository and, unless `config`, nobody's settings; messages in English."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or (config and name in KEPT)}
-        alone = {} if config else {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-        return {**kept, **alone, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
-
     def run(self, *command: str, feed: str = "", inside: bool = True, tree: Path | None = None) -> str:
         """The output of git in the throwaway repository; PullsFault with git's own words when it fails."""
         code, out, said = self.attempt(*command, feed=feed, inside=inside, tree=tree)
         if code:
             raise PullsFault(f"`git {command[0]}` failed ({code}): {_said(said)}")
-        return _text(out)
+        return text(out)
 
     def read(self, specs: Sequence[str]) -> dict[str, tuple[str, str, bytes]]:
         """Object id, type and content of what each spec (an id, or `tree:path`) names; those that name nothing are left out."""
@@ -143,20 +139,26 @@ class Workshop:
         config: bool = False,
         seconds: float | None = None,
     ) -> tuple[int, bytes, str]:
-        """Exit code, output and complaints of git in the throwaway repository; subprocess.TimeoutExpired after `seconds`."""
+        """Exit code, output and complaints of git in the throwaway repository; subprocess.TimeoutExpired after `seconds`.
+
+        Unless `config`, nobody's settings count.
+        """
         place = [f"--git-dir={self.bare}"] if inside else []
         if tree is not None:
             place += ["-c", "core.bare=false", f"--work-tree={tree}"]
-        done = subprocess.run(
-            ["git", *place, *command],
-            input=feed.encode(errors="surrogateescape"),
-            capture_output=True,
-            cwd=tree or self.folder,
-            env=self.environment(config=config),
-            check=False,
-            timeout=seconds,
-        )
-        return done.returncode, done.stdout, _text(done.stderr)
+        try:
+            done = repository.attempt(
+                *place,
+                *command,
+                cwd=tree or self.folder,
+                env={} if config else UNSET,
+                feed=feed.encode(errors="surrogateescape"),
+                keep=KEPT if config else (),
+                seconds=seconds,
+            )
+        except GitFault as fault:
+            raise PullsFault(str(fault)) from None
+        return done.returncode, done.stdout, text(done.stderr)
 
     def merges(self, pairs: Sequence[tuple[str, str]]) -> list[Merge]:
         """What merging the second commit of each pair into the first comes to, in the order of `pairs`.
@@ -187,7 +189,7 @@ class Workshop:
         while left:
             feed = "".join(f"{ours} {theirs}\n" for ours, theirs in left)
             code, out, said = self.attempt("merge-tree", "--write-tree", "--stdin", "--name-only", feed=feed, tree=tree)
-            answers = list(_records(_text(out)))
+            answers = list(_records(text(out)))
             yield from answers[: len(left)]
             if code == 0 and len(answers) == len(left):
                 return
@@ -266,11 +268,6 @@ def _until_empty(fields: Iterator[str]) -> Iterator[str]:
         if field == "":
             return
         yield field
-
-
-def _text(out: bytes) -> str:
-    """What git printed; bytes that are no UTF-8, as a path may hold, survive as surrogates."""
-    return out.decode(errors="surrogateescape")
 
 
 def _said(words: str) -> str:

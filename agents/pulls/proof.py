@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +19,7 @@ from agents.pulls.local import local_pulls
 from agents.pulls.mergetree import Workshop, open_repository
 from agents.pulls.survey import survey
 from bench.pulls import Mergeable, Pulls
+from bench.repository import UNSET, attempt, git, text
 
 Couple = tuple[str, str]
 
@@ -36,20 +35,18 @@ class Clone:
         """The tree of merging `theirs` into a checkout of `ours`; empty when git reports a conflict or refuses."""
         self._git("checkout", "--quiet", "--force", "--detach", f"origin/{ours}")
         self._git("clean", "--quiet", "-d", "--force", "-x")
-        done = self._git("merge", "--quiet", "--no-commit", "--no-ff", f"origin/{theirs}", fine=(0, 1, 128))
-        tree = self._git("write-tree").stdout.strip() if done.returncode == 0 else ""
+        code, _ = self._git("merge", "--quiet", "--no-commit", "--no-ff", f"origin/{theirs}", fine=(0, 1, 128))
+        tree = self._git("write-tree")[1].strip() if code == 0 else ""
         self._git("reset", "--quiet", "--hard")
         return tree
 
-    def _git(self, *command: str, inside: bool = True, fine: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
-        alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+    def _git(self, *command: str, inside: bool = True, fine: tuple[int, ...] = (0,)) -> tuple[int, str]:
+        """Exit code and output."""
         who = ["-c", "user.name=proof", "-c", "user.email=proof@example.org", "-c", "advice.detachedHead=false"]
-        place = ["-C", str(self.folder)] if inside else []
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        done = subprocess.run(["git", *place, *who, *command], capture_output=True, text=True, check=False, env={**kept, **alone})
+        done = attempt(*who, *command, cwd=self.folder if inside else None, env=UNSET)
         if done.returncode not in fine:
-            raise RuntimeError(f"git {' '.join(command)}: {done.stderr.strip()}")
-        return done
+            raise RuntimeError(f"git {' '.join(command)}: {text(done.stderr).strip()}")
+        return done.returncode, text(done.stdout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +83,7 @@ def compare(repository: Path, clone: Clone, couples: list[Couple]) -> Compared:
 
 def objects(repository: Path) -> str:
     """What `git count-objects -v` says."""
-    return subprocess.run(
-        ["git", "-C", str(repository), "count-objects", "-v"], capture_output=True, text=True, check=True
-    ).stdout
+    return text(git("count-objects", "-v", cwd=repository))
 
 
 def main() -> int:
