@@ -2,7 +2,8 @@
 
 Pure: two plans in, shifts out. A target is kept when some row of the new plan implies it: the same metric, a region inside the old one,
 a rule at least as strict. What cannot be shown to be as strong counts as weaker, because the person who moved it can say so.
-Nothing else raises an alarm: not a stronger target, nor a new one, nor another word.
+Nothing else raises an alarm: not a stronger target, nor a new one, nor another word, nor leave to try more (`trials`, `search`, `tune`,
+`refactor`), which is paid for in the declared errors. docs/guards.md has the list and the reasons.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from plan import catalogue
-from plan.nouns import Comparator, Plan, Rule, RuleKind, Target, Task
+from plan.decision import IMPROVING
+from plan.nouns import Comparator, Plan, PullsRule, Rule, RuleKind, Target, Task
 
 HALF_LINES = {
     RuleKind.EVERY_SEED: {RuleKind.EVERY_SEED, RuleKind.MEAN, RuleKind.MEDIAN, RuleKind.IQM},
@@ -22,6 +24,12 @@ HALF_LINES = {
     RuleKind.ANYTIME: {RuleKind.ANYTIME, RuleKind.MEAN},
 }
 """Rule -> the rules that hold whenever it does, on one side of a threshold. (A bet on the mean wins only if the sample's is on that side.)"""
+FREED = {
+    "replace": "another module may meet the targets in this one's place",
+    "tune": "others are compared with it, and it may come to have another config",
+    "refactor": "others are compared with it, and it may come to have another implementation",
+}
+"""Kind of change -> what a task that may newly be improved so stands for less surely."""
 Steps = Callable[[str], int | None]
 """Training steps that a benchmark takes where the plan says none."""
 
@@ -31,7 +39,7 @@ class Shift:
     """One thing that the new plan asks less of."""
 
     kind: str
-    """`task`, `row`, `threshold`, `comparator`, `rule`, `seeds`, `gate`, `steps`, `benchmark`, `module`, `data`, `device`, `baseline`."""
+    """`task`, `row`, `threshold`, `comparator`, `rule`, `seeds`, `gate`, `pulls`, `improve`, `steps`, `benchmark`, `module`, `data`, `device`, `baseline`."""
     task: str
     message: str
     path: str
@@ -85,6 +93,12 @@ class _Comparison:
             yield shift("seeds", f"{_seeds(old)} -> {_seeds(new)}", setting="seeds")
         if old.gate and not new.gate:
             yield shift("gate", "on -> off: numbers count before the contract is green", setting="gate")
+        if old.pulls is PullsRule.HOLD and new.pulls is not PullsRule.HOLD:
+            yield shift(
+                "pulls", "hold -> note: a verdict counts while a pull request that changes the module conflicts", setting="pulls"
+            )
+        for kind in _freed(old, new, of=("replace",) if old.id not in self.bases else IMPROVING):
+            yield shift("improve", f"`{kind}` is new: {FREED[kind]}", setting="improve")
         if self._steps(old, new):
             yield shift("steps", f"{self._count(old)} -> {self._count(new)} training steps", setting="budget")
         if old.id in self.bases and (changed := self._base(old, new)):
@@ -174,6 +188,11 @@ def _seeds(task: Task) -> str:
 def _compared(task: Task) -> set[str]:
     """Tasks that a task is compared with."""
     return {name for target in task.targets for name in (target.threshold.task, target.rule.versus) if name}
+
+
+def _freed(old: Task, new: Task, *, of: tuple[str, ...]) -> list[str]:
+    """Ways to improve the task, among `of`, that the plan newly allows."""
+    return [kind for kind in new.improve if kind in of and kind not in old.improve]
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:

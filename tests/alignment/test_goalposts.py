@@ -20,6 +20,7 @@ from plan.grammar import parse
 from plan.nouns import Comparator, Plan, Rule, RuleKind, Seeds, Target, Task, Threshold
 
 SMOKE = (HOUSE / "plan" / "Smoke.md").read_text(encoding="utf-8")
+DENSE = "## dense: a small transformer learns something about Python\n"
 
 
 def shifts(new: str, old: str = SMOKE) -> list[Shift]:
@@ -47,6 +48,8 @@ def line_of(text: str, source: str) -> int:
         ("**module**: `retnet`", "**module**: `transformer`", "module", "retention", None),
         ("- **module**: `retnet`", "- **gate**: off\n- **module**: `retnet`", "gate", "retention", "gate"),
         ("heads = 2", "heads = 1", "baseline", "dense", "toml config"),
+        ("- **module**: `retnet`", "- **improve**: tune, replace\n- **module**: `retnet`", "improve", "retention", "improve"),
+        (DENSE, f"{DENSE}\n- **improve**: tune\n", "improve", "dense", "improve"),
         ("## recall: four", "## recall-4: four", "task", "recall", None),
     ],
 )
@@ -57,6 +60,32 @@ def test_each_weakening_is_told_with_its_line(old: str, new: str, kind: str, tas
     assert len(told) == 1, shifts(changed)
     if at:
         assert (told[0].path, told[0].line) == ("New.md", line_of(at, changed))
+
+
+@pytest.mark.parametrize("place", ["in the task", "above all tasks"])
+def test_letting_go_of_a_hold_on_open_pull_requests_is_told(place: str) -> None:
+    at = DENSE if place == "in the task" else "- **seeds**: 3\n"
+    held, noted = (
+        SMOKE.replace(at, f"{at}\n- **pulls**: {word}\n" if at is DENSE else f"{at}- **pulls**: {word}\n", 1)
+        for word in ("hold", "note")
+    )
+    told = shifts(noted, held)
+    assert {shift.kind for shift in told} == {"pulls"}
+    assert {shift.line for shift in told} == {line_of("- **pulls**: note", noted)}
+    assert len(told) == (1 if at is DENSE else len(parse(SMOKE, path="S.md").tasks))
+    assert shifts(held, noted) == shifts(held, held) == []
+    assert len(shifts(SMOKE, held)) == len(told)
+
+
+def test_leave_to_try_more_is_no_weaker_evidence_and_leave_to_replace_is_told_once_for_each_task() -> None:
+    free = "- **module**: `retnet`"
+    tuned = SMOKE.replace(free, f"- **improve**: tune\n- **trials**: 20\n{free}", 1)
+    for old, new in ((SMOKE, tuned), (tuned, tuned.replace("20", "200")), (tuned, tuned.replace("tune", "tune, refactor"))):
+        assert old != new
+        assert shifts(new, old) == []
+    assert shifts(tuned.replace("- **trials**: 20", "- **trials**: 20\n- **search**: best"), tuned) == []
+    assert [shift.kind for shift in shifts(tuned.replace("tune", "replace, tune"), tuned)] == ["improve"]
+    assert shifts(SMOKE, tuned.replace("tune", "replace")) == []
 
 
 def test_a_renamed_task_is_gone_and_the_new_one_is_named() -> None:
@@ -220,15 +249,29 @@ def test_through_a_git_history_every_weakening_is_found_and_nothing_else(tmp_pat
         git(tmp_path, "commit", "-q", "-m", subject)
     commits = git(tmp_path, "rev-list", "--reverse", "main").split()
     for (before, after), (subject, _, kinds) in zip(pairwise(commits), HISTORY, strict=True):
-        old, new = (parse(git(tmp_path, "show", f"{commit}:Plan.md"), path="Plan.md") for commit in (before, after))
-        assert tuple(shift.kind for shift in weakened(old, new)) == kinds, subject
+        plans = [parse(git(tmp_path, "show", f"{commit}:Plan.md"), path="Plan.md") for commit in (before, after)]
+        assert tuple(shift.kind for shift in weakened(*plans)) == kinds, subject
     done = call(tmp_path, "plan", "diff", "--json", f"{commits[2]}:Plan.md", "Plan.md")
     assert done.returncode == 1, done.stderr
     assert [shift["kind"] for shift in json.loads(done.stdout)["weakened"]] == ["threshold", "seeds"]
 
 
-def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(HOUSE)}
+def test_a_revision_without_git_and_one_that_is_not_there_are_told_with_their_mend(tmp_path: Path) -> None:
+    (tmp_path / "Plan.md").write_text(SMOKE)
+    (tmp_path / "bin").mkdir()
+    without = call(tmp_path, "plan", "diff", "HEAD:Plan.md", "Plan.md", PATH=str(tmp_path / "bin"))
+    assert without.returncode == 4
+    assert "HEAD:Plan.md is no file" in without.stderr
+    assert "help: install git 2.38 or newer, or give OLD as a file" in without.stderr
+    git(tmp_path, "init", "-q", "-b", "main")
+    nowhere = call(tmp_path, "plan", "diff", "HEAD:Plan.md", "Plan.md")
+    assert nowhere.returncode == 4
+    assert "help: `git log -- PATH` lists its revisions" in nowhere.stderr
+    assert "Traceback" not in without.stderr + nowhere.stderr
+
+
+def call(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(HOUSE), **environ}
     environment.pop("ORCHESTRATE_LEDGER", None)
     return subprocess.run(
         [sys.executable, "-m", "agents.cli", *words], cwd=folder, env=environment, capture_output=True, text=True
