@@ -9,6 +9,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 from rich.table import Table
@@ -18,7 +19,7 @@ from agents.running import check_data, workshop
 from agents.schedule import request_of
 from bench.calibration import SECONDS, calibration
 from bench.events import Calibration
-from bench.fold import fold
+from bench.fold import Facts, fold
 from bench.identity import environment_facts
 from bench.ledger import Ledger
 from bench.one_by_one import OneByOne
@@ -26,11 +27,13 @@ from bench.report import wording
 from bench.table import primary, words
 from plan.exits import Exit
 from plan.grammar import parse
-from plan.nouns import Plan, Run, Status
+from plan.nouns import Plan, Request, Run, Status
 from plan.wire import SCHEMA, encode, plain
 
 SHOWN = (8, 16)
 """Numbers of pairs whose detectable difference has a column."""
+RECENT = 8
+"""Measurements from which the time of those to come is told."""
 
 
 def calibrate(
@@ -51,11 +54,14 @@ def calibrate(
     with Ledger.open(place) as ledger, ledger.hold():
         runs = list[Run]()
         with OneByOne(ledger, work=workshop(ledger)) as bench:
-            for seed in range(2 * pairs):
-                request = request_of(task, seed)
-                cached = bench.known(request) is not None
+            requests = [request_of(task, seed) for seed in range(2 * pairs)]
+            missing = [request for request in requests if bench.known(request) is None]
+            print(_forecast(missing, bench.facts), file=sys.stderr, flush=True)
+            for request in requests:
                 runs.append(bench.run(request))
-                _tell(runs[-1], cached=cached)
+                cached = request not in missing
+                missing = missing if cached else missing[1:]
+                _tell(runs[-1], cached=cached, left=_seconds(missing, bench.facts))
         found = calibration(
             runs,
             module=module,
@@ -95,10 +101,31 @@ def _plan(module: str, benchmark: str, pairs: int, steps: int | None, config: Se
     return parse("\n".join(lines), path=f"calibrate {module}")
 
 
-def _tell(run: Run, *, cached: bool) -> None:
+def _forecast(missing: Sequence[Request], facts: Facts) -> str:
+    """What is to be measured, and about how long that takes, as far as the ledger can tell."""
+    if not missing:
+        return "every measurement is in the ledger; nothing is measured"
+    many = wording.many(len(missing), "measurement")
+    seconds = _seconds(missing, facts)
+    if seconds is None:
+        return f"{many}, one at a time; how long they take is told after the first, since the ledger holds none like them"
+    return f"{many}, one at a time: about {wording.duration(seconds)}, by like ones in the ledger"
+
+
+def _seconds(missing: Sequence[Request], facts: Facts) -> float | None:
+    """About how long the measurements take: as long each as the latest like them that ended, on average; None when there was none."""
+    if not missing:
+        return 0.0
+    like = [run.cost.seconds for run in facts.runs.values() if replace(run.request, seed=missing[0].seed) == missing[0]]
+    recent = like[-RECENT:]
+    return len(missing) * sum(recent) / len(recent) if recent else None
+
+
+def _tell(run: Run, *, cached: bool, left: float | None) -> None:
     how = "in the ledger" if cached else f"measured in {run.cost.seconds:.2g} s"
     word = "" if run.status is Status.OK else f": {run.status.value}, {run.message}"
-    print(f"  seed {run.request.seed}: {run.id} {how}{word}", file=sys.stderr, flush=True)
+    rest = f"; about {wording.duration(left)} left" if left and not cached else ""
+    print(f"  seed {run.request.seed}: {run.id} {how}{word}{rest}", file=sys.stderr, flush=True)
 
 
 def _print(found: Sequence[Calibration], where: str, *, json: bool) -> None:

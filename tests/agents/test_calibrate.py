@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,22 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     made = Loop(tmp_path_factory.mktemp("calibrate"))
     done = made.call(*ASKED, "--pairs", "2", "--json")
     assert done.returncode == Exit.HOLDS, done.stderr
+    (made.folder / "first.txt").write_text(done.stderr)
     return made
+
+
+def test_how_long_it_takes_is_told_beforehand_or_else_after_the_first(loop: Loop) -> None:
+    forecast, *told = (loop.folder / "first.txt").read_text().splitlines()
+    assert forecast.startswith("4 measurements, one at a time; how long they take is told after the first")
+    assert [bool(re.search(r"about [0-9.]+ s left", line)) for line in told] == [True, True, True, False]
 
 
 def test_what_was_measured_is_kept_and_only_the_rest_is_measured_when_more_is_asked(loop: Loop) -> None:
     done = loop.call(*ASKED, "--pairs", "3", "--json")
     assert done.returncode == Exit.HOLDS, done.stderr
-    told = done.stderr.splitlines()
+    forecast, *told = done.stderr.splitlines()
+    assert re.match(r"2 measurements, one at a time: about [0-9.]+ s, by like ones in the ledger", forecast)
+    assert [" left" in line for line in told] == [False] * 4 + [True, False]
     assert [("in the ledger" in line, "measured in" in line) for line in told] == [(True, False)] * 4 + [(False, True)] * 2
     with Ledger.open(str(loop.folder / "runs/ledger.db"), create=False) as ledger:
         facts = fold(ledger.events())
