@@ -26,6 +26,7 @@ from agents.options import (
     PlanVerb,
     Show,
 )
+from agents.rules import rules
 from plan.exits import Exit, FailOn
 from plan.nouns import Status
 
@@ -313,6 +314,9 @@ def review(
     if decision is None:
         raise typer.Exit(verb.show(plan, ledger, json=json))
     raise typer.Exit(verb.vote(decision, ledger, approve=approve, reject=reject, comment=comment, by=by, json=json))
+
+
+app.command()(rules)
 
 
 @app.command()

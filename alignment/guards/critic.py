@@ -19,22 +19,27 @@ class CriticGuard:
         self._critic, self._known = Critic(), list[str]()
 
     def review(self, decision: Decision, situation: Situation) -> Opinion:
-        stance, why = self._judge(decision, situation)
-        return Opinion(guard="critic", decision=decision.id, stance=stance, clause=CLAUSE, why=why)
+        stance, why, good = self._judge(decision, situation)
+        doubt = None if good is None else 1 - good
+        return Opinion(guard="critic", decision=decision.id, stance=stance, clause=CLAUSE, why=why, confidence=doubt)
 
-    def _judge(self, decision: Decision, situation: Situation) -> tuple[Stance, str]:
+    def _judge(self, decision: Decision, situation: Situation) -> tuple[Stance, str, float | None]:
         votes = situation.votes.get(decision.id, ())
         said = tally(votes)
         if said < 0:
-            return Stance.BLOCK, f"more people reject it than approve of it ({', '.join(f'{v.by}: {v.say}' for v in votes)})"
+            return (
+                Stance.BLOCK,
+                f"more people reject it than approve of it ({', '.join(f'{v.by}: {v.say}' for v in votes)})",
+                None,
+            )
         if decision.action.kind not in IMPROVING:
-            return Stance.ALLOW, "proposes no change"
+            return Stance.ALLOW, "proposes no change", None
         score = self.critic(situation).score(change_of(decision, situation), votes)
         why = (
             f"better with probability {score.good:.2f}: people {score.people:.2f} (weight {score.weight:.2f}"
             f"{'' if score.voted else ', nobody voted'}), critic {score.critic:.2f} from {score.outcomes} outcomes"
         )
-        return (Stance.OBJECT if score.good < DOUBT else Stance.ALLOW), why
+        return (Stance.OBJECT if score.good < DOUBT else Stance.ALLOW), why, score.good
 
     def critic(self, situation: Situation) -> Critic:
         """The critic after all outcomes that stand. It begins anew when the past has changed, so that equal facts give equal opinions."""

@@ -30,5 +30,6 @@ class Deliberative:
         sure = "a fact" if first.confidence == 1.0 else f"confidence {first.confidence:.2f}, {found.judge}"
         stance = Stance.BLOCK if first.sure else Stance.OBJECT
         return Opinion(
-            guard="deliberative", decision=decision.id, stance=stance, clause=clause, why=f"{where}{first.text} ({sure})"
-        )
+            guard="deliberative", decision=decision.id, stance=stance, clause=clause, why=f"{where}{first.text} ({sure})",
+            confidence=first.confidence,
+        )  # fmt: skip
