@@ -18,6 +18,7 @@ from bench.pulls import Pulls
 from plan.decision import IMPROVING, Bout, Decision, Opinion, Stance, Vote
 from plan.nouns import Limits, Request, Run, Status
 from plan.precepts import Lesson, Precept, Withdrawal
+from plan.ranking import Ranking
 
 MEASURE_AGAIN = "measure-again"
 """Kind of the action that grants a task more seeds: its details are `{"seeds": total}`."""
@@ -182,6 +183,8 @@ class Facts:
         """(digest of the old, of the new plan) where a person lets the new one ask for less."""
         self.lessons: list[Lesson] = []
         """Oldest first."""
+        self.rankings: dict[str, tuple[int, Ranking]] = {}
+        """By what they rest on: place in the ledger, and the order in which a round's changes were tried."""
         self.withdrawn: dict[str, Withdrawal] = {}
         """By precept id."""
         self.calibrations: list[Calibration] = []
@@ -236,6 +239,8 @@ class Facts:
                 case.blind += case.bout is None
             case "lesson":
                 self.lessons.append(event.read(Lesson))
+            case "ranked":
+                self.rankings[event.key] = event.seq, event.read(Ranking)
             case "withdrawn":
                 self.withdrawn[event.key] = event.read(Withdrawal)
             case "session":

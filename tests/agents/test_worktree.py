@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from agents.worktree import Branches, NoRepository, folder_of, toml
+from bench.repository import GitFault
 from tests.agents.duelling import git
 
 SETTINGS = ("-c", "user.name=Somebody", "-c", "user.email=some@body")
@@ -118,6 +120,72 @@ def test_a_work_tree_that_was_cut_off_or_tampered_with_is_made_anew(house: Path,
     file.write_text("x = 'somebody else'\n")
     branches.check_out(commit)
     assert file.read_text() == "x = 2\n"
+
+
+@pytest.mark.parametrize("cut", ["no link back", "folder gone", "not registered", "locked", "no folder of work trees"])
+def test_a_work_tree_that_was_cut_off_half_way_stops_no_later_run(house: Path, tmp_path: Path, cut: str) -> None:
+    branches = Branches(tmp_path / "work", house=house)
+    (branch, commit), folder = make(branches), tmp_path / "work/trees"
+    (tree,) = folder.iterdir()
+    match cut:
+        case "no link back":
+            (tree / ".git").unlink()
+        case "folder gone":
+            shutil.rmtree(tree)
+        case "not registered":
+            shutil.rmtree(house.parent / ".git/worktrees")
+        case "locked":
+            (house.parent / ".git/worktrees" / tree.name / "locked").write_text("initializing")
+        case _:
+            shutil.rmtree(tmp_path / "work")
+    branches.check_out(commit)
+    assert (folder_of(tmp_path / "work", commit, house) / "modules/one.py").read_text() == "x = 2\n"
+    if cut == "no link back":
+        (tree / ".git").unlink()
+    branches.sweep(keep={}, known={"d1"})
+    assert branches.branches() == {}
+    assert not tree.exists()
+    assert git(house, "worktree", "list", "--porcelain").count("worktree ") == 1
+    assert branch not in git(house, "branch", "--list")
+
+
+def test_a_branch_that_somebody_looks_at_or_has_committed_on_is_left_alone_and_told(house: Path, tmp_path: Path) -> None:
+    branches = Branches(tmp_path / "work", house=house)
+    looked, worked = make(branches, "d1"), make(branches, "d2", "x = 3\n")
+    git(house, "checkout", "--quiet", worked[0])
+    (house / "modules/mine.py").write_text("mine = 1\n")
+    git(house, "add", ".")
+    git(house, *SETTINGS, "commit", "--quiet", "-m", "Mine")
+    git(house, "checkout", "--quiet", looked[0])
+    before = state(house), git(house, "rev-parse", worked[0])
+    assert "is checked out" in branches.remove(*looked)
+    assert "commits of somebody else" in branches.remove(*worked)
+    assert len([word for word in branches.sweep(keep={}, known={"d1", "d2"}) if "stays" in word]) == 2
+    with pytest.raises(GitFault, match="commits of somebody else"):
+        make(branches, "d2", "x = 4\n")
+    with pytest.raises(GitFault, match="is checked out"):
+        make(branches, "d1", "x = 4\n")
+    assert (state(house), git(house, "rev-parse", worked[0])) == before
+    git(house, "checkout", "--quiet", "main")
+    assert branches.remove(*looked) == ""
+    assert looked[0] not in branches.branches()
+
+
+def test_a_branch_whose_work_tree_cannot_be_made_is_taken_back(house: Path, tmp_path: Path) -> None:
+    (tmp_path / "work").write_text("a file is in the way")
+    branches = Branches(tmp_path / "work", house=house)
+    with pytest.raises((GitFault, OSError)):
+        make(branches)
+    assert branches.branches() == {}
+
+
+def test_what_lies_beside_a_candidate_in_no_commit_is_named(house: Path, tmp_path: Path) -> None:
+    branches = Branches(tmp_path / "work", house=house)
+    assert branches.edited() == []
+    (house / "kernels/new one.py").write_text("new = 1\n")
+    (house / "modules/one.py").unlink()
+    (house / "elsewhere.py").write_text("")
+    assert branches.edited() == ["house/kernels/new one.py", "house/modules/one.py"]
 
 
 @pytest.mark.parametrize("kind", ["no repository", "not tracked", "no commit"])
