@@ -7,13 +7,13 @@ and decoder, so that what it gains it does not buy.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from plan import catalogue
 from plan.catalogue import Entry
 from plan.decision import Candidate, Situation, entries
-from plan.nouns import Task
+from plan.nouns import State, Task, Verdict
 from plan.overrides import fits
 
 LADDER = (0.25, 4.0, 0.5, 2.0, 0.0625, 16.0)
@@ -41,6 +41,20 @@ def untried(task: Task, kind: str, situation: Situation) -> tuple[Candidate, ...
     champion = situation.champions.get(task.id)
     before = [one.candidate for one in situation.tried if one.task == task.id and one.stands and one.champion == champion]
     return tuple(candidate for candidate in candidates(task, kind, situation) if candidate not in before)
+
+
+def fallen(task: Task, situation: Situation) -> str:
+    """The decision that made a champion which meets fewer targets than the one before it; empty where that is not so, or not known yet."""
+    now, before = ([one for one in verdicts if one.task == task.id] for verdicts in (situation.verdicts, situation.former))
+    if any(one.state is State.WAITING for one in now) or _passing(now) >= _passing(before):
+        return ""
+    victories = [one for one in situation.tried if one.task == task.id and one.bout and one.bout.answer == "promote"]
+    made = [one.decision for one in victories if one.stands and not one.rolled_back]
+    return made[-1] if made else ""
+
+
+def _passing(verdicts: Sequence[Verdict]) -> int:
+    return sum(verdict.state is State.PASS for verdict in verdicts)
 
 
 def unfit(task: Task, candidate: Candidate) -> str | None:

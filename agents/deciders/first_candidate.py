@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from agents.candidates import untried
+from agents.candidates import fallen, untried
 from plan.catalogue import decider
 from plan.decision import IMPROVING, Action, Candidate, Decision, Situation, told
 from plan.nouns import State, Task, Verdict
@@ -22,8 +22,9 @@ class FirstCandidate:
             verdicts = [verdict for verdict in situation.verdicts if verdict.task == task.id]
             if any(verdict.state is State.WAITING for verdict in verdicts) or not task.improve:
                 continue
-            if _passing(verdicts) < _passing([verdict for verdict in situation.former if verdict.task == task.id]):
-                decisions += self._rollback(task, situation)
+            if champion := fallen(task, situation):
+                action = Action(kind="rollback", task=task.id, details={"decision": champion})
+                decisions.append(_decision(action, situation, "the champion meets fewer targets than the one before it"))
             elif needy(task, verdicts, situation) and situation.trials_left.get(task.id):
                 decisions += self._try(task, verdicts, situation)
         return decisions
@@ -40,25 +41,11 @@ class FirstCandidate:
                 yield _decision(Action(kind=kind, task=task.id, details=candidate.details), situation, why)
                 return
 
-    def _rollback(self, task: Task, situation: Situation) -> Iterator[Decision]:
-        made = [
-            one
-            for one in situation.tried
-            if one.task == task.id and one.stands and not one.rolled_back and one.bout and one.bout.answer == "promote"
-        ]
-        if made:
-            action = Action(kind="rollback", task=task.id, details={"decision": made[-1].decision})
-            yield _decision(action, situation, "the champion meets fewer targets than the one before it")
-
 
 def needy(task: Task, verdicts: Sequence[Verdict], situation: Situation) -> bool:
     """Whether a target fails, or is unsure although the plan registered no further look."""
     looked = situation.seeds.get(task.id, task.seeds.first) >= task.seeds.most
     return any(verdict.state is State.FAIL or (verdict.state is State.UNSURE and looked) for verdict in verdicts)
-
-
-def _passing(verdicts: Sequence[Verdict]) -> int:
-    return sum(verdict.state is State.PASS for verdict in verdicts)
 
 
 def _decision(action: Action, situation: Situation, why: str) -> Decision:

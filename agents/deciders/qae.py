@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agents.candidates import untried
+from agents.candidates import fallen, untried
 from agents.trials import SEEDS, TRIAL
 from plan.catalogue import decider
 from plan.decision import Action, Candidate, Decision, Situation, told
@@ -87,7 +87,8 @@ class _Arm:
     source="1-identification (Degenne and Koolen, NeurIPS 2019) with Thompson sampling; amplitude estimation is simulated only",
 )
 class Qae:
-    """Asks for trials of other configs of a task that fails, and for a duel once one of them meets the target."""
+    """Asks for trials of other configs of a task that fails, for a duel once one of them meets the target, and for the way back
+    where a champion so found meets fewer targets than the one before it."""
 
     def ask(self, situation: Situation) -> Sequence[Decision]:
         decisions = []
@@ -96,7 +97,11 @@ class Qae:
             failing = [verdict for verdict in verdicts if verdict.state is State.FAIL and verdict.threshold is not None]
             left = situation.trials_left.get(task.id, 0)
             settled = all(verdict.state is not State.WAITING for verdict in verdicts)
-            if task.improve == ("tune",) and failing and settled and left:  # where more may be tried, `refactor` chooses
+            if task.improve != ("tune",):  # where more may be tried, `refactor` chooses
+                continue
+            if champion := fallen(task, situation):
+                decisions.append(_rollback(task, champion, verdicts, situation))
+            elif failing and settled and left:
                 decision = self._next(task, failing[0], left, situation)
                 decisions += [decision] if decision else []
         return decisions
@@ -218,6 +223,17 @@ def _nominate(task: Task, arm: _Arm, verdict: Verdict, situation: Situation, *, 
         expected=arm.chance,
         expects="probability that it meets the target in more than half of its trainings",
         why=f"{told(champion, arm.candidate)} {better}{note}, {total} trials of all candidates together; the duel decides",
+    )
+
+
+def _rollback(task: Task, champion: str, verdicts: Sequence[Verdict], situation: Situation) -> Decision:
+    missed = ", ".join(f"`{verdict.id}`" for verdict in verdicts if verdict.state is not State.PASS)
+    return _decision(
+        Action(kind="rollback", task=task.id, details={"decision": champion}),
+        situation,
+        expected=1.0,
+        expects="probability that the champion before it meets more targets",
+        why=f"the champion that {champion} made misses {missed}, and with that more targets than the one before it",
     )
 
 

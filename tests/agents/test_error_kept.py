@@ -12,6 +12,7 @@ import pytest
 from agents.actions import ACTS, Place, Refused, refusal
 from agents.champions import Champion, Terms, first_keys, own, seeds_of, terms_of
 from agents.council import Council
+from agents.deciders.qae import Qae
 from agents.events import Event
 from agents.standing import Standing
 from agents.worktree import Branches
@@ -19,7 +20,7 @@ from bench.events import Effect, Started, attempt_key
 from bench.ledger import Ledger
 from plan.decision import Action, Bout, Candidate, Decision, Opinion, Stance
 from plan.grammar import parse
-from plan.nouns import Cost, Run, Status
+from plan.nouns import Cost, Request, Run, Status
 from plan.wire import plain
 from tests.agents.duelling import git
 
@@ -64,6 +65,7 @@ class Scene:
     ledger: Ledger
     folder: Path
     said: list[Event]
+    numbers: Callable[[Request], dict[str, float]] = lambda request: {"parameters": 9000.0}
 
     def stand(self, text: str = PLAN, *, only: tuple[str, ...] = ()) -> Place:
         """As a session on this plan begins."""
@@ -73,7 +75,7 @@ class Scene:
             begun = Started(tasks=job.tasks, request=job.request, identity=job.identity.parts)
             if self.ledger.append("started", attempt_key(job.key, 1), begun):
                 run = Run(
-                    key=job.key, request=job.request, status=Status.OK, metrics={"parameters": 9000.0}, cost=Cost(seconds=1.0)
+                    key=job.key, request=job.request, status=Status.OK, metrics=self.numbers(job.request), cost=Cost(seconds=1.0)
                 )
                 self.ledger.append("run", attempt_key(job.key, 1), run)
         standing.refresh()
@@ -231,6 +233,27 @@ def test_champions_follow_each_other_in_the_order_of_their_victories_and_none_ge
     scene.win(place, later, champion="d2")
     assert [champion.decision for champion in place.standing.reigns["one"].chain] == ["", "d2", "d1"]
     assert [place.standing.facts.verdict_share("one", id) for id in ("d2", "d1")] == [1 / 2, 1 / 6]
+
+
+def test_a_champion_that_costs_another_target_is_taken_back_also_where_nothing_but_tuning_is_allowed(scene: Scene) -> None:
+    """It won on the target that fails, fails it still, and misses the other one now."""
+    two = PLAN.replace(
+        "| `parameters` | <= | 8000      | every seed |",
+        "| `parameters` | <= | 8000 | every seed |\n| `train_flops` | >= | 100 | mean |",
+        1,
+    )
+    scene.numbers = lambda request: (
+        {"parameters": 8500.0, "train_flops": 50.0}
+        if "ffn_multiple" in request.config
+        else {"parameters": 9000.0, "train_flops": 100.0}
+    )
+    place = scene.stand(two)
+    scene.win(place, scene.decide(place, "d1"))
+    assert all(one.action.task != "one" for one in Qae().ask(place.standing.situation())), "its runs are not in yet"
+    now = scene.stand(two).standing.situation()
+    (asked,) = [one for one in Qae().ask(now) if one.action.task == "one"]
+    assert (asked.action.kind, asked.action.details) == ("rollback", {"decision": "d1"})
+    assert refusal(asked, now, place) is None
 
 
 def test_nothing_is_tried_where_the_seeds_of_verdicts_reach_those_of_trials_and_duels(scene: Scene) -> None:
