@@ -2,68 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agents.deciders.more_seeds import MoreSeeds
 from plan import catalogue
-from plan.decision import Action, Decision, Situation, Stance
-from plan.nouns import (
-    Budget,
-    Comparator,
-    Cost,
-    Plan,
-    Request,
-    Rule,
-    RuleKind,
-    Run,
-    Seeds,
-    State,
-    Status,
-    Target,
-    Task,
-    Threshold,
-    Verdict,
-)
-
-TARGET = Target(
-    metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5), rule=Rule(kind=RuleKind.LOWER, level=0.95)
-)
+from plan.decision import Decision, Situation, Stance
+from plan.nouns import Budget
+from tests.alignment.facts_of_a_task import EVIDENCE, decision
+from tests.alignment.facts_of_a_task import situation as facts_of_a_task
 
 
-def situation(
-    *, seconds: float | None = None, runs: int | None = None, most: int = 8, granted: int = 3, free: tuple[int, ...] = ()
-) -> Situation:
-    task = Task(
-        id="a",
-        title="a",
-        module="m",
-        benchmark="b-v1",
-        targets=(TARGET,),
-        seeds=Seeds(first=3, most=most),
-        budget=Budget(seconds=seconds, runs=runs),
-    )
-    done = tuple(
-        Run(
-            key=f"{seed:064x}",
-            request=Request(module="m", benchmark="b-v1", seed=seed),
-            status=Status.OK,
-            metrics={"accuracy": 0.5},
-            cost=Cost(seconds=10.0),
-        )
-        for seed in range(granted)
-    )
-    return Situation(
-        plan=Plan(title="", tasks=(task,), path="P.md", source="", digest=""),
-        verdicts=(Verdict(task="a", target=TARGET, state=State.UNSURE, n=granted),),
-        runs={"a": done},
-        seeds={"a": granted},
-        free={"a": frozenset(free)},
-    )
+def situation(*, seconds: float | None = None, runs: int | None = None, **given: Any) -> Situation:
+    """The task within a budget."""
+    return facts_of_a_task(budget=Budget(seconds=seconds, runs=runs), **given)
 
 
-def buy(seeds: int, evidence: tuple[str, ...] = ("r00000000",)) -> Decision:
-    action = Action(kind="measure-again", task="a", details={"seeds": seeds})
-    return Decision(id="d1", decider="x", action=action, evidence=evidence, expected=0.5, expects="", why="")
+def buy(seeds: int, evidence: tuple[str, ...] = EVIDENCE[:1]) -> Decision:
+    return decision("measure-again", {"seeds": seeds}, evidence=evidence)
 
 
 @pytest.mark.parametrize("name", list(catalogue.shelf("guard")))
@@ -75,7 +32,7 @@ def test_a_guards_opinion_names_its_decision_and_the_clause_it_registered(name: 
     assert opinion.why
 
 
-@pytest.mark.parametrize(("guard", "decision", "facts", "word"), [
+@pytest.mark.parametrize(("guard", "bought", "facts", "word"), [
     ("preregistered", buy(4), situation(), "not among the registered looks"),
     ("preregistered", buy(13), situation(), "not among the registered looks"),
     ("preregistered", buy(8), situation(), "skip a registered look"),
@@ -86,8 +43,8 @@ def test_a_guards_opinion_names_its_decision_and_the_clause_it_registered(name: 
     ("affordable", buy(5), situation(seconds=15, free=(0, 1, 2)), "about 20 s more exceed the 15 s left"),
     ("affordable", buy(5), situation(runs=1, free=(0, 1, 2)), "0 + 2 runs exceed the 1"),
 ])  # fmt: skip
-def test_a_guard_blocks_what_breaks_its_clause(guard: str, decision: Decision, facts: Situation, word: str) -> None:
-    opinion = catalogue.load("guard", guard)().review(decision, facts)
+def test_a_guard_blocks_what_breaks_its_clause(guard: str, bought: Decision, facts: Situation, word: str) -> None:
+    opinion = catalogue.load("guard", guard)().review(bought, facts)
     assert opinion.stance is Stance.BLOCK
     assert word in opinion.why
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from plan.decision import Action, Decision, Situation
 from plan.nouns import (
+    Budget,
     Comparator,
+    Cost,
     Plan,
     Request,
     Rule,
@@ -35,29 +38,41 @@ def run(seed: int, **given: Any) -> Run:
         "status": Status.OK,
         "metrics": {"accuracy": 0.4},
         "facts": facts,
+        "cost": Cost(seconds=10.0),
     }
     return Run(request=request, **{**sound, **given})
 
 
 def situation(
-    *, runs: tuple[Run, ...] | None = None, config: dict[str, Any] | None = None, reason: str = "", plan: Plan | None = None
+    *,
+    runs: tuple[Run, ...] | None = None,
+    config: dict[str, Any] | None = None,
+    reason: str = "",
+    plan: Plan | None = None,
+    budget: Budget | None = None,
+    most: int = 8,
+    granted: int = 3,
+    free: Collection[int] = (),
 ) -> Situation:
-    """Three runs of task `a`, which may buy up to eight seeds."""
+    """Task `a` with `granted` seeds, a run each, which may buy up to `most`; another task pays for the seeds `free`."""
     task = Task(
         id="a",
         title="a",
         module="attention",
         benchmark="mqar-16x2-v64-v1",
         targets=(TARGET,),
-        seeds=Seeds(first=3, most=8),
+        seeds=Seeds(first=3, most=most),
         config=config or {},
+        budget=budget or Budget(),
     )
-    found = runs if runs is not None else tuple(map(run, range(3)))
+    found = runs if runs is not None else tuple(map(run, range(granted)))
+    state = State.UNSURE if not reason else State.WAITING
     return Situation(
         plan=plan or Plan(title="", tasks=(task,), path="P.md", source="", digest=""),
-        verdicts=(Verdict(task="a", target=TARGET, state=State.UNSURE if not reason else State.WAITING, n=3, reason=reason),),
+        verdicts=(Verdict(task="a", target=TARGET, state=state, n=granted, reason=reason),),
         runs={"a": found},
-        seeds={"a": 3},
+        seeds={"a": granted},
+        free={"a": frozenset(free)},
     )
 
 
