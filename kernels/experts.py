@@ -36,8 +36,10 @@ BLOCK = 1024
 
 def by_expert(chosen_NK: Tensor, experts: int) -> tuple[Tensor, Tensor]:
     """Assignments (indices into the flattened `chosen_NK`) sorted by expert and then by token, and the load of each expert."""
-    order_M = chosen_NK.flatten().sort(stable=True).indices
-    return order_M, torch.bincount(chosen_NK.flatten(), minlength=experts)
+    chosen_M = chosen_NK.flatten()
+    # not `bincount`, whose size no compiler knows
+    load_E = chosen_M.new_zeros(experts).scatter_add_(0, chosen_M, torch.ones_like(chosen_M))
+    return chosen_M.sort(stable=True).indices, load_E
 
 
 def experts_loop(

@@ -55,7 +55,7 @@ class Cache(Parts):
         both = ((self.k_BGSE, k_BGTE), (self.v_BGSE, v_BGTE))
         recorded = torch.is_grad_enabled() and any(x.requires_grad for pair in both for x in pair)
         alike = all(old.dtype == new.dtype and old.shape[:2] == new.shape[:2] for old, new in both)
-        if recorded or not spare or not alike:
+        if recorded or not spare or not alike or torch.compiler.is_compiling():  # a program has no room to come back to
             k_BGSE, v_BGSE = (torch.cat(pair, dim=2) for pair in both)
             return k_BGSE, v_BGSE, None
         past, total = self.k_BGSE.shape[2], self.k_BGSE.shape[2] + k_BGTE.shape[2]
@@ -111,9 +111,9 @@ class Attention(nn.Module):
         sizes = (self.heads, self.kv_heads, self.kv_heads)
         heads_BHTE = self.project_in(x_BTD).view(B, T, sum(sizes), self.width).transpose(1, 2)
         q_BHTE, k_BGTE, v_BGTE = heads_BHTE.split(sizes, dim=1)
-        past = 0 if state is None else int(state.seen)
+        seen = torch.zeros((), dtype=torch.int64) if state is None else state.seen
         if self.rope:
-            turn = rotation(past, T, self.width, base=self.rope_base, like=x_BTD)
+            turn = rotation(seen, T, self.width, base=self.rope_base, like=x_BTD)
             q_BHTE, k_BGTE = rotate(q_BHTE, turn), rotate(k_BGTE, turn)
         k_BGSE, v_BGSE, room = k_BGTE, v_BGTE, None
         if state is not None:
@@ -124,7 +124,7 @@ class Attention(nn.Module):
         if keep or (state is None and not torch.is_grad_enabled()):  # a view would keep what it hides alive
             k_BGSE, v_BGSE = k_BGSE[:, :, keep:].clone(), v_BGSE[:, :, keep:].clone()
         y_BTD: Tensor = self.project_out(y_BHTE.transpose(1, 2).reshape(B, T, D))
-        after = Cache(k_BGSE, v_BGSE, torch.tensor(past + T))
+        after = Cache(k_BGSE, v_BGSE, seen + T)
         after.room = room
         return y_BTD, after
 
@@ -167,9 +167,9 @@ class AttentionBlock(nn.Module):
         return self.mixer.state_bytes(batch, length)
 
 
-def rotation(start: int, count: int, width: int, *, base: float, like: Tensor) -> tuple[Tensor, Tensor]:
+def rotation(start: Tensor | int, count: int, width: int, *, base: float, like: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines (count, width / 2) for positions `start ... start + count - 1` (Su et al. 2021, eq. 15)."""
-    place = torch.arange(start, start + count, device=like.device, dtype=torch.float64)
+    place = start + torch.arange(count, device=like.device, dtype=torch.float64)
     speed = base ** (-torch.arange(0, width, 2, device=like.device, dtype=torch.float64) / width)
     angle = torch.outer(place, speed)
     return angle.cos().to(like.dtype), angle.sin().to(like.dtype)

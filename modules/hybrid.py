@@ -98,6 +98,7 @@ class Hybrid(nn.Module):
             extra = {"tokens_BT": tokens_BT} if _wants_tokens(block) else {}
             x_BTD, after = block(x_BTD, past, **extra)
             left.append(after)
+        self.__dict__.setdefault("_kinds", [(type(part), len(part)) for part in left])
         whole = State(tensor for part in left for tensor in part)
         whole.parts = tuple(left)
         return x_BTD, whole
@@ -117,7 +118,7 @@ class Hybrid(nn.Module):
 
     @cached_property
     def _kinds(self) -> list[tuple[type, int]]:
-        """Type and number of tensors of each block's state, as one token leaves them in blocks that are built for this question."""
+        """Type and number of tensors of each block's state: known after a forward, else as one token leaves them in blocks built for this question."""
         seen: dict[str, tuple[type, int]] = {}
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             for name in dict.fromkeys(self.config.pattern.split()):

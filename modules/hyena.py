@@ -127,7 +127,7 @@ class Filters(nn.Module):
         Without gradients: all of it, and the same objects as before while every weight is what it was. Weights are compared number by
         number, which costs some microseconds: torch counts no change that comes through `.data`, numpy or another process.
         """
-        if torch.is_grad_enabled():
+        if _recorded():
             return self._drawn(seen + 1)
         kept, now = self._kept, list(self.parameters())
         if kept is None or not all(_alike(was, is_) for was, is_ in zip(kept[0], now, strict=True)):
@@ -138,6 +138,11 @@ class Filters(nn.Module):
         taps_LX = self.network(self.features_LP[:count].to(self.bias_X)) * self.window_LX[:count].to(self.bias_X)
         taps_LX = torch.cat((taps_LX[:1] + self.bias_X, taps_LX[1:]))
         return tuple(Taps(taps_LD) for taps_LD in taps_LX.chunk(self.config.order - 1, dim=1))
+
+
+def _recorded() -> bool:
+    """Whether gradients or a program are being made, neither of which can come back to what was kept."""
+    return torch.is_grad_enabled() or torch.compiler.is_compiling()
 
 
 def _alike(was: Tensor, now: Tensor) -> bool:
@@ -168,7 +173,7 @@ class HyenaOperator(nn.Module):
         left, ahead = [], list[Ahead | None]()
         for gate_BTD, taps, past_BSD, work in zip(reversed(gates), filters, pasts, works, strict=True):
             u_BTD = gate_BTD * u_BTD
-            if T == 1 and not torch.is_grad_enabled():
+            if T == 1 and not _recorded():
                 u_BTD, past_BSD, work = fft_convolution_step(u_BTD, taps, state=past_BSD, ahead=work)
             else:
                 (u_BTD, past_BSD), work = fft_convolution(u_BTD, taps, state=past_BSD), None

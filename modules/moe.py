@@ -175,7 +175,7 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x_BTD: Tensor, state: State | None = None, *, tokens_BT: Tensor | None = None) -> tuple[Tensor, State]:
         """`tokens_BT` is needed by the `hash` router only, and ValueError without it."""
-        seen = 0 if state is None else int(state.seen)
+        seen = 0 if state is None else state.seen
         y_BTD, cache = self.mixer(self.mixer_norm(x_BTD), None if state is None else state.attention())
         x_BTD = x_BTD + y_BTD
         h_BTD = self.ffn_norm(x_BTD)
@@ -192,9 +192,10 @@ class MixtureOfExperts(nn.Module):
             else:
                 chosen_NK, weight_NK = self.router(h_ND, tokens_BT.flatten())
             y_ND, load_E, dropped_E = self.experts(h_ND, chosen_NK, weight_NK, documents=len(x_BTD))
-        self._load_E, self._dropped_E = self._load_E + load_E, self._dropped_E + dropped_E
-        if isinstance(self.router, SwitchRouter):
-            self._overruled = self._overruled + self.router.overruled()
+        if not torch.compiler.is_exporting():  # a program has nobody to tell
+            self._load_E, self._dropped_E = self._load_E + load_E, self._dropped_E + dropped_E
+            if isinstance(self.router, SwitchRouter):
+                self._overruled = self._overruled + self.router.overruled()
         after = State._make((*cache, *past))
         after.cache = cache
         return x_BTD + y_ND.view_as(x_BTD), after

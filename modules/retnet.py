@@ -119,6 +119,9 @@ def rotate(x: Tensor, angle: Tensor) -> Tensor:
     One product of complex numbers trains four times as fast as the four real products that it stands for.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
+    if torch.compiler.is_compiling():  # compilers and ONNX know no complex numbers
+        (a, b), cos, sin = torch.unflatten(x, -1, (-1, 2)).unbind(-1), angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
     turn = torch.polar(torch.ones_like(angle), angle).to(x.dtype.to_complex())
     return torch.view_as_real(torch.view_as_complex(torch.unflatten(x, -1, (-1, 2)).contiguous()) * turn).flatten(-2)
 

@@ -90,7 +90,7 @@ class SwitchRouter(nn.Module):
         """A copy knows the numbers of the latest batch, and not the graph that a gradient would flow through."""
         return {name: value.detach() if isinstance(value, Tensor) else value for name, value in self.__dict__.items()}
 
-    def forward(self, x_BTD: Tensor, past: Past | None, *, seen: int) -> tuple[Tensor, Tensor, Past]:
+    def forward(self, x_BTD: Tensor, past: Past | None, *, seen: int | Tensor) -> tuple[Tensor, Tensor, Past]:
         """Experts chosen (N, K), their weights (N, K), and what to remember after `seen` + T tokens."""
         logit_BTE, next_BTX = self.score(x_BTD).split([self.experts, self.look_back * self.experts], dim=-1)
         if past is None:
@@ -106,29 +106,31 @@ class SwitchRouter(nn.Module):
         weight_NK = probability_NE.gather(1, chosen_NK)
         if self.gate == "even":
             weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True) if self.top_k > 1 else weight_NK * self.experts
-        self._overruled = (chosen_NK != logit_NE.argmax(-1, keepdim=True)).all(1).sum()
-        self._probability_E = probability_NE.mean(dim=0)
-        self._share_E = torch.bincount(chosen_NK.flatten(), minlength=self.experts) / chosen_NK.numel()
-        self._size = logit_NE.logsumexp(-1).square().mean()
+        if not torch.compiler.is_exporting():  # a program has nobody to tell
+            self._overruled = (chosen_NK != logit_NE.argmax(-1, keepdim=True)).all(1).sum()
+            self._probability_E = probability_NE.mean(dim=0)
+            self._share_E = torch.bincount(chosen_NK.flatten(), minlength=self.experts) / chosen_NK.numel()
+            self._size = logit_NE.logsumexp(-1).square().mean()
         if self.training and self.bias_rate:
             self._balance()
         return chosen_NK, weight_NK, Past(next_BTX[:, -1].clone(), load_BE, open_BE)
 
-    def _choose(self, logit_BTE: Tensor, past: Past, seen: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _choose(self, logit_BTE: Tensor, past: Past, seen: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The top experts of every token once both biases are added, and the document's loads after the last."""
         biased_BTE = logit_BTE + (self.bias_E if self.training else self.settled_E)
         if not self.even_rate:
             return biased_BTE.topk(self.top_k, dim=-1).indices.flatten(0, 1), past.load_BE, past.open_BE
         load_BE, open_BE, chosen = past.load_BE, past.open_BE, list[Tensor]()
-        even, start, end = BLOCK * self.top_k / self.experts, 0, -seen % BLOCK or BLOCK
-        while start < biased_BTE.shape[1]:
+        T, even, start = biased_BTE.shape[1], BLOCK * self.top_k / self.experts, 0
+        end = BLOCK if T == 1 else -int(seen) % BLOCK or BLOCK
+        while start < T:
             part_BtE = biased_BTE[:, start:end]
             excess_BE = (load_BE - load_BE.mean(-1, keepdim=True)) / even
             pick_BtK = (part_BtE - self.even_rate * self.spread * excess_BE.unsqueeze(1)).topk(self.top_k, dim=-1).indices
             chosen.append(pick_BtK)
             open_BE = open_BE + F.one_hot(pick_BtK, self.experts).sum((1, 2))
-            if (seen + start + part_BtE.shape[1]) % BLOCK == 0:
-                load_BE, open_BE = load_BE + open_BE, torch.zeros_like(open_BE)
+            whole = torch.as_tensor((seen + start + part_BtE.shape[1]) % BLOCK == 0, device=open_BE.device)
+            load_BE, open_BE = load_BE + open_BE * whole, open_BE * ~whole
             start, end = end, end + BLOCK
         return torch.cat(chosen, dim=1).flatten(0, 1), load_BE, open_BE
 

@@ -62,18 +62,18 @@ class TopKAttention(nn.Module):
         sizes = (self.heads, self.kv_heads, self.kv_heads)
         heads_BHTE = self.project_in(x_BTD).view(B, T, sum(sizes), self.width).transpose(1, 2)
         q_BHTE, k_BGTE, v_BGTE = heads_BHTE.split(sizes, dim=1)
-        past = 0 if state is None else int(state.seen)
+        seen = torch.zeros((), dtype=torch.int64) if state is None else state.seen
         if self.rope:
-            turn = rotation(past, T, self.width, base=10000.0, like=x_BTD)
+            turn = rotation(seen, T, self.width, base=10000.0, like=x_BTD)
             q_BHTE, k_BGTE = rotate(q_BHTE, turn), rotate(k_BGTE, turn)
         k_BGSE, v_BGSE, room = k_BGTE, v_BGTE, None
         if state is not None:
             k_BGSE, v_BGSE, room = state.extended(k_BGTE, v_BGTE, spare=True)
         elif not torch.is_grad_enabled():  # a view would keep the queries alive
             k_BGSE, v_BGSE = k_BGSE.clone(), v_BGSE.clone()
-        y_BHTE = topk_sparse_attention(q_BHTE, k_BGSE, v_BGSE, k_top=min(self.k_top, past + T))
+        y_BHTE = topk_sparse_attention(q_BHTE, k_BGSE, v_BGSE, k_top=min(self.k_top, k_BGSE.shape[2]))
         y_BTD: Tensor = self.project_out(y_BHTE.transpose(1, 2).reshape(B, T, D))
-        after = Cache(k_BGSE, v_BGSE, torch.tensor(past + T))
+        after = Cache(k_BGSE, v_BGSE, seen + T)
         after.room = room
         return y_BTD, after
 
