@@ -6,9 +6,11 @@ so a file cannot move between the sides when its neighbours change. Documents ar
 
 from __future__ import annotations
 
+import gzip
 import os
 import sys
 import sysconfig
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -135,7 +137,7 @@ def corpus(source: str) -> Corpus:
 
 
 def _documents(source: str) -> Iterator[tuple[str, bytes]]:
-    """(relative name, content) of every readable text file, sorted by name."""
+    """(relative name, content) of every readable text file, sorted by name; one that gzip has packed is read unpacked."""
     if source == STDLIB:
         root = Path(sysconfig.get_path("stdlib"))
         names = [name for name in _names(root) if name.endswith(".py")]
@@ -151,6 +153,8 @@ def _documents(source: str) -> Iterator[tuple[str, bytes]]:
     for name in names:
         with open(os.path.join(root, name) if name else root, "rb") as file:
             content = file.read()
+        if str(root / name).endswith(".gz"):
+            content = _unpacked(content)
         if _is_text(content):
             found = True
             yield name, content
@@ -166,6 +170,14 @@ def _names(root: Path) -> list[str]:
         inside = os.path.relpath(folder, root).replace(os.sep, "/")
         names += [name if inside == "." else f"{inside}/{name}" for name in files if not name.startswith(".")]
     return sorted(name for name in names if os.path.isfile(os.path.join(root, name)))
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What gzip has packed; nothing where it is something else or broken."""
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        return b""
 
 
 def _is_text(content: bytes) -> bool:

@@ -185,7 +185,7 @@ def _words(value: Any) -> Iterator[str]:
 
 
 def _entry(kind: str, name: str) -> catalogue.Entry:
-    entries = catalogue.shelf(kind)
+    entries = catalogue.measurable() if kind == "module" else catalogue.shelf(kind)
     if name not in entries:
         near = catalogue.suggest(name, entries)
         raise KeyError(f"no {kind} `{name}`" + (f"; did you mean `{near}`?" if near else ""))

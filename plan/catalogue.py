@@ -30,6 +30,10 @@ SHELVES = {
     "guard": "alignment/guards",
 }
 """Decorator name -> folder, relative to the house."""
+ANNEXES = {"benchmark": ("alignment/measured",)}
+"""Further folders of a shelf: where a package that `bench` may not import is measured."""
+SUBJECT = "subject"
+"""In place of a shelf: of what is measured and is no architecture."""
 
 T = TypeVar("T")
 
@@ -66,6 +70,7 @@ def benchmark(
     belongs to a run's identity (empty: synthetic, made from the seed); `steps` the default budget, None when nothing is
     trained. The option `"corpus": ""` says that each task names its text by the setting `data`.
     `modules`: those it says something of; empty: any. A kernel's speed is news of the module that runs on it, and of no other.
+    What is no architecture is named by its file in the benchmark's own package: `collective` for `alignment/collective.py`.
     `alone`: it times things, so no other measurement may run beside it.
     """
     return _register(
@@ -204,11 +209,22 @@ def shelf(kind: str) -> Shelf:
     return whole
 
 
+def measurable() -> Mapping[str, Entry]:
+    """What a task may name as its module: every architecture, then each file that a benchmark of its own package names in `modules`."""
+    found: dict[str, Entry] = dict(shelf("module"))
+    for entry in shelf("benchmark").values():
+        for name in entry.modules:
+            path = HOUSE / entry.dotted.partition(".")[0] / f"{name}.py"
+            if name not in found and path.is_file():
+                found[name] = Entry(shelf=SUBJECT, name=name, path=path, symbol="", line=1, summary="", arguments={})
+    return found
+
+
 def shelves() -> Shelves:
     """The shelves of this house, as the plan's grammar needs them."""
     decoder, trainer = HOUSE / "modules" / "decoder.py", HOUSE / "modules" / "trainer.py"
     return Shelves(
-        modules=shelf("module"),
+        modules=measurable(),
         benchmarks=shelf("benchmark"),
         decoder=config_fields(decoder, "DecoderConfig") if decoder.is_file() else {},
         recipe=config_fields(trainer, "Recipe") if trainer.is_file() else {},
@@ -275,8 +291,9 @@ def _recipe(tree: ast.Module) -> dict[str, Any]:
 
 
 def _house_files(kind: str) -> Iterator[tuple[Path, str]]:
-    for path in sorted((HOUSE / SHELVES[kind]).rglob("*.py")):
-        yield path, ".".join(path.relative_to(HOUSE).with_suffix("").parts)
+    for folder in (SHELVES[kind], *ANNEXES.get(kind, ())):
+        for path in sorted((HOUSE / folder).rglob("*.py")):
+            yield path, ".".join(path.relative_to(HOUSE).with_suffix("").parts)
 
 
 def _foreign_files(kind: str, faults: list[Broken]) -> Iterator[tuple[Path, str]]:

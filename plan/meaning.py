@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plan.catalogue import Shelves, suggest
+from plan.catalogue import SUBJECT, Entry, Shelves, suggest
 from plan.decision import IMPROVING
 from plan.layout import Block, Layout, Piece
 from plan.nouns import Comparator, Rule, RuleKind, Seeds, Target, Threshold
@@ -109,11 +109,14 @@ class Meaning:
                          help="add " + " and ".join(mends[name] for name in lacking))  # fmt: skip
 
     def _usable(self, section: Section) -> None:
-        """Report a module, a `data` and a limit of steps that the benchmark has no use for."""
+        """Report a module, a `data` and a limit of steps that the benchmark has no use for, and what only an architecture has."""
         benchmark = self.shelves.benchmarks.get(section.name("benchmark") or "")
+        module = section.name("module")
+        entry = self.shelves.modules.get(module or "")
+        if entry and entry.shelf == SUBJECT:
+            self._no_architecture(section, entry, benchmark)
         if benchmark is None:
             return
-        module = section.name("module")
         if benchmark.modules and module in self.shelves.modules and module not in benchmark.modules:
             written = max(("module", "benchmark"), key=lambda key: section.settings[key][0].at)
             spoken = " or ".join(f"`{name}`" for name in benchmark.modules)
@@ -127,6 +130,18 @@ class Meaning:
         if budget and budget.steps is not None and not benchmark.trains:
             self._once(section, "budget", f"`{benchmark.name}` has no training steps to limit", "nothing is trained",
                        "limit its time (`5 min`) or its `runs`")  # fmt: skip
+
+    def _no_architecture(self, section: Section, entry: Entry, benchmark: Entry | None) -> None:
+        """Report a gate, ways to improve and a benchmark of architectures for what is none."""
+        known = [name for name, one in self.shelves.benchmarks.items() if entry.name in one.modules]
+        if benchmark and not benchmark.modules:
+            self._once(section, "benchmark", f"`{benchmark.name}` measures architectures, and `{entry.name}` is none", "says nothing of it",
+                       f"`{entry.name}` is measured by " + ", ".join(f"`{name}`" for name in known))  # fmt: skip
+        if section.value("gate") is not False and "gate" not in section.excused:
+            self.page.report("P014", f"`{entry.name}` is no architecture and has no contract that could be a gate", section.place,
+                             label="no gate to pass", help="add `- **gate**: off`")  # fmt: skip
+        if section.value("improve"):
+            self._once(section, "improve", f"`{entry.name}` is no architecture", "nothing to try", "take the setting away")
 
     def _idle(self, section: Section) -> None:
         """Report a setting that says how to try what no task that has it may try."""

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from alignment.labeller import Labeller, label_responses
+from alignment.measured.collective import conversations
+from alignment.measured.planted_votes import FAULTS, Fault
 from alignment.polis_export import Conversation, ExportFault, Statement, read
-from alignment.proof_collective import FOLDER, conversations, planted
 from alignment.vote_audit import audit
+
+POLIS = Path(__file__).parents[3] / "shared" / "data" / "alignment" / "polis"
 
 MATRIX = "participant,group-id,n-votes,n-agree,n-disagree,0,7\n3,0,2,1,1,1,-1\n4,,1,0,0,,0\n"
 COMMENTS = 'timestamp,comment-id,agrees,disagrees,moderated,comment-body\n1,7,0,1,1,"Second, in two\nlines"\n1,0,1,0,-1,First\n'
-FAULTS = ("all labels shuffled", "votes of all rows shifted, no counts", "votes of all rows shifted", "columns shifted")
-needs_data = pytest.mark.skipif(not (FOLDER / "polis").is_dir(), reason="the shared conversations are not beside the checkout")
+QUICK = ("all labels shuffled", "votes of all rows shifted, no counts", "votes of all rows shifted", "columns shifted")
+needs_data = pytest.mark.skipif(not POLIS.is_dir(), reason="the shared conversations are not beside the checkout")
 
 
 def export(folder: Path, *, matrix: str = MATRIX, comments: str = COMMENTS) -> Path:
@@ -80,11 +83,11 @@ def test_a_clean_crowd_raises_nothing() -> None:
         assert audit(crowd(seed)) == ()
 
 
-@pytest.mark.parametrize("name", sorted(n for n in planted() if not n.startswith("half")))
-def test_every_planted_fault_is_told(name: str) -> None:
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.kind != "half_shuffles"], ids=lambda fault: fault.name)
+def test_every_planted_fault_is_told(fault: Fault) -> None:
     for seed in range(3):
-        found = audit(planted()[name](crowd(seed), np.random.default_rng(seed)))
-        assert any(f.alarm for f in found), (name, seed)
+        found = audit(fault.plant(crowd(seed), np.random.default_rng(seed)))
+        assert any(f.alarm for f in found), (fault.name, seed)
 
 
 def test_agree_and_disagree_exchanged_is_told_as_that() -> None:
@@ -107,7 +110,7 @@ def test_one_answer_to_everything_and_dice_are_named_and_no_alarm() -> None:
 @pytest.fixture(scope="module")
 def public() -> list[Conversation]:
     """Those that are quick to audit."""
-    return [c for c in conversations(FOLDER) if len(c.votes) < 400]
+    return [c for c in conversations(POLIS) if len(c.votes) < 400]
 
 
 @needs_data
@@ -121,10 +124,10 @@ def test_no_public_conversation_raises_an_alarm_and_one_has_two_rows_alike(publi
 
 
 @needs_data
-@pytest.mark.parametrize("name", FAULTS)
-def test_faults_planted_in_public_conversations_are_told(name: str, public: list[Conversation]) -> None:
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name in QUICK], ids=lambda fault: fault.name)
+def test_faults_planted_in_public_conversations_are_told(fault: Fault, public: list[Conversation]) -> None:
     for number, clean in enumerate(public[:3]):
-        assert any(f.alarm for f in audit(planted()[name](clean, np.random.default_rng(number)))), clean.name
+        assert any(f.alarm for f in audit(fault.plant(clean, np.random.default_rng(number)))), clean.name
 
 
 WORDS = (

@@ -1,17 +1,19 @@
 """Opinion groups and consensus against references that share no code with them: pairs counted one by one, sums by hand, Polis' own columns."""
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from alignment.consensus import group_informed_consensus, support
+from alignment.measured.collective import agreement, conversations
 from alignment.opinion_groups import adjusted_rand, find_groups, k_means, project, silhouette
 from alignment.polis_export import Conversation
-from alignment.proof_collective import FOLDER, agreement, conversations
 
 NAN = np.nan
-needs_data = pytest.mark.skipif(not (FOLDER / "polis").is_dir(), reason="the shared conversations are not beside the checkout")
+POLIS = Path(__file__).parents[3] / "shared" / "data" / "alignment" / "polis"
+needs_data = pytest.mark.skipif(not POLIS.is_dir(), reason="the shared conversations are not beside the checkout")
 
 
 def camps(seed: int = 0, people: int = 90, parts: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +102,7 @@ def test_votes_that_are_all_the_same_have_no_groups() -> None:
 
 @pytest.fixture(scope="module")
 def public() -> list[Conversation]:
-    return conversations(FOLDER)
+    return conversations(POLIS)
 
 
 @needs_data

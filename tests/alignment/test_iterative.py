@@ -1,4 +1,4 @@
-"""Rules that learn from what slipped through, and do not learn from chance. The full proof: `python -m tests.alignment.iterative_proof`."""
+"""Rules that learn from what slipped through, and do not learn from chance."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binom
 
 from alignment.iterative import IterativeAligner, Rule, Transcript, above, said, written
-from tests.alignment.loopholes import SEEN, batches
-from tests.alignment.loopholes_unseen import UNSEEN
+from alignment.measured.loopholes import SEEN, batches
+from alignment.measured.loopholes_unseen import UNSEEN
 
 FINE = [f"def f{n}(self, x):\n    y = self.norm{n}(x)\n    z = torch.relu(y + {n})\n    return z.sum()" for n in range(1200)]
 

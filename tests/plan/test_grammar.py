@@ -51,7 +51,8 @@ def test_a_plan_is_read_as_it_is_written() -> None:
 
 def test_settings_above_the_first_task_are_everyones_and_a_tasks_own_wins() -> None:
     source = GOOD.replace(
-        "- **seeds**: 5", "- **seeds**: 3, up to 8\n- **device**: `cuda:1`\n- **gate**: off\n- **search**: best\n- **improve**: tune"
+        "- **seeds**: 5",
+        "- **seeds**: 3, up to 8\n- **device**: `cuda:1`\n- **gate**: off\n- **search**: best\n- **improve**: tune",
     )
     dense, retnet = parse(
         source.replace("- **module**: `retnet`", "- **module**: retnet\n- **device**: cpu\n- **seeds**: 4"), shelves=SHELVES
