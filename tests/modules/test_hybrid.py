@@ -52,6 +52,9 @@ def test_a_state_that_is_tensors_alone_goes_on_to_the_same_bits_and_one_of_anoth
     mixed, x_BTD = hybrid("attention gla megabyte"), document(20)
     state = mixed(x_BTD[:, :11])[1]
     assert torch.equal(mixed(x_BTD[:, 11:], tuple(state))[0], mixed(x_BTD[:, 11:], state)[0])
+    fresh = hybrid("attention gla megabyte")  # has never seen what states its blocks leave
+    fresh.load_state_dict(mixed.state_dict())
+    assert torch.equal(fresh(x_BTD[:, 11:], tuple(state))[0], mixed(x_BTD[:, 11:], state)[0])
     with pytest.raises(ValueError, match=r"a state of pattern `gla` has 1 tensors, this one has"):
         hybrid("gla")(x_BTD, tuple(state))
 
