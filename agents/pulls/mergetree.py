@@ -57,8 +57,6 @@ def open_repository(path: Path) -> git.Repo:
     if version < OLDEST:
         spoken, needed = ".".join(map(str, version)), ".".join(map(str, OLDEST))
         raise PullsFault(f"git {spoken} is too old for `merge-tree --write-tree`\n  help: install git {needed} or newer")
-    # a hook, or a shell that works on another repository, has these set
-    repo.git.update_environment(GIT_DIR=str(repo.git_dir), GIT_COMMON_DIR=str(repo.common_dir))
     return repo
 
 
