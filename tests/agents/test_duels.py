@@ -231,6 +231,8 @@ def test_promote_makes_a_branch_with_the_evidence_and_overwrites_none(improved: 
     assert '+module = "transformer"' in shown
     assert "the same, bit for bit" in shown
     assert "not committed" not in shown
+    for told in (shown, done.stderr):
+        assert "edits that are in no commit of yours, and so not on this branch: modules/moe.py" in told
     assert loop.call("promote", "wide", "--branch", "for/review").returncode == 4
     assert loop.call("promote", "wyde").returncode == 5
     assert state(house) == before
