@@ -7,13 +7,16 @@ rest has only to be carried out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agents.actions import ACTS, ITSELF, POSSIBLE, Place, Refused, clear, refusal, sweep
+from agents.arbitration import arranged, key_of, ranked
 from agents.champions import candidate_of, champion_by
 from agents.events import Decided, Noted, Watch
 from agents.standing import Standing
+from alignment.guards.critic import CriticGuard
 from bench.fold import Case
 from bench.ledger import Ledger
 from plan import catalogue
@@ -22,6 +25,8 @@ from plan.nouns import Verdict
 
 ROUNDS = 200
 """Rounds in a row of which every decision is refused, after which nobody is asked any more."""
+CRITIC = "critic"
+"""The guard whose values put changes in order."""
 
 
 class Council:
@@ -32,7 +37,8 @@ class Council:
         names = deciders or [name for name, entry in shelf.items() if not entry.arguments.get("baseline")]
         self.standing, self.ledger, self.watch = standing, ledger, watch
         self.deciders: dict[str, Decider] = {name: catalogue.load("decider", name)() for name in names}
-        self.guards: list[Guard] = [catalogue.load("guard", name)() for name in catalogue.shelf("guard")]
+        guards = sorted(catalogue.shelf("guard"), key=lambda name: (name == CRITIC, name))
+        self.guards: dict[str, Guard] = {name: catalogue.load("guard", name)() for name in guards}
         self.place = Place(ledger=ledger, standing=standing, work=work)
         self.untold: dict[str, Verdict] = {}
         self.refused = 0
@@ -50,14 +56,16 @@ class Council:
         if self._go_on(situation, busy):
             return True
         passed = []
-        for decider in self.deciders.values():
-            for decision in decider.ask(situation):
-                improving = decision.action.kind in IMPROVING
-                if improving and decision.action.task in busy:
-                    continue
-                if self._vet(decision, situation):
-                    passed.append(decision)
-                    busy |= {decision.action.task} if improving else set()
+        proposed = [decision for decider in self.deciders.values() for decision in decider.ask(situation)]
+        asked = [one for one in proposed if one.action.kind not in IMPROVING or one.action.task not in busy]
+        said = {decision.id: self._opinions(decision, situation) for decision in asked}
+        for decision in self._arranged(asked, said, situation):
+            improving = decision.action.kind in IMPROVING
+            if improving and decision.action.task in busy:
+                continue
+            if self._vet(decision, said[decision.id]):
+                passed.append(decision)
+                busy |= {decision.action.task} if improving else set()
         acts = [self._carry_out(decision) for decision in passed]
         acted = any(acts)
         self.refused = 0 if acted else self.refused + 1
@@ -132,15 +140,49 @@ class Council:
         while not self.ledger.append("opinion", key if count == 1 else f"{key}#{count}", opinion):
             count += 1
 
-    def _vet(self, decision: Decision, situation: Situation) -> bool:
-        """Write down a decision and what guards say of it; whether it may be carried out."""
+    def _opinions(self, decision: Decision, situation: Situation) -> tuple[Opinion, ...]:
+        """What the house itself, or else every guard says of a decision; the critic is asked last, and hears the others."""
+        if refused := refusal(decision, situation, self.place):
+            return (refused,)
+        said: tuple[Opinion, ...] = ()
+        for guard in self.guards.values():
+            known = replace(situation, opinions={**situation.opinions, decision.id: said})
+            said += (guard.review(decision, known),)
+        return said
+
+    def _arranged(
+        self, asked: Sequence[Decision], said: Mapping[str, Sequence[Opinion]], situation: Situation
+    ) -> Sequence[Decision]:
+        """What was asked, in the order in which it is to be tried; an order that was found before a kill stands."""
+        cases, critic = self.standing.facts.cases, self.guards.get(CRITIC)
+        contenders = [
+            one
+            for one in asked
+            if one.action.kind in IMPROVING
+            and all(opinion.stance is not Stance.BLOCK for opinion in said[one.id])
+            and (one.id not in cases or cases[one.id].applied is None)
+        ]
+        if not isinstance(critic, CriticGuard) or len({one.id for one in contenders}) < len(contenders):
+            return asked
+        heard = replace(situation, opinions={**situation.opinions, **{one.id: tuple(said[one.id]) for one in contenders}})
+        makers = {task: reign.champion.decision for task, reign in self.standing.reigns.items()}
+        found = ranked(contenders, heard, makers, critic)
+        if found is None:
+            return asked
+        key = key_of(found.asked, found.outcomes)
+        if key in self.standing.facts.rankings:
+            found = self.standing.facts.rankings[key][1]
+        else:
+            self.ledger.append("ranked", key, found)
+        return arranged(asked, found)
+
+    def _vet(self, decision: Decision, opinions: tuple[Opinion, ...]) -> bool:
+        """Write down a decision and what was said of it; whether it may be carried out."""
         case = self.standing.facts.cases.get(decision.id)
         if case is not None and case.applied is not None:
             return False
-        refused = refusal(decision, situation, self.place)
-        opinions = (refused,) if refused else tuple(guard.review(decision, situation) for guard in self.guards)
         if (
-            refused is None
+            all((one.guard, one.stance) != (ITSELF, Stance.BLOCK) for one in opinions)
             and case is not None
             and any((one.guard, one.stance) == (ITSELF, Stance.BLOCK) for one in case.opinions)
         ):

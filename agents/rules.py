@@ -202,8 +202,9 @@ def _record(precept: Precept, facts: Facts) -> tuple[int, int, int]:
 
     outcomes, counts = Outcomes(facts), [0, 0, 0]
     for case in facts.cases.values():
-        if any(opinion.clause.startswith(f"{precept.id}: ") for opinion in case.opinions):
-            sound = outcomes.of(case).sound
+        named = next((one.guard for one in case.opinions if one.clause.startswith(f"{precept.id}: ")), None)
+        if named is not None:
+            sound = outcomes.of(case, but=case.heard[named]).sound
             counts[2 if sound is None else int(sound)] += 1
     return counts[0], counts[1], counts[2]
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from agents.arbitration import replayed as again
 from agents.champions import terms_of
 from agents.reading import read_plan, say
 from agents.replay import replayed
+from bench.events import Event
 from bench.fold import Case, Facts, fold
 from bench.ledger import Ledger
 from bench.report import wording
-from bench.scoreboard import Scoreboard, scoreboard
+from bench.scoreboard import Scoreboard, from_events
 from plan.catalogue import suggest
 from plan.exits import Exit
 from plan.nouns import Run, Status, Verdict
+from plan.ranking import Ranking
 from plan.units import show
 from plan.wire import SCHEMA, plain
 
@@ -24,8 +27,8 @@ def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) ->
     """Print the story of a task, a target (`task::metric`), a run (`r...`) or a decision (`d...`)."""
     plan = None if plan_path is None else read_plan(plan_path)
     with Ledger.open(place, create=False) as ledger:
-        facts = fold(ledger.events())
-        board = scoreboard(ledger, plan)
+        events = list(ledger.events())
+    facts, board = fold(events), from_events(events, plan)
     verdicts = [v for v in board.verdicts if what in (v.id, v.task)]
     runs = [a[-1].run for a in facts.attempts.values() if a[-1].done and a[-1].run.id == what]
     case = facts.cases.get(what)
@@ -40,7 +43,10 @@ def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) ->
                     "v": SCHEMA,
                     "verdicts": [plain(v) for v in verdicts],
                     "runs": [plain(r) for r in runs],
-                    "decisions": [_case_plain(c, facts) for c in ([case] if case else _cases(facts, what.partition("::")[0]))],
+                    "decisions": [
+                        _case_plain(c, facts) | {"ranked": [_placed_plain(*one, events) for one in rankings_of(c, facts)]}
+                        for c in ([case] if case else _cases(facts, what.partition("::")[0]))
+                    ],
                 }
             )
         )
@@ -51,7 +57,7 @@ def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) ->
         print("\n".join(_run_lines(run)))
     told = [case] if case is not None else _cases(facts, what.partition("::")[0]) if verdicts else []
     for each in told:
-        print("\n".join(_case_lines(each, facts)))
+        print("\n".join((*_case_lines(each, facts), *_placed_lines(each, facts, events))))
     return Exit.HOLDS
 
 
@@ -117,6 +123,28 @@ def _case_lines(case: Case, facts: Facts) -> Iterator[str]:
         yield f"  vote      {vote.by}: {vote.say.value}{f'; {vote.comment}' if vote.comment else ''}"
     yield from (f"    | {line}" for line in str(decision.action.details.get("patch", "")).splitlines())
     yield from _duel_lines(case, facts)
+
+
+def rankings_of(case: Case, facts: Facts) -> list[tuple[int, Ranking]]:
+    """The rounds in which the critic placed the decision among others."""
+    return [(seq, one) for seq, one in facts.rankings.values() if case.decision.id in one.order]
+
+
+def _placed_lines(case: Case, facts: Facts, events: Sequence[Event]) -> Iterator[str]:
+    for seq, ranking in rankings_of(case, facts):
+        place = ranking.order.index(case.decision.id)
+        one = ranking.contenders[place]
+        by = f"drawn by chance, as one place in {1 / ranking.epsilon:.0f} is" if one.drawn else "by its value"
+        yield f"  placed    {place + 1}. of {len(ranking.order)} {by}, {one.value:.3f}: people {one.people:.2f} (weight {one.weight:.2f}), critic {one.critic:.2f} from {len(ranking.outcomes)} outcomes"
+        yield from (f"            {other.decision.id} {other.value:.3f}" for other in ranking.contenders if other is not one)
+        differs = again(ranking, fold(event for event in events if event.seq < seq))
+        yield f"            {f'DIFFERS: {differs}' if differs else 'found again: the same order and values, bit for bit'}"
+
+
+def _placed_plain(seq: int, ranking: Ranking, events: Sequence[Event]) -> dict[str, object]:
+    values = {one.decision.id: {**plain(one), "decision": one.decision.id} for one in ranking.contenders}
+    differs = again(ranking, fold(event for event in events if event.seq < seq))
+    return {"order": list(ranking.order), "contenders": values, "outcomes": list(ranking.outcomes), "differs": differs}
 
 
 def _duel_lines(case: Case, facts: Facts) -> Iterator[str]:

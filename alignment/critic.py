@@ -11,6 +11,7 @@ nobody is judged on what it was told. The critic is `alignment.reward.BradleyTer
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -41,6 +42,8 @@ class Change:
     champion: Candidate
     subject: str = ""
     """What it is measured on: changes of one subject can be compared."""
+    objections: tuple[str, ...] = ()
+    """Guards that object to it: what an objection of each is worth is learnt as everything else is."""
 
     @property
     def arm(self) -> Hashable:
@@ -118,13 +121,19 @@ class Critic:
         self, changes: Sequence[Change], *, votes: Mapping[str, Sequence[Vote]] = {}, epsilon: float = 0.1
     ) -> Change:
         """The change with the highest value, or with probability `epsilon` any; ValueError when there is none to choose from."""
+        self._draws += 1
+        return self.choose(changes, votes=votes, epsilon=epsilon, rests_on=f"{self.seed} {self._draws}")[0]
+
+    def choose(
+        self, changes: Sequence[Change], *, votes: Mapping[str, Sequence[Vote]] = {}, epsilon: float, rests_on: str
+    ) -> tuple[Change, bool]:
+        """As `select_action`, and whether it was drawn by chance; `rests_on` is what the draw is made from."""
         if not changes:
             raise ValueError("there is no change to select from; nothing was drawn")
-        random = np.random.default_rng((self.seed, self._draws))
-        self._draws += 1
+        random = np.random.default_rng(int(hashlib.sha256(rests_on.encode()).hexdigest(), 16))
         if random.random() < epsilon:
-            return changes[int(random.integers(len(changes)))]
-        return max(changes, key=lambda change: self.value(change, votes.get(change.decision.id, ())))
+            return changes[int(random.integers(len(changes)))], True
+        return max(changes, key=lambda change: self.value(change, votes.get(change.decision.id, ()))), False
 
     def update(self, change: Change, good: float, votes: Sequence[Vote] = ()) -> Foretold:
         """Learn how a change turned out (`good`: probability that it was better); returns what had been foretold of it."""
@@ -205,6 +214,7 @@ def numbers(change: Change | None) -> dict[str, float]:
     except (KeyError, TypeError, ValueError):
         return {"any": 1.0}
     found: dict[str, float] = {"any": 1.0, f"kind {change.decision.action.kind}": 1.0, f"decider {change.decision.decider}": 1.0}
+    found |= {f"objected to by {guard}": 1.0 for guard in change.objections}
     one, two = dict(entries(change.champion.config)), dict(entries(candidate.config))
     if change.champion.module != candidate.module:
         found |= {

@@ -17,6 +17,7 @@ A kind's key says what may happen only once: a second append of the same (kind, 
 | `vote` | decision id / account / number | `plan.decision.Vote`: what a person says of it |
 | `lesson` | origin / what is told apart by | `plan.precepts.Lesson`: precepts that were made, whole |
 | `withdrawn` | precept id | `plan.precepts.Withdrawal` |
+| `ranked` | digest of the contenders and of the outcomes known | `plan.ranking.Ranking`: the order in which one round's changes are tried |
 | `stopped` | session uuid | `Stopped` |
 | `pulls` | uuid | `bench.pulls.Pulls`: one look at the open pull requests that differs from the one before |
 | `acknowledged` | old plan digest / new plan digest | `Acknowledged` |
@@ -52,6 +53,7 @@ KINDS = frozenset(
         "vote",
         "lesson",
         "withdrawn",
+        "ranked",
         "stopped",
         "pulls",
         "acknowledged",

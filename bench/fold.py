@@ -132,8 +132,8 @@ class Case:
     """What people said of it, oldest first."""
     blind: int = 0
     """How many of the votes came before it was known how the candidate fared: only those say how well people foresee."""
-    heard: int = 0
-    """How many of the votes came before the guards had their say: only later ones say how well guards foresee."""
+    heard: dict[str, int] = field(default_factory=dict)
+    """By guard: how many of the votes came before it had its say; only later ones say how well it foresees."""
 
     @property
     def stands(self) -> bool:
@@ -215,7 +215,7 @@ class Facts:
                 opinion = event.read(Opinion)
                 case = self._case(event, opinion.decision)
                 case.opinions = [*(one for one in case.opinions if one.guard != opinion.guard), opinion]
-                case.heard = len(case.votes)
+                case.heard[opinion.guard] = len(case.votes)
             case "applied":
                 case = self._case(event, event.key)
                 case.applied = event.read(Effect)

@@ -1,9 +1,9 @@
 """What a decision turned out to be, and how often each guard was right about it. Pure: a function of the ledger's facts.
 
-Two questions, since guards claim different things. *Sound*: did it break anything? It did where a person voted against it after the guards
-had spoken, where its promotion was rolled back, where a run of its candidate was forged, or where the candidate failed its gate or was not the same
-function; it did not where what it asked for was measured and nothing of this came up, or where people approve of it. *Better*: was its candidate promoted, for good? What none of this has
-decided is pending, and never counts as right.
+Two questions, since guards claim different things. *Sound*: did it break anything? It did where people vote against it, where its promotion was
+rolled back, where a run of its candidate was forged, or where the candidate failed its gate or was not the same function; it did not where what it
+asked for was measured and nothing of this came up, or where people approve of it. *Better*: was its candidate promoted, for good? What none of
+this has decided is pending, and never counts as right. Votes that a guard knew of say nothing of how well it foresees.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ class Outcomes:
             if attempts[-1].done and attempts[-1].decision:
                 self._runs.setdefault(attempts[-1].decision, []).append(attempts[-1].run)
 
-    def of(self, case: Case) -> Outcome:
-        """What is known of one decision."""
-        said, bout = _later(case.votes[case.heard :]), case.bout
+    def of(self, case: Case, *, but: int = 0) -> Outcome:
+        """What is known of one decision, `but` for its first votes."""
+        said, bout = _tally(case.votes[but:]), case.bout
         better: bool | None = None
         if bout is not None and bout.answer in ("promote", "reject"):
             better = bout.answer == "promote" and not case.rolled_back
@@ -141,8 +141,8 @@ def records(cases: Iterable[Case], facts: Facts) -> tuple[Record, ...]:
     asked = {name: Question(entry.arguments.get("foresees", "sound")) for name, entry in catalogue.shelf("guard").items()}
     outcomes = Outcomes(facts)
     for case in cases:
-        known = outcomes.of(case)
         for opinion in case.opinions:
+            known = outcomes.of(case, but=case.heard[opinion.guard])
             count = counts.setdefault((opinion.guard, opinion.stance), [0, 0, 0])
             count[_mark(opinion, known.of(asked.get(opinion.guard, Question.SOUND)))] += 1
     order = list(Stance)
@@ -161,7 +161,7 @@ def _mark(opinion: Opinion, good: bool | None) -> int:
     return int((opinion.stance is Stance.ALLOW) != good)
 
 
-def _later(votes: Iterable[Vote]) -> int:
+def _tally(votes: Iterable[Vote]) -> int:
     """1 when more people approve than reject, -1 when fewer, 0 when as many; each person's last word counts."""
     last: Mapping[str, Say] = {vote.by: vote.say for vote in votes if vote.say is not Say.COMMENT}
     found = sum(1 if say is Say.APPROVE else -1 for say in last.values())

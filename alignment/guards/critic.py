@@ -41,6 +41,11 @@ class CriticGuard:
         )
         return (Stance.OBJECT if score.good < DOUBT else Stance.ALLOW), why, score.good
 
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Decisions that the critic has learnt from, in their order."""
+        return tuple(self._known)
+
     def critic(self, situation: Situation) -> Critic:
         """The critic after all outcomes that stand. It begins anew when the past has changed, so that equal facts give equal opinions."""
         ended = [(tried, good) for tried in situation.tried if tried.stands and (good := better(tried)) is not None]
@@ -58,9 +63,25 @@ def change_of(decision: Decision, situation: Situation) -> Change:
     """A decision with the champion that it would replace and what its task is measured on."""
     task = situation.plan.task(decision.action.task)
     own = Candidate(module=task.module, config=task.config)
-    return Change(decision=decision, champion=situation.champions.get(task.id, own), subject=task.benchmark)
+    return Change(
+        decision=decision,
+        champion=situation.champions.get(task.id, own),
+        subject=task.benchmark,
+        objections=objections(decision.id, situation),
+    )
+
+
+def objections(decision: str, situation: Situation) -> tuple[str, ...]:
+    """Guards that object to a decision; the critic is none of them, or it would learn from itself."""
+    said = situation.opinions.get(decision, ())
+    return tuple(sorted(one.guard for one in said if one.stance is Stance.OBJECT and one.guard != "critic"))
 
 
 def _past(tried: Tried, decisions: dict[str, Decision], situation: Situation) -> Change:
     names = {task.id: task.benchmark for task in situation.plan.tasks}
-    return Change(decision=decisions[tried.decision], champion=tried.champion, subject=names.get(tried.task, tried.task))
+    return Change(
+        decision=decisions[tried.decision],
+        champion=tried.champion,
+        subject=names.get(tried.task, tried.task),
+        objections=objections(tried.decision, situation),
+    )

@@ -142,16 +142,24 @@ def test_a_forged_run_of_its_own_makes_it_unsound_and_one_of_its_champion_does_n
     assert "by the clock" in found.why
 
 
-def test_only_votes_after_the_guards_spoke_count_and_each_persons_last(story: Story) -> None:
+def test_a_guard_is_held_to_votes_that_came_after_it_spoke_and_to_each_persons_last_word(story: Story) -> None:
     action = Action(kind="tune", task="a", details={"module": "attention", "config": {}})
     story.tell("decision", "d1", Decision(id="d1", decider="x", action=action, evidence=(), expected=0, expects="", why=""))
     story.vote("d1", Say.REJECT)
     story.tell("opinion", "d1/critic", Opinion(guard="critic", decision="d1", stance=Stance.BLOCK, clause="c", why="w"))
-    assert known(story.outcome("d1")) == (None, None)
-    story.vote("d1", Say.APPROVE, "bob")
-    assert known(story.outcome("d1")) == (True, True)
-    story.vote("d1", Say.REJECT, "bob", 2)
     assert known(story.outcome("d1")) == (False, False)
+    assert blocks(story) == (0, 0, 1)
+    story.vote("d1", Say.REJECT, "bob")
+    assert blocks(story) == (1, 0, 0)
+    story.vote("d1", Say.APPROVE, "bob", 2)
+    assert blocks(story) == (0, 1, 0)
+    assert known(story.outcome("d1")) == (None, None)
+
+
+def blocks(story: Story) -> tuple[int, int, int]:
+    """How the critic's one block is counted: right, wrong, pending."""
+    (one,) = records(story.facts.cases.values(), story.facts)
+    return one.right, one.wrong, one.pending
 
 
 def test_a_trial_is_sound_once_all_it_asked_for_is_measured(story: Story) -> None:
