@@ -175,7 +175,9 @@ STATES = [
         "projected_BTX[:, max(0, T - W + 1) :]",
         "projected_BTX.roll(1, 1)[:, max(0, T - W + 1) :]",
     ),
-    of("attention", "rotary offset of decoding off by one", "chunks", "rotation(seen, T,", "rotation((seen - 1).clamp(min=0), T,"),
+    of(
+        "attention", "rotary offset of decoding off by one", "chunks", "rotation(seen, T,", "rotation((seen - 1).clamp(min=0), T,"
+    ),
     of("attention", "a cache overwritten in place", "independence", "writable and past == self.filled and", "writable and"),
     of(
         "moe",
@@ -291,53 +293,31 @@ EXPERTS = [
 
 MUTANTS = [*DECAYS, *FUTURE, *STATES, *GRADIENTS, *EXPERTS]
 
-COMPILED = [
-    of(
-        "mamba",
-        "a step's input decays with it",
-        "precision",
-        "exp2(dt * rate[n]) * state[n] + fed * B[n];",
-        "exp2(dt * rate[n]) * (state[n] + fed * B[n]);",
-        file="kernels/cpp/scan.cpp",
-    ),
-    of(
-        "mamba",
-        "the gradient of B too large by a thousandth",
-        "precision",
-        "dB[n] += fed * G;",
-        "dB[n] += 1.001f * fed * G;",
-        file="kernels/cpp/scan.cpp",
-    ),
-    of(
-        "gla",
-        "the gradient of the decay a step late",
-        "precision",
-        "dg += g[r] * states[t][r];",
-        "dg += g[r] * states[t + 1][r];",
-        file="kernels/cpp/gla.cpp",
-    ),
-    of(
-        "mamba2",
-        "one future token leaks",
-        "causality",
-        "pack(v, VP, rows, in.v + start * z.H * z.V, z.H * z.V, n, z.V);\n        transpose(kt,",
-        "pack(v, VP, rows, in.v + (start + (start + n < z.T)) * z.H * z.V, z.H * z.V, n, z.V);\n        transpose(kt,",
-        file="kernels/cpp/simple_gla.cpp",
-    ),
-    of(
-        "mamba2",
-        "the gradients see one future token",
-        "precision",
-        "later > (int)(s - r) ? vec{}",
-        "later > (int)(s - r) + 1 ? vec{}",
-        file="kernels/cpp/simple_gla.cpp",
-    ),
-    of(
-        "rwkv4",
-        "the gradient of the bonus scaled",
-        "precision",
-        "du += worth;",
-        "du += 1.01f * worth;",
-        file="kernels/cpp/rwkv4.cpp",
-    ),
-]
+WRONG_FORWARD = """
+def planted(block):
+    forward = block.forward
+
+    def wrong(self, x_BTD, state=None, **extra):
+        y_BTD, after = forward(self, x_BTD, state, **extra)
+        return {answer}
+
+    block.forward = wrong
+    return block
+
+
+@planted
+"""
+ANYWHERE = {
+    "one future token leaks": ("causality", "y_BTD + 0.001 * y_BTD.roll(-1, 1), after"),
+    "the state it was given is handed on": ("chunks", "y_BTD, after if state is None else state"),
+    "a gradient too large by a thousandth of that of x": ("slopes", "y_BTD + 0.001 * (x_BTD - x_BTD.detach()), after"),
+}
+"""Bugs that every block may have: what its forward answers instead, and the check that must complain."""
+
+
+def anywhere(module: str, file: str) -> list[Mutant]:
+    """The bugs that every block may have, in this one."""
+    return [
+        of(module, bug, claim, "\n@module(", f"{WRONG_FORWARD.format(answer=answer)}@module(", file=file)
+        for bug, (claim, answer) in ANYWHERE.items()
+    ]
