@@ -17,6 +17,7 @@ from plan.decision import Candidate, Decision, Opinion, Stance, told
 from plan.faults import PlanFaults
 from plan.grammar import parse
 from plan.nouns import Cost, Plan, Run, State, Status, Task, Verdict
+from plan.ranking import Ranking
 from plan.wire import plain
 
 PASSING = frozenset(
@@ -85,6 +86,8 @@ class Scoreboard:
     """The latest look at the open pull requests."""
     records: tuple[Record, ...] = ()
     """How often the opinions of guards on these decisions were right."""
+    rankings: tuple[Ranking, ...] = ()
+    """In which order the critic had changes tried, oldest first."""
 
     def count(self, state: State) -> int:
         """How many targets are in this state."""
@@ -165,6 +168,7 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         gates=gates,
         runs={task: runs for task, keys in wanted.items() if (runs := facts.runs_for(keys))},
         told=_told(facts, plan, verdicts, at),
+        rankings=tuple(ranking for _, ranking in facts.rankings.values()),
         records=records([case for case in facts.cases.values() if case.decision.action.task in wanted], facts),
         sessions=tuple(
             Session(id=id, at=at["session", id], command=one.command, machine=one.machine, options=one.options)

@@ -9,6 +9,7 @@ from typing import Any
 from bench.report import records, wording
 from bench.scoreboard import Scoreboard, Told
 from plan.nouns import Run, State
+from plan.ranking import Ranking
 from plan.wire import plain
 
 VERSION = 1
@@ -49,6 +50,7 @@ def document(board: Scoreboard) -> dict[str, Any]:
             "champions": dict(board.champions),
             "decisions": [_told(told) for told in board.told],
             "records": records.document(board),
+            "rankings": [_ranking(one) for one in board.rankings],
             "sessions": [plain(session) for session in board.sessions],
             "seconds": dict(board.seconds),
             "spent": board.spent,
@@ -60,6 +62,11 @@ def document(board: Scoreboard) -> dict[str, Any]:
 def _run(run: Run) -> dict[str, Any]:
     fields = plain(run)
     return {"id": run.id, **{name: value for name, value in fields.items() if name not in ("series", "log_tail")}}
+
+
+def _ranking(ranking: Ranking) -> dict[str, Any]:
+    contenders = [{**plain(one), "decision": one.decision.id} for one in ranking.contenders]
+    return {"asked": ranking.asked, "contenders": contenders, "outcomes": ranking.outcomes, "epsilon": ranking.epsilon}
 
 
 def _told(told: Told) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def render(board: Scoreboard) -> str:
             "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
             *(_row(tuple(map(escaped, row))) for row in told_right),
         ]
-        lines += ["", "</details>"]
+        lines += ["", *filter(None, [escaped(records.arbitration(board))]), "", "</details>"]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -34,6 +34,19 @@ def document(board: Scoreboard) -> list[dict[str, Any]]:
     return made
 
 
+def arbitration(board: Scoreboard) -> str:
+    """One sentence on who decided what was tried first, people or the critic; empty while it was the deciders."""
+    placed = [one for ranking in board.rankings for one in ranking.contenders]
+    if not placed:
+        return ""
+    weights = [one.weight for one in placed]
+    chance = sum(one.drawn for one in placed)
+    return (
+        f"The critic put {many(len(placed), 'change')} in order in {many(len(board.rankings), 'round')}, {chance} of them by chance; "
+        f"people's weight in it was {min(weights):.2f} to {max(weights):.2f}, last {weights[-1]:.2f}."
+    )
+
+
 def section(board: Scoreboard) -> Section | None:
     """The chart and its table; absent before any guard has spoken."""
     if not board.records:
@@ -49,6 +62,7 @@ def section(board: Scoreboard) -> Section | None:
         (
             tag("p", KEY, class_="soft"),
             tag("figure", chart(board.records), tag("figcaption", coded(note))),
+            tag("p", first) if (first := arbitration(board)) else None,
             table("Records of the guards", HEADINGS, body, numeric=range(3, len(HEADINGS))),
         ),
     )

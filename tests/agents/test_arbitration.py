@@ -287,3 +287,13 @@ def copied(all_of: Sequence[Event], place: Path, until: int, ranking: Ranking) -
             if event.seq < until:
                 ledger.append(event.kind, event.key, event.plain())
         ledger.append("ranked", key_of(ranking.asked, ranking.outcomes), ranking)
+
+
+def test_the_reports_tell_how_much_weight_people_had_in_it(loop: Loop) -> None:
+    _, ranking = the_ranking(facts(loop))
+    weight = ranking.contenders[-1].weight
+    sentence = f"The critic put 2 changes in order in 1 round, 0 of them by chance; people's weight in it was {weight:.2f} to {weight:.2f}, last {weight:.2f}"
+    assert sentence in loop.report("html").replace("&#x27;", "'")
+    (told,) = json.loads(loop.report("json"))["rankings"]
+    assert [one["decision"] for one in told["contenders"]] == list(ranking.order)
+    assert [one["value"] for one in told["contenders"]] == [one.value for one in ranking.contenders]
