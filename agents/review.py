@@ -14,7 +14,7 @@ from bench.fold import Case, Facts, fold
 from bench.ledger import Ledger
 from plan import catalogue
 from plan.catalogue import suggest
-from plan.decision import Say, Situation, Vote
+from plan.decision import IMPROVING, Say, Situation, Stance, Vote
 from plan.exits import Exit
 from plan.grammar import parse
 from plan.nouns import Plan
@@ -61,16 +61,27 @@ def show(plan_path: Path | None, place: str, *, json: bool) -> Exit:
         plan = parse(facts.session.text, path=facts.session.path)
     else:
         return say(Exit.NOTHING, f"no session has worked on a plan in {where}")
-    cases = [case for case in facts.cases.values() if case.duel or case.votes]
+    cases = [case for case in facts.cases.values() if case.decision.action.kind in IMPROVING or case.votes]
     record = report(critic_of(facts, plan))
     if json:
-        told = [{"decision": plain(c.decision), "votes": [plain(v) for v in c.votes], "outcome": _outcome(c)} for c in cases]
+        told = [
+            {
+                "decision": plain(c.decision),
+                "opinions": [plain(o) for o in c.opinions],
+                "votes": [plain(v) for v in c.votes],
+                "outcome": _outcome(c),
+            }
+            for c in cases
+        ]
         print(jsonlib.dumps({"v": SCHEMA, "ledger": where, "decisions": told, "record": plain(record)}))
         return Exit.HOLDS if cases else Exit.NOTHING
     for case in cases:
         decision = case.decision
         print(f"{decision.id}  {decision.action.kind} for `{decision.action.task}` by {decision.decider}: {_outcome(case)}")
         print(f"  {decision.why}")
+        for opinion in case.opinions:
+            if opinion.stance is not Stance.ALLOW or opinion.guard == "critic":
+                print(f"  {opinion.guard} {opinion.stance.value}s: {opinion.clause}; {opinion.why}")
         for one in case.votes:
             print(f"  {one.by}: {one.say.value}{f'; {one.comment}' if one.comment else ''}")
     print("\n".join(record.lines()))
@@ -81,8 +92,9 @@ def critic_of(facts: Facts, plan: Plan) -> Critic:
     """The critic after all that the ledger tells, also of what was measured under older code."""
     found = tried({task.id: task for task in plan.tasks}, facts, fresh=set(facts.cases), known=set(), standing={})
     votes = {id: tuple(case.votes[: case.blind]) for id, case in facts.cases.items()}
+    opinions = {id: tuple(case.opinions) for id, case in facts.cases.items()}
     situation = Situation(
-        plan=plan, verdicts=(), runs={}, seeds={}, decisions=facts.decisions, tried=tuple(found), votes=votes
+        plan=plan, verdicts=(), runs={}, seeds={}, decisions=facts.decisions, tried=tuple(found), votes=votes, opinions=opinions
     )  # fmt: skip
     critic: Critic = catalogue.load("guard", "critic")().critic(situation)
     return critic
