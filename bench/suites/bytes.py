@@ -32,6 +32,7 @@ from plan.catalogue import benchmark
         "val_bpb": "bpb",
         "train_bpb": "bpb",
         "parameters": "",
+        "state_bytes": "B",
         "active_flops": "FLOP",
         "train_flops": "FLOP",
         "gradient_norm": "",
@@ -47,6 +48,7 @@ from plan.catalogue import benchmark
         "val_bpb": "bpb",
         "train_bpb": "bpb",
         "parameters": "",
+        "state_bytes": "B",
         "active_flops": "FLOP",
         "train_flops": "FLOP",
         "gradient_norm": "",
@@ -59,8 +61,8 @@ def measure(bench: Bench) -> dict[str, float]:
     """Bits per byte on held-out text after a fixed training budget.
 
     `train_bpb` is the mean over the last tenth of the steps; `active_flops` and `train_flops` are FLOPs per byte of a forward
-    pass and of a training step; `gradient_norm` is the largest norm, before clipping, after the warm-up (of
-    the last step, when the warm-up never ends). What the module
+    pass and of a training step; `state_bytes` is what one document of `length` bytes leaves behind; `gradient_norm` is the
+    largest norm, before clipping, after the warm-up (of the last step, when the warm-up never ends). What the module
     reports is of the validation text after training, but `drop_rate` is the mean over all training steps: only these may drop.
     """
     text = _text(bench)
@@ -91,6 +93,7 @@ def measure(bench: Bench) -> dict[str, float]:
         "val_bpb": val_bpb,
         "train_bpb": sum(bits for _, bits in last) / len(last),
         "parameters": float(model.parameters_count),
+        "state_bytes": float(model.state_bytes(1, bench.options["length"])),
         "active_flops": forward / (plan.batch * plan.length),
         "train_flops": training / (plan.batch * plan.length),
         "gradient_norm": max(log.gradient_norm[min(math.ceil(plan.warm_steps(log.steps)), log.steps - 1) :]),

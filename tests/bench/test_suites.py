@@ -103,6 +103,7 @@ def test_bytes_are_scored_end_to_end_and_again_from_the_checkpoint(text: str, tm
     d, layers, T = 16, 2, 32
     matrices = layers * 12 * d * d + 256 * d
     assert numbers["active_flops"] == 2 * matrices + layers * 4 * T * d
+    assert numbers["state_bytes"] == layers * (2 * 256 * d * 4 + 8)  # keys and values of a window of 256, and the count of tokens
     again = bench_for("bytes-path-v1", tmp_path, data=text, steps=30)
     assert measure(again) == numbers
     assert again.facts["resumed_at"] == 30
