@@ -95,10 +95,10 @@ def test_what_an_objection_is_worth_is_learnt_from_outcomes() -> None:
 
 def test_one_place_in_ten_goes_by_chance_and_the_same_facts_draw_the_same() -> None:
     past, guard = lived(12), CriticGuard()
-    rounds = [[replace(HEADS, id=f"a{n}"), replace(RATE, id=f"b{n}")] for n in range(150)]
+    rounds = [[replace(HEADS, id=f"a{n}"), replace(RATE, id=f"b{n}")] for n in range(60)]
     rankings = [one for asked in rounds if (one := ranked(asked, past, {}, guard)) is not None]
-    assert len(rankings) == 150
-    assert 5 <= sum(one.contenders[0].drawn for one in rankings) <= 28
+    assert len(rankings) == 60
+    assert 1 <= sum(one.contenders[0].drawn for one in rankings) <= 15
     turned = [one for one in rankings if one.order[0].startswith("a")]
     assert turned
     assert all(one.contenders[0].drawn for one in turned)
