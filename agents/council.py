@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from agents.actions import ACTS, ITSELF, POSSIBLE, Place, Refused, clear, refusal, sweep
-from agents.arbitration import arranged, key_of, ranked
 from agents.champions import candidate_of, champion_by
 from agents.events import Decided, Noted, Watch
 from agents.standing import Standing
-from alignment.guards.critic import CriticGuard
 from bench.fold import Case
 from bench.ledger import Ledger
 from plan import catalogue
@@ -37,11 +36,15 @@ class Council:
         names = deciders or [name for name, entry in shelf.items() if not entry.arguments.get("baseline")]
         self.standing, self.ledger, self.watch = standing, ledger, watch
         self.deciders: dict[str, Decider] = {name: catalogue.load("decider", name)() for name in names}
-        guards = sorted(catalogue.shelf("guard"), key=lambda name: (name == CRITIC, name))
-        self.guards: dict[str, Guard] = {name: catalogue.load("guard", name)() for name in guards}
         self.place = Place(ledger=ledger, standing=standing, work=work)
         self.untold: dict[str, Verdict] = {}
         self.refused = 0
+
+    @cached_property
+    def guards(self) -> dict[str, Guard]:
+        """By name, the critic last. Loaded when the first decision is proposed: where nothing changed nobody waits for their imports."""
+        names = sorted(catalogue.shelf("guard"), key=lambda name: (name == CRITIC, name))
+        return {name: catalogue.load("guard", name)() for name in names}
 
     def begin(self) -> None:
         """Tidy up after a run that was killed."""
@@ -154,7 +157,7 @@ class Council:
         self, asked: Sequence[Decision], said: Mapping[str, Sequence[Opinion]], situation: Situation
     ) -> Sequence[Decision]:
         """What was asked, in the order in which it is to be tried; an order that was found before a kill stands."""
-        cases, critic = self.standing.facts.cases, self.guards.get(CRITIC)
+        cases = self.standing.facts.cases
         contenders = [
             one
             for one in asked
@@ -162,7 +165,12 @@ class Council:
             and all(opinion.stance is not Stance.BLOCK for opinion in said[one.id])
             and (one.id not in cases or cases[one.id].applied is None)
         ]
-        if not isinstance(critic, CriticGuard) or len({one.id for one in contenders}) < len(contenders):
+        if len(contenders) < 2 or len({one.id for one in contenders}) < len(contenders):
+            return asked
+        from agents.arbitration import arranged, key_of, ranked  # only here, as what a critic needs takes long to import
+        from alignment.guards.critic import CriticGuard
+
+        if not isinstance(critic := self.guards.get(CRITIC), CriticGuard):
             return asked
         heard = replace(situation, opinions={**situation.opinions, **{one.id: tuple(said[one.id]) for one in contenders}})
         makers = {task: reign.champion.decision for task, reign in self.standing.reigns.items()}

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 import numpy as np
-from scipy.stats import norm
+from scipy import special
 
 from alignment.reward import Block, BradleyTerry
 from plan.decision import Candidate, Decision, Say, Tried, Vote, entries
@@ -202,7 +202,7 @@ def chance(gains: Sequence[float]) -> float | None:
     error = float(np.std(gains, ddof=1)) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
     if error == 0.0:
         return 0.5 if mean == 0 else float(mean > 0)
-    return float(norm.cdf(mean / error))
+    return float(special.ndtr(mean / error))
 
 
 def numbers(change: Change | None) -> dict[str, float]:
