@@ -139,7 +139,12 @@ def _replicates(
     for replicate in range(replicates):
         rows = np.sort(rng.choice(core, len(core)))
         drawn = votes[rows]
-        found = find_groups(drawn, accepted=accepted, seed=seed + 1 + replicate, recipe=recipe)
+        try:
+            found = find_groups(drawn, accepted=accepted, seed=seed + 1 + replicate, recipe=recipe)
+        except ValueError:  # a small group may fall away among those drawn: the first groups are kept, as not found again
+            least.append(support(drawn, groups.members[rows]).min(0))
+            alike.append(0.0)
+            continue
         least.append(support(drawn, found.members).min(0))
         alike.append(adjusted_rand(found.labels, groups.labels[rows]))
     return np.array(least), alike

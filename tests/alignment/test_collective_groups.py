@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alignment.collective import derive_rules
 from alignment.consensus import group_informed_consensus, support
 from alignment.measured.collective import agreement, conversations
 from alignment.opinion_groups import adjusted_rand, find_groups, k_means, project, silhouette
@@ -115,3 +116,13 @@ def test_consensus_equals_the_column_that_polis_exported_for_every_statement(pub
 @needs_data
 def test_groups_agree_with_those_of_polis_at_three_quarters_on_average(public: list[Conversation]) -> None:
     assert np.mean([agreement(c) for c in public]) >= 0.75
+
+
+@needs_data
+def test_a_resample_in_which_nobody_parts_counts_as_groups_that_were_not_found_again(public: list[Conversation]) -> None:
+    (volunteers,) = (c for c in public if c.name == "bg2050-volunteers")
+    found = derive_rules(
+        volunteers, replicates=1, seed=1
+    )  # its second group is six people, and this one resample lacks most of them
+    assert found.stability == 0
+    assert len(found.groups) == 2
