@@ -93,13 +93,16 @@ def sign(cell: Cell, fronts: Sequence[Front]) -> str:
 
 
 def labels(front: Front) -> dict[str, str]:
-    """A short name for each model on a front: the module, with only those overrides that set it apart from its like."""
+    """A short name for each model on a front: the module, with one override that no other of its like has, `…` where it has more, or with all of them."""
     made = {}
     for point in front.points:
         like = [one.cell for one in front.points if one.cell.module == point.cell.module]
         shared = set.intersection(*map(_overrides, like))
         own = sorted(_overrides(point.cell) - shared)
-        made[point.cell.name] = " ".join([point.cell.module, *(own or ["defaults"] if len(like) > 1 else [])])
+        others = set[str]().union(*(_overrides(cell) for cell in like if cell is not point.cell))
+        alone = sorted((override for override in own if override not in others), key=len)[:1]
+        alone += ["…"] if alone and len(own) > 1 else []
+        made[point.cell.name] = " ".join([point.cell.module, *(alone or own or ["defaults"] if len(like) > 1 else [])])
     return made
 
 

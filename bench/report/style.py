@@ -69,6 +69,7 @@ figure { margin: 0; min-width: 0; } figcaption { font-size: .85rem; color: var(-
 .zoo td { min-width: 12rem; } .zoo td.num { min-width: 0; } .overrides { display: block; max-width: 14rem; font-weight: 400; color: var(--soft); }
 .said { text-transform: none; letter-spacing: 0; font-size: .95rem; color: var(--ink); }
 .front .figures { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); }
+.front .figures.wide { grid-template-columns: 1fr; }
 .front { margin-top: 2.2rem; } .standings { list-style: none; padding: 0; margin: .6rem 0; font-size: .92rem; }
 .wide { min-width: 44rem; }
 .opinions { list-style: none; padding: 0; margin: 0; } .opinions li + li { margin-top: .3rem; } dd pre { margin-top: .4rem; }

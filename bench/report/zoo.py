@@ -8,7 +8,7 @@ from bench.pareto import Front, Standing, fronts
 from bench.report import matrix as words
 from bench.report import wording
 from bench.report.markup import Child, Markup, join, tag
-from bench.report.scatter import scatter
+from bench.report.scatter import crowded, scatter
 from bench.report.story import Section, table
 from bench.scoreboard import Scoreboard
 from bench.table import Cell, matrix
@@ -84,7 +84,7 @@ def _front(front: Front) -> Markup:
     return tag(
         "figure",
         tag("h4", title, class_="said"),
-        tag("div", [scatter(front, cost) for cost in front.axes[1:]], class_="figures"),
+        tag("div", [scatter(front, cost) for cost in front.axes[1:]], class_="figures wide" if crowded(front) else "figures"),
         tag("ul", [tag("li", line.strip()) for line in lines], class_="standings"),
         tag("figcaption", "Bars are 95% intervals of the mean; the stepped line joins what nothing beats on the two axes drawn."),
         class_="front",

@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from io import StringIO
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from bench.judge import judge
 from bench.pareto import fronts
 from bench.report import html, matrix
-from bench.report.scatter import scatter
+from bench.report.scatter import LARGE, LETTER, LINE, scatter
 from bench.scoreboard import Scoreboard
 from bench.table import matrix as tabled
 from plan.nouns import Run, Seeds, Status, Task
@@ -148,7 +149,30 @@ def test_no_two_labels_of_a_chart_overlap() -> None:
     (front,) = fronts(tabled(many))
     labels = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="label">(\w+)<', scatter(front, front.axes[1]))
     assert len(labels) == 8
-    assert len({y for _, y, _ in labels}) == 8
+    for (x, y, name), (x2, y2, _) in combinations(labels, 2):
+        assert abs(float(y) - float(y2)) >= LINE or abs(float(x) - float(x2)) >= LETTER * len(name)
+
+
+def test_a_chart_of_many_models_is_wide_and_keeps_all_labels_within() -> None:
+    many = [
+        one
+        for name in "abcdefghijkl"
+        for one in seeds(f"module_{name}", "bytes-stdlib-v1", "val_bpb", (2.5, 2.6), {"state_bytes": 2.0 ** ord(name)})
+    ]
+    (front,) = fronts(tabled(many))
+    chart = scatter(front, front.axes[1])
+    assert f'viewBox="0 0 {LARGE[0]:g} {LARGE[1]:g}"' in chart
+    labels = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="label">(\w+)<', chart)
+    assert len(labels) == 12
+    assert all(0 < float(x) <= LARGE[0] - LETTER * len(name) for x, _, name in labels)
+
+
+def test_a_label_tells_one_override_that_sets_a_model_apart() -> None:
+    forms = [{}, {"experts": 16}, {"experts": 16, "capacity": 1.25, "own_rate": 0.0}]
+    state = {"state_bytes": 1024.0}
+    many = [one for form in forms for one in seeds("moe", "bytes-stdlib-v1", "val_bpb", (2.5, 2.6), state, config=form)]
+    (front,) = fronts(tabled(many))
+    assert set(matrix.labels(front).values()) == {"moe defaults", "moe experts=16", "moe own_rate=0.0 …"}
 
 
 @browser
