@@ -68,6 +68,14 @@ DECAYS = [
         file="kernels/gla.py",
     ),
     of(
+        "gated_delta_net",
+        "the decay of the last step of a chunk is left out",
+        "precision",
+        "whole = fade[..., -1, :, None]",
+        "whole = fade[..., -2, :, None]",
+        file="kernels/delta_rule.py",
+    ),
+    of(
         "rwkv4",
         "the present token is weighed against the next state",
         "precision",
@@ -99,6 +107,14 @@ FUTURE = [
         "causality",
         "return x_BTD + y_BTD, state",
         "return x_BTD + y_BTD + 0.001 * y_BTD.roll(-1, 1), state",
+    ),
+    of(
+        "rwkv7",
+        "the mask of a chunk is off by one",
+        "precision",
+        "(order < order.mT)[..., None]",
+        "(order + 1 < order.mT)[..., None]",
+        file="kernels/delta_rule.py",
     ),
     of(
         "attention",
