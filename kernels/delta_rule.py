@@ -9,7 +9,7 @@ and b that need not be k are RWKV-7's generalised rule (Peng et al. 2025, arXiv:
 grows; beta > 1 turns around what lies along k, which parity and permutations need (Grazzi et al. 2024, arXiv:2411.12537).
 
 The loops are the formulas. `path="compiled"` takes the same steps on a state that stays in the first cache (kernels/cpp/delta_rule.cpp): they
-cost as many operations as the algebra of chunks and are exact. `path="torch"` solves one triangular system per chunk (the UT
+cost as many operations as the algebra of chunks and are exact. `path="torch"`, and `"triton"` (kernels/triton/delta_rule.py), solves one triangular system per chunk (the UT
 transform), so that only the states between chunks come one after the other.
 
 Shapes: B batch, T time, H heads, K key size, V value size; N chunks of C steps; X is K, or 1 where a decay is shared by the head. g <= 0 is
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels import native
+from kernels.chunks import join, split
 from kernels.operators import operator, recomputed, recorded
 from kernels.paths import Path, choose
 from kernels.precision import wide_dtype
@@ -144,7 +146,8 @@ def _wide(g: Tensor | None, q_BTHK: Tensor) -> Tensor:
 
 def _either(inputs: tuple[Any, ...], scale: float, path: Path, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     q, k, v, g, beta, a, b, state = inputs
-    if choose(path, q, library="delta_rule") == "compiled":
+    path = choose(path, q, library="delta_rule", triton=q.dtype == torch.float32)
+    if path == "compiled":
         no_tangents("delta_rule", *inputs)
         out_BTHV, last_BHKV, _, _ = _operator(*inputs, scale, recorded(*inputs))
         return out_BTHV.to(dtype), last_BHKV
@@ -152,8 +155,16 @@ def _either(inputs: tuple[Any, ...], scale: float, path: Path, dtype: torch.dtyp
         g = _wide(g, q)
         if beta is not None:
             a, v = -beta[..., None] * g.exp() * k, beta[..., None] * v
-        out_BTHV, last_BHKV = _chunkwise(scale * q, k, v, a, b, g, state)
+        out_BTHV, last_BHKV = _form(path)(scale * q, k, v, a, k if b is None else b, g, state)
     return out_BTHV.to(dtype), last_BHKV
+
+
+def _form(path: Path) -> Callable[..., tuple[Tensor, Tensor]]:
+    if path == "triton":
+        from kernels.triton.delta_rule import dplr
+
+        return dplr
+    return _chunkwise
 
 
 CHUNK = 32
@@ -282,11 +293,11 @@ def _pull_back(ctx: Any, dout: Tensor | None, dlast: Tensor | None, *_: None) ->
 _operator = operator(_compiled, _compiled_backward, remember=_remember, pull_back=_pull_back)
 
 
-def _chunkwise(q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor | None, g: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def _chunkwise(q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, g: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """The torch path, segment by segment; training keeps the states between segments and computes the rest of each again."""
     size, steps = (16, 128) if g.shape[-1] > 1 else (64, 512)
-    segment: Any = functools.partial(_segment, size=size, one=b is None)
-    tensors, outs = (q, k, v, a, k if b is None else b, g), []
+    segment: Any = functools.partial(_segment, size=size, one=b is k)
+    tensors, outs = (q, k, v, a, b, g), []
     for part in zip(*(torch.split(x, steps, dim=1) for x in tensors), strict=True):
         if torch.is_grad_enabled() and q.shape[1] > steps:
             out, state = recomputed(segment, *part, state)
@@ -312,14 +323,10 @@ def _segment(
     steps = g_BTHX.shape[1]
     size = min(size, steps)
 
-    def chunks(x_BTHX: Tensor) -> Tensor:
-        x_BTHX = F.pad(x_BTHX, (0, 0, 0, 0, 0, -steps % size))
-        return torch.unflatten(x_BTHX, 1, (-1, size)).transpose(2, 3).contiguous()  # (B, N, H, C, X)
-
     def next_step(x: Tensor, first: float = 0.0) -> Tensor:
         return F.pad(x[..., :-1, :], (0, 0, 1, 0), value=first)
 
-    q, k, v, a, b, g = (chunks(x) for x in (q_BTHK, k_BTHK, v_BTHV, a_BTHK, b_BTHK, g_BTHX))
+    q, k, v, a, b, g = (split(x, size) for x in (q_BTHK, k_BTHK, v_BTHV, a_BTHK, b_BTHK, g_BTHX))
     order = torch.arange(size, device=g.device)[:, None]
     earlier, later = (order > order.mT)[..., None], (order < order.mT)[..., None]
     gaps = torch.where(earlier, g[..., :, None, :], 0.0).cumsum(-3)  # not as differences of sums, whose gradients cancel
@@ -353,4 +360,4 @@ def _segment(
         written = v_ + (inside_ + seen) if one else torch.cat((v_, inside_ + seen), dim=-2)
         found.append(old + outs_ @ written)
         state_BHKV = torch.addcmul(adds_ @ written, whole_, state_BHKV)
-    return torch.stack(found, dim=1).transpose(2, 3).flatten(1, 2)[:, :steps], state_BHKV
+    return join(torch.stack(found, dim=1), steps), state_BHKV

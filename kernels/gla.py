@@ -8,7 +8,7 @@ token itself counts u times instead of once (RWKV-6: Peng et al. 2024, arXiv:240
     out_t = scale q_t (state_{t-1} + (u * k_t)' v_t)
 
 `gla_loop` is the formula. `gla` is the same map; its paths are `compiled` (kernels/cpp/gla.cpp, token by token with the state in
-registers) and `torch`, which is linear in T too: pairs of tokens within a chunk meet at the one boundary between blocks of 1, 2, 4, ...
+registers), `triton` (kernels/triton/gla.py) and `torch`, which is linear in T too: pairs of tokens within a chunk meet at the one boundary between blocks of 1, 2, 4, ...
 tokens that separates them, each decayed up to it, so that every exponent is a sum of logs of its own: nothing is divided, subtracted or
 lost, whatever the decays. Backward passes keep the inputs alone and compute the states again.
 
@@ -19,6 +19,7 @@ finite. State (B, H, K, V), in float32 at least like all sums; the output has th
 from __future__ import annotations
 
 import ctypes
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 from kernels import native
+from kernels.chunks import join, split
 from kernels.operators import operator
 from kernels.paths import Path, choose
 from kernels.precision import wide_dtype
@@ -111,8 +113,11 @@ def _forward(
     path: str,
 ) -> tuple[Tensor, Tensor]:
     inputs = (q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, state_BHKV)
-    if choose(path, v_BTHV, library="gla") == "torch":  # type: ignore[arg-type]
+    chosen = choose(path, v_BTHV, library="gla", triton=v_BTHV.dtype == torch.float32)  # type: ignore[arg-type]
+    if chosen == "torch":
         return _forward_torch(*inputs, scale)
+    if chosen == "triton":
+        return importlib.import_module("kernels.triton.gla").forward(*inputs, scale)  # type: ignore[no-any-return]
     out_BTHV, last_BHKV = torch.empty_like(v_BTHV), torch.empty_like(state_BHKV)
     sizes = (*q_BTHK.shape, v_BTHV.shape[-1])
     native.function("gla", "gla_forward")(
@@ -141,8 +146,11 @@ def _backward(
     """Gradients of q, k, v, g, bonus (empty without one) and the first state."""
     inputs = (q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, state_BHKV)
     given = (out_grad_BTHV.contiguous(), last_grad_BHKV.contiguous())
-    if choose(path, v_BTHV, library="gla") == "torch":  # type: ignore[arg-type]
+    chosen = choose(path, v_BTHV, library="gla", triton=v_BTHV.dtype == torch.float32)  # type: ignore[arg-type]
+    if chosen == "torch":
         return _backward_torch(given[0], given[1], *inputs, scale)
+    if chosen == "triton":
+        return importlib.import_module("kernels.triton.gla").backward(*given, *inputs, scale)  # type: ignore[no-any-return]
     B, _, H, K = q_BTHK.shape
     bonus_grad_BHK = q_BTHK.new_empty(*((0, H, K) if bonus_HK is None else (B, H, K)))
     dq, dk, dv, dg, dstate = (torch.empty_like(x) for x in (q_BTHK, k_BTHK, v_BTHV, g_BTHK, state_BHKV))
@@ -207,16 +215,8 @@ class _Chunks:
     ) -> None:
         self.steps, self.bonus_H1K = q_BTHK.shape[1], None if bonus_HK is None else bonus_HK[:, None]
         self.size = min(CHUNK, 1 << (self.steps - 1).bit_length())
-        self.q, self.k, self.v, self.g = (self.split(x) for x in (q_BTHK * scale, k_BTHK, v_BTHV, g_BTHK))
+        self.q, self.k, self.v, self.g = (split(x, self.size) for x in (q_BTHK * scale, k_BTHK, v_BTHV, g_BTHK))
         self.own_k = self.k if self.bonus_H1K is None else self.k * self.bonus_H1K
-
-    def split(self, x_BTHX: Tensor) -> Tensor:
-        rest = -self.steps % self.size
-        x_BTHX = torch.nn.functional.pad(x_BTHX, (0, 0, 0, 0, 0, rest)) if rest else x_BTHX
-        return torch.unflatten(x_BTHX, 1, (-1, self.size)).transpose(2, 3).contiguous()
-
-    def join(self, x_BNHCX: Tensor) -> Tensor:
-        return x_BNHCX.transpose(2, 3).flatten(1, 2)[:, : self.steps].contiguous()
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For blocks of 1, 2, 4, ... C steps, (..., C / h, h, K), the log decay from the block's start to a step's reading, from its
@@ -270,7 +270,7 @@ def _forward_torch(
             c.by_blocks(out, size)[1].add_(reading @ writing.mT @ c.by_blocks(c.v, size)[0])
         since, until, total = (x.squeeze(-3) for x in (since, until, total))
         states, last = _before(state_BHKV, total.exp().mT, (c.k * until.exp()).mT @ c.v)
-        return c.join(out.add_((c.q * since.exp()) @ states)), last
+        return join(out.add_((c.q * since.exp()) @ states), c.steps), last
 
 
 def _backward_torch(
@@ -286,7 +286,7 @@ def _backward_torch(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     with torch.autocast(q_BTHK.device.type, enabled=False):
         c = _Chunks(q_BTHK, k_BTHK, v_BTHV, g_BTHK, bonus_HK, scale)
-        do = c.split(out_grad_BTHV)
+        do = split(out_grad_BTHV, c.size)
         worth = (do * c.v).sum(-1, keepdim=True)
         dq, dk, dg = worth * c.own_k, worth * c.q, torch.zeros_like(c.g)
         dv = (c.q * c.own_k).sum(-1, keepdim=True) * do
@@ -320,4 +320,5 @@ def _backward_torch(
         dk.addcmul_(dwriting, write)
         dg_read, dg_write = c.collected(dreading.mul_(reading), dwriting.mul_(writing))
         dg.add_(dg_read).add_(dg_write).add_((states * grads).sum(-1).unsqueeze(-2) * whole)
-        return c.join(dq).mul_(scale), c.join(dk), c.join(dv), c.join(dg), dbonus, first_grad
+        dq, dk, dv, dg = (join(x, c.steps) for x in (dq, dk, dv, dg))
+        return dq.mul_(scale), dk, dv, dg, dbonus, first_grad

@@ -7,10 +7,12 @@ import functools
 import torch
 from torch import Tensor
 
+WIDE = torch.float32, torch.float64
+
 
 def wide(x: Tensor) -> Tensor:
     """`x` in float32 at least."""
-    return x.to(wide_dtype(x))
+    return x if x.dtype in WIDE else x.to(wide_dtype(x))
 
 
 def wide_dtype(*tensors: Tensor | None) -> torch.dtype:

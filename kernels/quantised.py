@@ -161,9 +161,9 @@ def quantised_linear(x: Tensor, packed: Packed, *, path: Path = "auto") -> Tenso
         raise ValueError(f"the weight lies on `{packed.codes.device}`, the inputs on `{x.device}`")
     if choose(path, wide(x), library="quantised") == "compiled":
         no_tangents("quantised_linear", x)
-        x_MI = wide(x).reshape(-1, x.shape[-1])
+        x_MI = wide(x) if x.ndim == 2 else wide(x).reshape(-1, x.shape[-1])
         y_MO = _compute(x_MI, *packed) if _unseen(x_MI) else _operator(x_MI, *packed)
-        return y_MO.view(*x.shape[:-1], outputs).to(x.dtype)
+        return (y_MO if x.ndim == 2 else y_MO.view(*x.shape[:-1], outputs)).to(x.dtype)
     return linear_by_panels(x, outputs, lambda rows, dtype: dequantise(packed, columns=x.shape[-1], rows=rows, dtype=dtype))
 
 
@@ -234,12 +234,23 @@ def _function(name: str) -> Any:
     return native.function("quantised", name, *types[name])
 
 
+def _readable(packed: Packed) -> Packed:
+    """As quantised.cpp reads it; the same tensors where they lie so already."""
+    return Packed(
+        *(part if part.is_contiguous() else part.contiguous() for part in packed[:2]),
+        *(part if part.dtype is torch.float32 and part.is_contiguous() else part.float().contiguous() for part in packed[2:]),
+    )
+
+
 def _weight(columns: int, packed: Packed) -> _Weight:
-    packed = Packed(*(part.contiguous() for part in packed[:2]), *(part.float().contiguous() for part in packed[2:]))
-    rows, width = packed.codes.shape[0], 2 * packed.codes.shape[1]
-    weight = _Weight(rows, columns, width // BLOCK, *(part.data_ptr() for part in packed), floats().data_ptr())
-    weight.alive = packed
-    return weight
+    """Where a readable matrix lies. It must outlive what is done with this."""
+    rows, width = packed.codes.shape
+    return _at(rows, columns, 2 * width // BLOCK, *(part.data_ptr() for part in packed))
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _at(*sizes_and_addresses: int) -> _Weight:
+    return _Weight(*sizes_and_addresses, floats().data_ptr())
 
 
 _kept = threading.local()
@@ -255,12 +266,13 @@ def _scratch(count: int) -> Tensor:
 
 def _decoder(columns: int, packed: Packed) -> Decode:
     """Decodes each panel over the one before it."""
-    weight = _weight(columns, packed)
+    packed = _readable(packed)
 
     def decode(rows: slice, dtype: torch.dtype) -> Tensor:
         panel_RI = _scratch((rows.stop - rows.start) * columns).view(-1, columns)
         threads = torch.get_num_threads() if panel_RI.numel() >= PANEL[0] else 1
-        _function("quantised_decode")(ctypes.byref(weight), rows.start, len(panel_RI), panel_RI.data_ptr(), threads)
+        weight = ctypes.byref(_weight(columns, packed))
+        _function("quantised_decode")(weight, rows.start, len(panel_RI), panel_RI.data_ptr(), threads)
         return panel_RI
 
     return decode
@@ -276,10 +288,10 @@ def _compute(x_MI: Tensor, codes: Tensor, sizes: Tensor, outer: Tensor, mean: Te
     packed, (tokens, columns) = Packed(codes, sizes, outer, mean, table), x_MI.shape
     if not 0 < tokens <= FEW:
         return _forward(x_MI, len(codes), _decoder(columns, packed))
-    x_MP = F.pad(x_MI, (0, 2 * codes.shape[1] - columns)).contiguous()
+    x_MI, packed = x_MI.contiguous(), _readable(packed)
     y_MO = x_MI.new_empty(tokens, len(codes))
     threads = torch.get_num_threads() if codes.numel() * tokens >= 8 * PANEL[0] else 1
-    _function("quantised_dots")(ctypes.byref(_weight(columns, packed)), x_MP.data_ptr(), y_MO.data_ptr(), tokens, threads)
+    _function("quantised_dots")(ctypes.byref(_weight(columns, packed)), x_MI.data_ptr(), y_MO.data_ptr(), tokens, threads)
     return y_MO
 
 

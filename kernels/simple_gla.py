@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from kernels import native
+from kernels.chunks import join, split
 from kernels.operators import operator
 from kernels.paths import Path, choose
 from kernels.precision import wide_dtype
@@ -194,14 +195,9 @@ class _Chunks:
         return logs_BNHCC.exp_().tril_().mul_(self.scale)
 
     def split(self, x_BTGX: Tensor) -> Tensor:
-        rest = -self.steps % self.size
-        x_BTGX = torch.nn.functional.pad(x_BTGX, (0, 0, 0, 0, 0, rest)) if rest else x_BTGX
-        B, _, G, X = x_BTGX.shape
-        x_BNGCX = x_BTGX.reshape(B, -1, self.size, G, X).transpose(2, 3)
-        return x_BNGCX.contiguous() if self.heads == G else x_BNGCX.repeat_interleave(self.heads // G, dim=2)
-
-    def join(self, x_BNHCX: Tensor) -> Tensor:
-        return x_BNHCX.transpose(2, 3).flatten(1, 2)[:, : self.steps].contiguous()
+        """With as many heads as there are, (B, N, H, C, X)."""
+        x_BNGCX, heads = split(x_BTGX, self.size), self.heads // x_BTGX.shape[2]
+        return x_BNGCX if heads == 1 else x_BNGCX.repeat_interleave(heads, dim=2)
 
 
 def _parts(q_BTGK: Tensor, v_BTHV: Tensor) -> list[slice]:
@@ -219,7 +215,7 @@ def _forward_torch(
         for part in _parts(q_BTGK, v_BTHV):
             c = _Chunks(inputs, part, state_BHKV, scale)
             within_BNHCV = (c.q @ c.k.mT).mul_(c.between()) @ c.v
-            outs.append(c.join(within_BNHCV.addcmul_(c.q @ c.states, c.since_start)))
+            outs.append(join(within_BNHCV.addcmul_(c.q @ c.states, c.since_start), c.steps))
             state_BHKV = c.last
     return torch.cat(outs, dim=1), state_BHKV
 
@@ -274,4 +270,5 @@ def _part_backward(c: _Chunks, out_grad_BTHV: Tensor, last_grad_BHKV: Tensor) ->
     leaving_BNHC = to_state_BNHCK.mul_(c.k).sum(-1) @ lower_CC.tril(-1).mT
     through_BNH1 = (c.states * grads_BNHKV).sum((-2, -1)).mul_(c.whole[..., 0, 0])[..., None]
     dg_BNHC = inside_BNHC + entering_BNHC + leaving_BNHC + through_BNH1
-    return c.join(dq_BNHCK), c.join(dk_BNHCK), c.join(dv_BNHCV), c.join(dg_BNHC[..., None])[..., 0], first_grad_BHKV
+    dq_BTHK, dk_BTHK, dv_BTHV, dg_BTH1 = (join(x, c.steps) for x in (dq_BNHCK, dk_BNHCK, dv_BNHCV, dg_BNHC[..., None]))
+    return dq_BTHK, dk_BTHK, dv_BTHV, dg_BTH1[..., 0], first_grad_BHKV

@@ -152,12 +152,21 @@ OPERATIONS = {
     "selective_scan": Operation(
         reference=selective_scan_loop, fast=selective_scan, inputs=scan_inputs, decay="A_EN", paths=TRITON
     ),
-    "gla": Operation(reference=gla_loop, fast=gla, inputs=functools.partial(linear, decays=(5,), name="g_BTHK"), decay="g_BTHK"),
+    "gla": Operation(
+        reference=gla_loop,
+        fast=gla,
+        inputs=functools.partial(linear, decays=(5,), name="g_BTHK"),
+        decay="g_BTHK",
+        paths=TRITON,
+        backwards=("triton",),
+    ),
     "gla with a bonus": Operation(
         reference=gla_loop,
         fast=gla,
         inputs=lambda T: linear(T, decays=(5,), name="g_BTHK") | {"bonus_HK": normal(2, 5, seed=5)},
         decay="g_BTHK",
+        paths=TRITON,
+        backwards=("triton",),
     ),
     "simple_gla": Operation(
         reference=simple_gla_loop,
@@ -180,16 +189,18 @@ OPERATIONS = {
         fast=delta_rule,
         inputs=lambda T: linear(T) | {"beta_BTH": 2 * uniform(2, T, 2, seed=5)},
         decay="g",
-        backwards=("torch",),
+        paths=TRITON,
+        backwards=("torch", "triton"),
     ),
     "delta_rule by channel": Operation(
         reference=delta_rule_loop,
         fast=delta_rule,
         inputs=lambda T: linear(T, decays=(5,)) | {"beta_BTH": 2 * uniform(2, T, 2, seed=5)},
         decay="g",
-        backwards=("torch",),
+        paths=TRITON,
+        backwards=("torch", "triton"),
     ),
-    "dplr": Operation(reference=dplr_loop, fast=dplr, inputs=dplr_inputs, decay="g", backwards=("torch",)),
+    "dplr": Operation(reference=dplr_loop, fast=dplr, inputs=dplr_inputs, decay="g", paths=TRITON, backwards=("torch", "triton")),
     "rwkv4": Operation(reference=rwkv4_loop, fast=rwkv4, inputs=rwkv4_inputs, decay="w_E", reference_of=paired, fast_of=paired),
     "fft_convolution": Operation(
         reference=fft_convolution_loop,

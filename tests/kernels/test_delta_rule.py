@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path as File
 
 import pytest
 import torch
@@ -290,3 +295,24 @@ def test_torch_sees_one_well_formed_operator(kind: str) -> None:
     optional = [x.get(name) for name in ("g", "beta_BTH", "a_BTHK", "b_BTHK")]
     values = [x["q_BTHK"], x["k_BTHK"], x["v_BTHV"], *optional, x["state"], 0.5, True]
     torch.library.opcheck(torch.ops.touchstone.delta_rule.default, tuple(values))
+
+
+INTERPRETED = """
+import tests.kernels.test_delta_rule as tests
+tests.hold("dplr", "triton", tests.inputs("dplr", 35, B=1, H=1), scale=0.3)
+tests.hold("delta", "triton", tests.inputs("delta", 18, B=1, H=2, K=5, V=3))
+kinds = tests.torch.tensor([0.0, -1e-6, -0.1, -3.0, -50.0])
+for kind in ("gated", "kda"):
+    x = tests.inputs(kind, 18, B=1, H=1, K=5, V=3)
+    tests.hold(kind, "triton", x | {"g": kinds[tests.torch.arange(x["g"].numel()) % 5].view(x["g"].shape)})
+print("agrees")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_the_triton_form_agrees_under_the_interpreter() -> None:
+    """In a process of its own: the interpreter is chosen before triton is imported."""
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    root = File(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=environment, cwd=root, capture_output=True, text=True)
+    assert done.stdout == "agrees\n", done.stderr

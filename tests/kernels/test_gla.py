@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path as File
 
 import pytest
 import torch
@@ -189,3 +194,23 @@ def test_torch_sees_one_well_formed_operator(path: Path, bonus: bool) -> None:
     x = inputs(70, bonus=bonus)
     values = [x[name].requires_grad_() if name in x else None for name in (*STREAMS, "bonus_HK", "state")]
     torch.library.opcheck(torch.ops.touchstone.gla.default, (*values, 0.5, path))
+
+
+INTERPRETED = """
+import tests.kernels.test_gla as tests
+kinds = tests.torch.tensor([0.0, -1e-6, -0.1, -3.0, -50.0])
+for bonus in (False, True):
+    tests.hold(tests.inputs(35, B=1, H=2, K=17, V=9, bonus=bonus), "triton", scale=0.3)
+    x = tests.inputs(18, B=1, H=1, K=5, V=3, bonus=bonus)
+    tests.hold(x | {"g_BTHK": kinds[tests.torch.arange(90) % 5].view(1, 18, 1, 5)}, "triton")
+print("agrees")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_the_triton_form_agrees_under_the_interpreter() -> None:
+    """In a process of its own: the interpreter is chosen before triton is imported."""
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    root = File(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=environment, cwd=root, capture_output=True, text=True)
+    assert done.stdout == "agrees\n", done.stderr
