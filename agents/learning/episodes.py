@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.learning.replay import Grid, aims_of, own, replayed
-from agents.learning.tabular import QTable, Step, place
+from agents.learning.tabular import QTable, Step, Value, place, prior
 from envs.changes import KINDS, State
 from envs.refactor import Refactor
 from plan.decision import Candidate
@@ -72,9 +72,10 @@ def trained(
     episodes: int = 60,
     epsilon: float = 0.3,
     trials: int,
+    first: Value = prior,
 ) -> QTable:
-    """A table that has learnt from so many episodes of each of `tasks`."""
-    table, draw, tasks = QTable(), random.Random(f"train {seed}"), list(tasks)
+    """A table that begins with `first` and has learnt from so many episodes of each of `tasks`."""
+    table, draw, tasks = QTable(first=first), random.Random(f"train {seed}"), list(tasks)
     for _ in range(episodes):
         for task in tasks:
             env = world(task, grid, spaces[task.id], draw=draw, trials=trials)

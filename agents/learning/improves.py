@@ -3,37 +3,37 @@
 The deciders that a user gets by default, random search and Optuna's default sampler choose from the same candidates of `plan/Improve.md` under the
 same rules: a trial is one measurement of one candidate on one seed, two in a row that meet the target nominate it, a duel on other seeds decides,
 and the verdict on the champion falls on seeds that nobody saw. Counted are trials until every target of a task passes; where one does not,
-all its trials count. Duels follow one rule for all and are counted apart. Ends with 1 when a claim does not hold.
+all its trials count. Duels follow one rule for all and are counted apart. Intervals are over seeds. Ends with 1 when a claim does not hold.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 
-from scipy import stats
-
-from agents.deciders.refactor import Refactor, Untried
+from agents.deciders.refactor import Refactor
 from agents.learning import replay
+from agents.learning.intervals import claim, told
 from agents.learning.peers import FixedOrder, OptunaSearch, RandomSearch
 from agents.learning.replay import Grid
 from agents.learning.simulation import Simulation, passes
+from agents.learning.view import Untried
 from plan import grammar
 from plan.decision import Decider
 from plan.nouns import Plan
 
 PASSING, OF_PEERS = 0.8, 0.5
+OURS, PEERS = "refactor (default)", ("random search", "Optuna (TPE)")
 DECIDERS: Mapping[str, Callable[[int, Untried], Decider]] = {
-    "refactor (default)": lambda seed, untried: Refactor(untried),
+    OURS: lambda seed, untried: Refactor(untried),
     "fixed order": lambda seed, untried: FixedOrder(untried),
     "random search": RandomSearch,
     "Optuna (TPE)": OptunaSearch,
 }
-OURS, PEERS = "refactor (default)", ("random search", "Optuna (TPE)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,58 +45,59 @@ class Outcome:
     trials: int
     duels: int
     """Measurements of duels."""
+    rolled_back: int
+    """Promotions that their verdict took back."""
 
 
-def outcome(plan: Plan, grid: Grid, decider: Decider, *, seed: int, trials: int) -> Outcome:
+def outcome(plan: Plan, grid: Grid, decider: Decider, *, seed: int) -> Outcome:
     """What one decider makes of the plan."""
-    simulation = Simulation(plan, grid, decider, seed=seed, trials=trials)
+    simulation = Simulation(plan, grid, decider, seed=seed)
     failing = {task.id for task, _ in replay.failing(grid, plan)}
     simulation.run()
     work = [one for id, one in simulation.work.items() if id in failing]
-    counted = sum(one.first_pass if one.first_pass is not None else len(one.trials) for one in work)
-    return Outcome(len(failing.intersection(passes(simulation))) / len(failing), counted, sum(one.pairs for one in work))
+    return Outcome(
+        passed=len(failing.intersection(passes(simulation))) / len(failing),
+        trials=sum(one.first_pass if one.first_pass is not None else len(one.trials) for one in work),
+        duels=sum(one.pairs for one in work),
+        rolled_back=sum(tried.rolled_back for one in work for tried in one.fought),
+    )
+
+
+def outcome_of(name: str, seed: int) -> Outcome:
+    """The same by names, for a process of its own."""
+    plan, grid = grammar.read(replay.PLAN), Grid.read()
+    return outcome(plan, grid, DECIDERS[name](seed, grid.untried), seed=seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 0 when every claim holds, else 1."""
     parser = argparse.ArgumentParser(prog="python -m agents.learning.improves", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, metavar="N")
+    parser.add_argument("--workers", type=int, default=2, metavar="N")
     options = parser.parse_args(arguments)
     plan, grid = grammar.read(replay.PLAN), Grid.read()
-    trials = max(task.trials or 0 for task in plan.tasks)
-    many = len(replay.failing(grid, plan))
+    failing = replay.failing(grid, plan)
     print(
-        f"{many} failing targets of {len(plan.tasks)} tasks, {trials} measurements a task, {options.seeds} seeds; recorded on {grid.about}\n"
+        f"{len(failing)} failing targets of {len(plan.tasks)} tasks, as many measurements as the plan allows, {options.seeds} seeds; "
+        f"recorded on {grid.about}\n"
     )
-    print(f"    {'':20}  failing tasks that pass     trials until they do         measurements of duels")
-    found: dict[str, list[Outcome]] = {}
-    for name, make in DECIDERS.items():
-        found[name] = [outcome(plan, grid, make(seed, grid.untried), seed=seed, trials=trials) for seed in range(options.seeds)]
-        passed = _told([one.passed for one in found[name]], "{:.0%}")
+    print(f"    {'':20}{'failing tasks that pass':28}{'trials until they do':28}{'measurements of duels':28}rolled back")
+    wanted = list(product(DECIDERS, range(options.seeds)))
+    with ProcessPoolExecutor(options.workers) as pool:
+        found = dict(zip(wanted, pool.map(outcome_of, *zip(*wanted, strict=True)), strict=True))
+    by = {name: [found[name, seed] for seed in range(options.seeds)] for name in DECIDERS}
+    for name, ones in by.items():
         print(
-            f"    {name:20}  {passed:26}  {_told([one.trials for one in found[name]]):27}  {_told([one.duels for one in found[name]])}"
+            f"    {name:20}{told([one.passed for one in ones], '{:.0%}'):28}{told([one.trials for one in ones], '{:.1f}'):28}"
+            f"{told([one.duels for one in ones], '{:.1f}'):28}{told([one.rolled_back for one in ones], '{:.1f}')}"
         )
-    ours = found[OURS]
-    held = [_claim("failing tasks that pass", statistics.fmean(one.passed for one in ours), PASSING, at_most=False)]
+    ours = by[OURS]
+    held = [claim("failing tasks that pass", [one.passed for one in ours], PASSING, form="{:.0%}")]
     for peer in PEERS:
-        ratio = sum(one.trials for one in ours) / sum(one.trials for one in found[peer])
-        held.append(_claim(f"trials over those of {peer}", ratio, OF_PEERS, at_most=True))
+        ratios = [one.trials / other.trials for one, other in zip(ours, by[peer], strict=True)]
+        held.append(claim(f"trials over those of {peer}, seed by seed,", ratios, OF_PEERS, at_most=True, form="{:.2f}"))
     print("\nevery claim holds" if all(held) else "\na claim does not hold")
     return 0 if all(held) else 1
-
-
-def _told(values: Sequence[float], form: str = "{:.1f}") -> str:
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return form.format(mean)
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{form.format(mean)} ({form.format(mean - half)} .. {form.format(mean + half)})"
-
-
-def _claim(name: str, value: float, limit: float, *, at_most: bool) -> bool:
-    holds = value <= limit if at_most else value >= limit
-    print(f"    claimed: {name} {'<=' if at_most else '>='} {limit:g}: {value:.2f}{'' if holds else '  DOES NOT HOLD'}")
-    return holds
 
 
 if __name__ == "__main__":

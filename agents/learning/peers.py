@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from agents.candidates import untried
-from agents.deciders.refactor import Arm, Refactor, Untried, View
+from agents.deciders.refactor import Refactor
+from agents.learning.lore import Lore
+from agents.learning.tabular import QTable
+from agents.learning.view import Arm, Untried, View
 from envs.changes import KINDS, shortfall
 from plan.decision import Situation
 
@@ -37,6 +41,13 @@ class FixedOrder(Refactor):
             return "rollback", None, False
         arm = next((arm for arm in view.arms if not arm.asked), None)
         return arm.kind if arm else "stop", arm, False
+
+
+class Unlearning(Refactor):
+    """The refactor agent that knows what it began with, whatever happens: what learning is compared with."""
+
+    def learnt(self, situation: Situation, views: Mapping[str, View]) -> tuple[QTable, Lore]:
+        return QTable(first=self.first), self.known
 
 
 class OptunaSearch(Refactor):

@@ -1,9 +1,14 @@
 """What the refactor agent's learning is worth, on recorded measurements: `python -m agents.learning.proof [--seeds 10]`.
 
-Every failing target of `plan/Improve.md` is worked on by each policy with the same number of measurements, under the rules of the loop. The agent
-begins with a table learnt in the environment on all other modules' tasks and never saw the one it is judged on; `untrained` begins with the prior
-of a fresh ledger. `random` tries any candidate of any kind, `fixed order` one after the other as the shelves have them. Who stands at the end is judged on seeds that no policy saw; the improvement is
-of the margin to the threshold, a target that is met counting as 100 % however far it is beyond. Intervals are over policy seeds (Student's t, 95 %).
+Every failing target of `plan/Improve.md` is worked on by each policy with the same number of measurements, under the rules of the loop. `random` tries
+any candidate of any kind, `fixed order` one after the other as the shelves have them. The agent begins with a table learnt in the environment on all
+other modules' tasks and never saw the one it is judged on; `untrained` begins with the hopes of a fresh ledger, as a user's does, and learns from this run
+only; `unlearning` keeps these hopes whatever happens. The same without hopes: every kind is as promising, and what is known was learnt.
+
+Who stands at the end is judged on seeds that no policy saw; the improvement is of the margin to the threshold, a target that is met counting as 100 %
+however far it is beyond. A seed is a mean of many runs of the plan, each of which draws the order of trial seeds and the pairs of duels, the same for
+all policies. The policies were chosen on other seeds than those they are judged on. Intervals are over seeds (Student's t, 95 %): they tell what
+chance does on these tasks, and not what other tasks would say, for which one interval over tasks is printed without a claim.
 Then regret: a decision process is fitted to recorded episodes of all tasks, solved exactly, and every policy is valued in it exactly.
 Ends with 1 when a claim does not hold.
 """
@@ -11,23 +16,24 @@ Ends with 1 when a claim does not hold.
 from __future__ import annotations
 
 import argparse
-import math
 import random
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-
-from scipy import stats
+from functools import partial
 
 from agents.deciders.refactor import Refactor
 from agents.learning import replay
-from agents.learning.episodes import episode, in_order, trained, world
+from agents.learning.episodes import episode, in_order, world
 from agents.learning.fitted import Fitted, Policy
-from agents.learning.peers import FixedOrder, RandomSearch
+from agents.learning.intervals import claim, told
+from agents.learning.peers import FixedOrder, RandomSearch, Unlearning
 from agents.learning.replay import Grid
+from agents.learning.schooling import Learnt, School
 from agents.learning.simulation import Simulation
-from agents.learning.tabular import QTable, Step
+from agents.learning.tabular import QTable, Step, blank, prior
 from envs.changes import State
 from plan import grammar
 from plan.decision import Candidate, Decider
@@ -37,6 +43,11 @@ AT_LEAST = 0.15
 """Mean improvement of the failing targets' margins that is claimed against doing nothing."""
 TRIALS = (18, 24, 36)
 """Measurements per task, of which a first duel takes 12 or more; the claims are about their mean."""
+FIRST, RUNS = 1000, 10
+"""The first seed that policies are judged on, and runs of the plan that one seed is the mean of."""
+AGENT = "Q-learning"
+Scores = Mapping[str, Sequence[float]]
+"""By policy: the share of its margin made up, of each failing target."""
 
 
 def made_up(task: Task, grid: Grid, champion: Candidate) -> list[float]:
@@ -49,50 +60,83 @@ def made_up(task: Task, grid: Grid, champion: Candidate) -> list[float]:
     return found
 
 
-def scores(plan: Plan, grid: Grid, tables: Mapping[str, QTable], *, seed: int, trials: int) -> dict[str, float]:
-    """By policy: the mean over all failing targets, each task worked on with `trials` measurements, duels included."""
+def policies(grid: Grid, hopeful: Learnt, plain: Learnt, *, seed: int) -> dict[str, Decider]:
+    """By name; what was learnt on other tasks, from hopes and from none."""
+    return {
+        "random": RandomSearch(seed, grid.untried),
+        "fixed order": FixedOrder(grid.untried),
+        AGENT: Refactor(grid.untried, first=hopeful.table.value, lore=hopeful.lore),
+        "  untrained": Refactor(grid.untried),
+        "  unlearning": Unlearning(grid.untried),
+        "without hopes": Refactor(grid.untried, first=plain.table.value, lore=plain.lore),
+        "  untrained, without": Refactor(grid.untried, first=blank),
+        "  unlearning, without": Unlearning(grid.untried, first=blank),
+    }
+
+
+def scores(schools: Mapping[str, tuple[Learnt, Learnt]], place: tuple[int, int], *, runs: int) -> Scores:
+    """One seed at one budget, `place`: each module's tasks worked on by every policy, mean of so many runs."""
+    seed, trials = place
+    plan, grid = _recorded()
     found: dict[str, list[float]] = {"nothing": [0.0] * len(replay.failing(grid, plan))}
-    for module, table in tables.items():
+    for module, (hopeful, plain) in schools.items():
         tasks = tuple(task for task in plan.tasks if task.module == module)
-        deciders: dict[str, Decider] = {
-            "random": RandomSearch(seed, grid.untried),
-            "fixed order": FixedOrder(grid.untried),
-            "untrained": Refactor(grid.untried),
-            "Q-learning": Refactor(grid.untried, first=table.value),
-        }
-        for name, decider in deciders.items():
-            simulation = Simulation(replace(plan, tasks=tasks), grid, decider, seed=seed, trials=trials)
-            simulation.run()
-            for task in tasks:
-                found.setdefault(name, []).extend(made_up(task, grid, simulation.work[task.id].chain[-1]))
-    return {name: statistics.fmean(values) for name, values in found.items()}
+        totals: dict[str, list[float]] = {}
+        for run in range(runs):
+            for name, decider in policies(grid, hopeful, plain, seed=seed * runs + run).items():
+                simulation = Simulation(replace(plan, tasks=tasks), grid, decider, seed=seed * runs + run, trials=trials)
+                simulation.run()
+                here = [one for task in tasks for one in made_up(task, grid, simulation.work[task.id].chain[-1])]
+                totals[name] = [a + b for a, b in zip(totals.get(name, [0.0] * len(here)), here, strict=True)]
+        for name, values in totals.items():
+            found.setdefault(name, []).extend(value / runs for value in values)
+    return found
 
 
-def improvement_rows(plan: Plan, grid: Grid, *, seeds: int) -> bool:
+def improvement_rows(*, seeds: int, runs: int, first: int, workers: int) -> bool:
     """Print how much of the failing margins each policy makes up; whether every claim holds."""
-    spaces, sound = replay.spaces(plan), True
-    tables = {}
+    plan, grid = _recorded()
+    school, schools = School(plan, grid), {}
     for module in dict.fromkeys(task.module for task in plan.tasks):
         others = [task for task in plan.tasks if task.module != module]
-        tables[module] = trained(others, grid, spaces, seed=0, trials=12)
+        schools[module] = school.learnt_on(others, first=prior), school.learnt_on(others, first=blank)
     many = len(replay.failing(grid, plan))
-    print(f"{many} failing targets of {len(plan.tasks)} tasks, {seeds} seeds; recorded on {grid.about}")
+    print(f"{many} failing targets of {len(plan.tasks)} tasks, {seeds} seeds of {runs} runs each; recorded on {grid.about}")
     print("share of the failing margins made up, on seeds nobody saw; learnt on the other modules' tasks only")
-    budgets = [[scores(plan, grid, tables, seed=seed, trials=trials) for seed in range(seeds)] for trials in TRIALS]
-    for trials, runs in zip(TRIALS, budgets, strict=True):
+    places = [(seed, trials) for trials in TRIALS for seed in range(first, first + seeds)]
+    with ProcessPoolExecutor(workers) as pool:
+        found = dict(zip(places, pool.map(partial(scores, schools, runs=runs), places), strict=True))
+    names = list(found[places[0]])
+    for trials in TRIALS:
         print(f"\n  {trials} measurements a task, duels included")
-        for name in runs[0]:
-            print(f"    {name:14} {_told([run[name] for run in runs])}")
-    print("\n  gains of Q-learning, seed by seed, mean of these budgets")
+        for name in names:
+            print(f"    {name:22} {told([statistics.fmean(found[seed, trials][name]) for seed in range(first, first + seeds)])}")
+    mean = {
+        (name, seed): [statistics.fmean(column) for column in zip(*(found[seed, trials][name] for trials in TRIALS), strict=True)]
+        for name in names
+        for seed in range(first, first + seeds)
+    }
+    print("\n  gains seed by seed, mean of these budgets")
+
+    def gains(one: str, other: str) -> tuple[list[float], list[float]]:
+        """By seed and by target."""
+        apart = [[a - b for a, b in zip(mean[one, seed], mean[other, seed], strict=True)] for seed in range(first, first + seeds)]
+        return [statistics.fmean(row) for row in apart], [statistics.fmean(column) for column in zip(*apart, strict=True)]
+
+    sound = True
     for other, least in (("nothing", AT_LEAST), ("random", 0.0), ("fixed order", 0.0)):
-        gains = [statistics.fmean(runs[seed]["Q-learning"] - runs[seed][other] for runs in budgets) for seed in range(seeds)]
-        sound &= _claim(f"more than {least:.0%} against {other}", gains, least)
+        by_seed, by_target = gains(AGENT, other)
+        sound &= claim(f"against {other},", by_seed, least)
+        print(f"      over targets instead of seeds, no claim: {told(by_target)}")
+    for one, other in ((AGENT, "  untrained"), ("  untrained", "  unlearning"), ("without hopes", "  unlearning, without")):
+        by_seed, by_target = gains(one, other)
+        print(f"    {one.strip()} over {other.strip()}, no claim: {told(by_seed)}; over targets {told(by_target)}")
     return sound
 
 
 def regret_rows(plan: Plan, grid: Grid, *, episodes: int = 400, trials: int = 12) -> bool:
     """Print how far each policy is from the exact optimum of the fitted process; whether Q-learning has the least regret."""
-    spaces, draw = replay.spaces(plan), random.Random("fit")
+    spaces, draw = replay.spaces(plan, grid), random.Random("fit")
     steps: list[Step] = []
     starts: list[State] = []
     for _ in range(episodes):
@@ -150,34 +194,22 @@ def _greedy(process: Fitted, state: State) -> str:
     return max(process.moves(state), key=now)
 
 
-def _told(values: Sequence[float]) -> str:
-    mean, half = statistics.fmean(values), _half(values)
-    return f"{mean:7.1%}  95 % interval {mean - half:.1%} .. {mean + half:.1%}"
-
-
-def _half(values: Sequence[float]) -> float:
-    return (
-        float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-        if len(values) > 1
-        else math.inf
-    )
-
-
-def _claim(name: str, gains: Sequence[float], least: float) -> bool:
-    """Whether the interval of the paired gains lies above `least`."""
-    low = statistics.fmean(gains) - _half(gains)
-    holds = low > least
-    print(f"      claimed: {name:38} {_told(gains)}{'' if holds else '  DOES NOT HOLD'}")
-    return holds
+def _recorded() -> tuple[Plan, Grid]:
+    return grammar.read(replay.PLAN), Grid.read()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables; 0 when every claim holds, else 1."""
     parser = argparse.ArgumentParser(prog="python -m agents.learning.proof", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, metavar="N")
+    parser.add_argument("--first", type=int, default=FIRST, metavar="SEED")
+    parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help="of the plan, whose mean is one seed")
+    parser.add_argument("--workers", type=int, default=2, metavar="N")
     options = parser.parse_args(arguments)
-    plan, grid = grammar.read(replay.PLAN), Grid.read()
-    held = [improvement_rows(plan, grid, seeds=options.seeds), regret_rows(plan, grid)]
+    held = [
+        improvement_rows(seeds=options.seeds, runs=options.runs, first=options.first, workers=options.workers),
+        regret_rows(*_recorded()),
+    ]
     print("\nevery claim holds" if all(held) else "\na claim does not hold")
     return 0 if all(held) else 1
 

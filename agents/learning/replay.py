@@ -6,10 +6,10 @@ import csv
 import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from agents.candidates import candidates, untried
+from agents.candidates import candidates
 from agents.learning.record import SEEDS, name_of
 from envs.changes import KINDS, Aim, asks
 from plan import catalogue
@@ -38,6 +38,7 @@ class Grid:
     numbers: Mapping[tuple[str, str, str], Mapping[str, tuple[float | None, ...]]]
     about: str
     """Where they were measured."""
+    _spaces: dict[tuple[str, str, str], tuple[Candidate, ...]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def read(cls, path: Path = LEDGER) -> Grid:
@@ -65,7 +66,17 @@ class Grid:
 
     def untried(self, task: Task, kind: str, situation: Situation) -> tuple[Candidate, ...]:
         """As `agents.candidates.untried`, without what was not recorded: the neighbours of later champions mostly were not."""
-        return tuple(one for one in untried(task, kind, situation) if name_of(task, one) in self.numbers)
+        champion = situation.champions.get(task.id)
+        before = [one.candidate for one in situation.tried if one.task == task.id and one.stands and one.champion == champion]
+        return tuple(one for one in self.space(task, kind, situation) if one not in before)
+
+    def space(self, task: Task, kind: str, situation: Situation) -> tuple[Candidate, ...]:
+        """What of `agents.candidates` was recorded; looked up on the shelves once per task and champion."""
+        key = task.id, kind, repr(situation.champions.get(task.id))
+        if key not in self._spaces:
+            found = candidates(task, kind, situation)
+            self._spaces[key] = tuple(one for one in found if name_of(task, one) in self.numbers)
+        return self._spaces[key]
 
     def margin(self, task: Task, candidate: Candidate, aim: Aim) -> float:
         """Mean over the seeds of verdicts of value - threshold over |threshold|, positive on the good side; -1 at least, and for no number."""
@@ -87,10 +98,10 @@ def own(task: Task) -> Candidate:
     return Candidate(module=task.module, config=task.config)
 
 
-def spaces(plan: Plan) -> dict[str, dict[str, tuple[Candidate, ...]]]:
-    """By task and kind: what may be tried against the plan's own champion, in the order of `agents.candidates`."""
+def spaces(plan: Plan, grid: Grid) -> dict[str, dict[str, tuple[Candidate, ...]]]:
+    """By task and kind: what was recorded of what may be tried against the plan's own champion, in the order of `agents.candidates`."""
     nothing = Situation(plan=plan, verdicts=(), runs={}, seeds={})
-    return {t.id: {kind: candidates(t, kind, nothing) if kind in t.improve else () for kind in KINDS} for t in plan.tasks}
+    return {t.id: {kind: grid.space(t, kind, nothing) if kind in t.improve else () for kind in KINDS} for t in plan.tasks}
 
 
 def replayed(grid: Grid, task: Task, *, draw: random.Random) -> Callable[[Action], Run]:

@@ -47,8 +47,10 @@ class Work:
 class Simulation:
     """One run of a plan on a grid; `seed` orders the recorded seeds and draws the pairs of duels."""
 
-    def __init__(self, plan: Plan, grid: Grid, decider: Decider, *, seed: int, trials: int) -> None:
-        self.grid, self.decider, self.trials = grid, decider, trials
+    def __init__(self, plan: Plan, grid: Grid, decider: Decider, *, seed: int, trials: int | None = None) -> None:
+        """`trials`: measurements that trying on a task may cost, duels included; None: what the plan says of each."""
+        self.grid, self.decider = grid, decider
+        self.trials = {task.id: (task.trials or 0) if trials is None else trials for task in plan.tasks}
         self.plan = replace(
             plan,
             tasks=tuple(replace(task, seeds=replace(task.seeds, first=len(VERDICTS), most=len(VERDICTS))) for task in plan.tasks),
@@ -92,7 +94,7 @@ class Simulation:
             champions={id: one.chain[-1] for id, one in self.work.items()},
             tried=tuple(tried for one in self.work.values() for tried in one.fought),
             trials={id: tuple(one.trials) for id, one in self.work.items()},
-            trials_left={id: max(0, self.trials - one.spent) for id, one in self.work.items()},
+            trials_left={id: max(0, self.trials[id] - one.spent) for id, one in self.work.items()},
             former=tuple(former),
         )
 
@@ -137,7 +139,7 @@ class Simulation:
         assert subject is not None, "a decider asked for a duel where nothing is wanting"
         target, better, _ = subject
         share = promotion.share(self.duels, ERROR)
-        most = min(2 * promotion.fewest(share), (self.trials - one.spent) // 2)
+        most = min(2 * promotion.fewest(share), (self.trials[one.task.id] - one.spent) // 2)
         pairs: list[tuple[float | None, float | None]] = []
         answer = None
         while len(pairs) < most:

@@ -35,6 +35,12 @@ def prior(state: State, move: str) -> float:
     return gap * worth - 2 * COST
 
 
+def blank(state: State, move: str) -> float:
+    """What is hoped by whoever was told nothing: every kind of change may close half of the gap."""
+    gap = GAP[state.distance]
+    return 0.0 if move == "stop" else gap if move == "rollback" else gap / 2 - 2 * COST
+
+
 @dataclass(slots=True, kw_only=True)
 class QTable:
     """Values of moves; `gamma` is what the next step counts, `rate` how much of a surprise is learnt at least."""

@@ -10,10 +10,12 @@ import pytest
 pytest.importorskip("gymnasium", reason="the replayed loop names its environment")
 
 from agents.candidates import untried
-from agents.deciders.refactor import EPSILON, NOTE, Refactor, seen, steps
+from agents.deciders.refactor import EPSILON, NOTE, Refactor, shares, steps
 from agents.learning import replay
+from agents.learning.lore import Lore, change
 from agents.learning.replay import Grid
 from agents.learning.simulation import Simulation
+from agents.learning.view import seen
 from agents.trials import SEEDS, TRIAL
 from envs.changes import COST, State
 from plan import grammar
@@ -44,7 +46,7 @@ class Anew:
         pass
 
 
-def simulated(decider: Decider, *tasks: str, seed: int = 0, trials: int = 80) -> Simulation:
+def simulated(decider: Decider, *tasks: str, seed: int = 0, trials: int | None = None) -> Simulation:
     simulation = Simulation(of(*tasks), GRID, decider, seed=seed, trials=trials)
     simulation.run()
     return simulation
@@ -132,6 +134,64 @@ def test_what_brought_it_nearer_is_tried_further_before_anything_else_of_its_kin
     assert simulation.work["timid"].first_pass is not None
     assert rates[-1] == 0.016
     assert len(rates) < 8
+
+
+def modules_tried(simulation: Simulation) -> list[str]:
+    trials = [one for one in simulation.decisions if one.action.kind == TRIAL]
+    return [Candidate.of(details).module for one in trials for details in one.action.details["candidates"]]
+
+
+def test_a_module_that_helped_another_task_is_tried_first_and_one_that_hurt_it_last() -> None:
+    lore = Lore()
+    for module, share in (("attention", -1.0), ("rwkv4", 1.0), ("delta_net", 0.0)):
+        lore.learn(("val_bpb", "replace", module), share)
+    untaught, taught = (simulated(Refactor(GRID.untried, lore=one), "lean") for one in (None, lore))
+    assert modules_tried(untaught)[0] == "attention"
+    assert modules_tried(taught)[0] == "rwkv4"
+    assert "attention" not in modules_tried(taught)
+
+
+def test_what_is_learnt_of_changes_is_folded_from_first_trials_and_their_shares_of_the_shortfall() -> None:
+    agent = Refactor(GRID.untried)
+    simulation = simulated(agent, "timid", "lean")
+    situation = simulation.situation()
+    views = {task.id: view for task in situation.plan.tasks if (view := seen(task, situation, GRID.untried))}
+    found = list(shares(situation, views))
+    tried = {(id, repr(run.request.module), repr(run.request.config)) for id, runs in situation.trials.items() for run in runs}
+    assert len(found) == len(tried)
+    assert ("val_bpb", "tune", "recipe.lr", "default") in {change for change, _ in found}
+    met = [share for change, share in found if change == ("val_bpb", "tune", "recipe.lr", "x16")]
+    assert met == [1.0]
+    n, total = agent.learnt(situation, views)[1].seen["val_bpb", "replace"]
+    replaced = [max(-1.0, min(1.0, share)) for change, share in found if change[1] == "replace"]
+    assert n == len(replaced) > 0
+    assert total == pytest.approx(sum(replaced))
+
+
+def test_a_change_seen_once_is_believed_in_half_and_one_never_seen_is_as_its_kind() -> None:
+    lore = Lore()
+    for share in (0.0, 0.0, 0.0):
+        lore.learn(("bits", "replace", "a"), share)
+    lore.learn(("bits", "replace", "b"), 1.0)
+    kind = 0.25
+    assert lore.hope(("bits", "replace", "b")) == pytest.approx((1 + kind) / 2 - kind)
+    assert lore.hope(("bits", "replace", "a")) == pytest.approx(kind / 4 - kind)
+    assert lore.hope(("bits", "replace", "c")) == lore.hope(("size", "replace", "b")) == 0.0
+    for _ in range(200):
+        lore.learn(("bits", "replace", "b"), 1.0)
+    assert lore.hope(("bits", "replace", "b")) == pytest.approx(3 / 204, abs=0.01)
+
+
+def test_a_change_is_told_in_words_that_mean_the_same_on_another_task() -> None:
+    own = Candidate(module="m", config={"path": "torch", "recipe": {"lr": 0.001}})
+    told = {
+        "x4": Candidate(module="m", config={"path": "torch", "recipe": {"lr": 0.00401}}),
+        "default": Candidate(module="m", config={"path": "torch"}),
+        "'auto'": Candidate(module="m", config={"path": "auto", "recipe": {"lr": 0.001}}),
+    }
+    for word, candidate in told.items():
+        assert change("bits", "tune", own, candidate)[-1] == word
+    assert change("bits", "replace", own, Candidate(module="n")) == ("bits", "replace", "n")
 
 
 def test_a_task_whose_budget_a_duel_would_exceed_settles_or_stops() -> None:
