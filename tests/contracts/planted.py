@@ -242,8 +242,8 @@ GRADIENTS = [
         "gla",
         "that of q not scaled",
         "slopes",
-        "c.join(dq).mul_(scale)",
-        "c.join(dq)",
+        "return dq.mul_(scale), dk",
+        "return dq, dk",
         file="kernels/gla.py",
     ),
     of(
