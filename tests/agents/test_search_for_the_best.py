@@ -1,6 +1,6 @@
 """`search: best` through the loop with real measurements: the race of all candidates, killed once, settled, and won in a duel.
 
-`python -m pytest -m slow tests/agents/test_search_for_the_best.py -s` (about two minutes on 2 cores).
+`python -m pytest -m slow tests/agents/test_search_for_the_best.py -s` (about two minutes on 2 idle cores).
 """
 
 from __future__ import annotations
