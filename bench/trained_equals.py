@@ -31,8 +31,8 @@ ALONE = 2 * fewest(ERROR)
 """Pairs that a duel may read which has the whole error to itself: each candidate is measured on at least as many."""
 SEEDS = 1000
 """More than any duel has pairs, so that no two trainings share their random numbers."""
-STEPS, WIDTH, BATCH, LENGTH, WINDOWS = 20, 16, 4, 32, 32
-LR, SLOW_LR = 1e-2, 8e-3
+STEPS, WIDTH, BATCH, LENGTH, WINDOWS = 10, 16, 4, 32, 32
+LR, SLOW_LR = 1e-2, 6.5e-3
 """Peak learning rates of the champion, and of one that is truly worse."""
 SUBMISSION, COMPLETION = "submission order", "pairs folded as they complete"
 
@@ -98,9 +98,9 @@ class Kept:
         from plan.nouns import Request
 
         same = identify(Request(module="transformer", benchmark="bytes-stdlib-v1", seed=0, steps=STEPS)).key
-        return hashlib.sha256(f"{same} {inspect.getsource(train_once)} {WIDTH} {BATCH} {LENGTH} {WINDOWS}".encode()).hexdigest()[
-            :16
-        ]
+        return hashlib.sha256(
+            f"{same} {inspect.getsource(train_once)} {STEPS} {WIDTH} {BATCH} {LENGTH} {WINDOWS}".encode()
+        ).hexdigest()[:16]
 
 
 def fight(
