@@ -20,6 +20,7 @@ from agents.learning.lore import Change, Lore
 from agents.learning.tabular import QTable, Step, Value, folded, prior
 from agents.learning.view import (
     Arm,
+    Terms,
     Untried,
     View,
     champion_of,
@@ -27,17 +28,20 @@ from agents.learning.view import (
     duel_of,
     is_of,
     mean,
+    measured_elsewhere,
     moved_to,
     moves_of,
+    name_of,
     promise,
     seen,
+    terms_of,
 )
 from agents.trials import SEEDS, TRIAL
 from envs.changes import State, reward, shortfall
 from plan.catalogue import decider
 from plan.decision import Action, Candidate, Decision, Situation, told
+from plan.nouns import Run, Task, Verdict
 from plan.nouns import State as Word
-from plan.nouns import Task, Verdict
 
 EPSILON = 0.1
 """How often any possible move is made instead of the best."""
@@ -58,10 +62,13 @@ class Refactor:
         self.table, self.untried, self.first = QTable(first=first), untried, first
         self.known = lore or Lore()
         self.lore = self.known
+        self.round: set[tuple[Terms, str]] = set()
+        """What this round of questions is about to measure, so that tasks that could share it try different things."""
 
     def ask(self, situation: Situation) -> Sequence[Decision]:
         views = {task.id: view for task in situation.plan.tasks if (view := seen(task, situation, self.untried)) is not None}
         self.table, self.lore = self.learnt(situation, views)
+        self.round = set()
         found = (self._next(view, situation) for view in views.values())
         return [decision for decision in found if decision is not None]
 
@@ -107,6 +114,7 @@ class Refactor:
             return _rollback(view, situation, values[move], note)
         if move == "stop" or arm is None:
             return _settle(view, situation, values["stop"], note)
+        self.round.add((terms_of(task), name_of(arm.candidate)))
         return _try(view, arm, situation, value=values[move], note=note)
 
     def choose(self, view: View, situation: Situation) -> tuple[str, Arm | None, bool]:
@@ -116,16 +124,26 @@ class Refactor:
         return move, self.following(view, move, situation), drawn
 
     def following(self, view: View, kind: str, situation: Situation) -> Arm | None:
-        """The candidate of that kind to try next, None when each was: by what trials of this task say of it, else by what those of others say."""
-        champion = champion_of(view.task, situation)
-        known = list(moves_of(view, champion))
+        """The candidate of that kind to try next, None when each was.
 
-        def promises(arm: Arm) -> float:
+        Most promising first: by what it measured for another task, else by what trials of this task say of it, else by what like changes brought others.
+        """
+        champion, terms = champion_of(view.task, situation), terms_of(view.task)
+        known, measured = list(moves_of(view, champion)), self.elsewhere(view, situation)
+
+        def promises(arm: Arm) -> tuple[float, bool]:
+            fresh = (terms, name_of(arm.candidate)) not in self.round
+            if runs := measured.get(name_of(arm.candidate)):
+                return view.gap - mean(view.aims, runs), fresh
             here = promise(moved_to(champion, arm.candidate), known)
-            return view.gap * self.lore.hope(change_of(view, arm, situation)) if here is None else here
+            return view.gap * self.lore.hope(change_of(view, arm, situation)) if here is None else here, fresh
 
         waiting = [arm for arm in view.arms if arm.kind == kind and not arm.asked]
         return max(waiting, key=promises, default=None)
+
+    def elsewhere(self, view: View, situation: Situation) -> dict[str, list[Run]]:
+        """Trials of other tasks on the same terms, by candidate."""
+        return measured_elsewhere(view.task, situation)
 
     def _fight(self, view: View, arm: Arm, situation: Situation) -> Decision:
         gain = view.gap - mean(view.aims, arm.runs)

@@ -1,7 +1,7 @@
 """Does the loop improve a module by itself, and how soon? `python -m agents.learning.improves [--seeds 10]`, on recorded measurements.
 
-The deciders that a user gets by default, random search and Optuna's default sampler choose from the same candidates of `plan/Improve.md` under the
-same rules: a trial is one measurement of one candidate on one seed, two in a row that meet the target nominate it, a duel on other seeds decides,
+The deciders that a user gets by default (beside them the same without what they learn in the run), random search and Optuna's default sampler choose
+from the same candidates of `plan/Improve.md` under the same rules: a trial is one measurement of one candidate on one seed, two in a row that meet the target nominate it, a duel on other seeds decides,
 and the verdict on the champion falls on seeds that nobody saw. Counted are trials until every target of a task passes; where one does not,
 all its trials count. Duels follow one rule for all and are counted apart. Intervals are over seeds. Ends with 1 when a claim does not hold.
 """
@@ -18,7 +18,7 @@ from itertools import product
 from agents.deciders.refactor import Refactor
 from agents.learning import replay
 from agents.learning.intervals import claim, told
-from agents.learning.peers import FixedOrder, OptunaSearch, RandomSearch
+from agents.learning.peers import FixedOrder, OptunaSearch, RandomSearch, Unlearning
 from agents.learning.replay import Grid
 from agents.learning.simulation import Simulation, passes
 from agents.learning.view import Untried
@@ -27,9 +27,10 @@ from plan.decision import Decider
 from plan.nouns import Plan
 
 PASSING, OF_PEERS = 0.8, 0.5
-OURS, PEERS = "refactor (default)", ("random search", "Optuna (TPE)")
+OURS, LESSER, PEERS = "refactor (default)", "  without learning", ("random search", "Optuna (TPE)")
 DECIDERS: Mapping[str, Callable[[int, Untried], Decider]] = {
     OURS: lambda seed, untried: Refactor(untried),
+    LESSER: lambda seed, untried: Unlearning(untried),
     "fixed order": lambda seed, untried: FixedOrder(untried),
     "random search": RandomSearch,
     "Optuna (TPE)": OptunaSearch,
@@ -93,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     ours = by[OURS]
     held = [claim("failing tasks that pass", [one.passed for one in ours], PASSING, form="{:.0%}")]
-    for peer in PEERS:
+    for peer, most in (*((peer, OF_PEERS) for peer in PEERS), (LESSER, 1.0)):
         ratios = [one.trials / other.trials for one, other in zip(ours, by[peer], strict=True)]
-        held.append(claim(f"trials over those of {peer}, seed by seed,", ratios, OF_PEERS, at_most=True, form="{:.2f}"))
+        held.append(claim(f"trials over those of {peer.strip()}, seed by seed,", ratios, most, at_most=True, form="{:.2f}"))
     print("\nevery claim holds" if all(held) else "\na claim does not hold")
     return 0 if all(held) else 1
 

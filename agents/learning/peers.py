@@ -13,6 +13,7 @@ from agents.learning.tabular import QTable
 from agents.learning.view import Arm, Untried, View
 from envs.changes import KINDS, shortfall
 from plan.decision import Situation
+from plan.nouns import Run
 
 if TYPE_CHECKING:
     import optuna
@@ -48,6 +49,9 @@ class Unlearning(Refactor):
 
     def learnt(self, situation: Situation, views: Mapping[str, View]) -> tuple[QTable, Lore]:
         return QTable(first=self.first), self.known
+
+    def elsewhere(self, view: View, situation: Situation) -> dict[str, list[Run]]:
+        return {}
 
 
 class OptunaSearch(Refactor):

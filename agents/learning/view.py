@@ -18,6 +18,7 @@ from plan import catalogue
 from plan.decision import IMPROVING, Candidate, Situation, entries
 from plan.nouns import Run, Task, Verdict
 from plan.nouns import State as Word
+from plan.wire import encode
 
 Untried = Callable[[Task, str, Situation], tuple[Candidate, ...]]
 
@@ -102,6 +103,31 @@ def promise(here: Moved | None, known: Sequence[tuple[Moved, float]]) -> float |
         by, gain = min(same, key=lambda one: abs(one[0] - abs(here[1])))
         return gain * min(2.0, abs(here[1]) / by)
     return -0.5 * min(gain for _, gain in found) if found else None
+
+
+Terms = tuple[str, str | None, int | None, str]
+"""What two tasks have in common when a candidate measures the same for both: benchmark, data, steps, device."""
+
+
+def terms_of(task: Task) -> Terms:
+    """The task's."""
+    return task.benchmark, task.data, task.budget.steps, task.device
+
+
+def name_of(candidate: Candidate) -> str:
+    """What tells a candidate from every other."""
+    return encode(candidate)
+
+
+def measured_elsewhere(task: Task, situation: Situation) -> dict[str, list[Run]]:
+    """Trials that other tasks on the same terms paid for, by candidate."""
+    found: dict[str, list[Run]] = {}
+    for other in situation.plan.tasks:
+        if other.id != task.id and terms_of(other) == terms_of(task):
+            for run in situation.trials.get(other.id, ()):
+                if not run.request.tree:
+                    found.setdefault(name_of(Candidate(module=run.request.module, config=run.request.config)), []).append(run)
+    return found
 
 
 def change_of(view: View, arm: Arm, situation: Situation) -> Change:

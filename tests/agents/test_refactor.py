@@ -15,7 +15,7 @@ from agents.learning import replay
 from agents.learning.lore import Lore, change
 from agents.learning.replay import Grid
 from agents.learning.simulation import Simulation
-from agents.learning.view import seen
+from agents.learning.view import measured_elsewhere, seen
 from agents.trials import SEEDS, TRIAL
 from envs.changes import COST, State
 from plan import grammar
@@ -149,6 +149,20 @@ def test_a_module_that_helped_another_task_is_tried_first_and_one_that_hurt_it_l
     assert modules_tried(untaught)[0] == "attention"
     assert modules_tried(taught)[0] == "rwkv4"
     assert "attention" not in modules_tried(taught)
+
+
+def test_what_a_candidate_measured_for_one_task_is_known_to_another_on_the_same_terms_and_both_do_not_try_the_same_at_once() -> (
+    None
+):
+    simulation = simulated(Refactor(GRID.untried), "lean", "trim")
+    trials = [one for one in simulation.decisions if one.action.kind == TRIAL]
+    first = {task: next(one for one in trials if one.action.task == task) for task in ("lean", "trim")}
+    assert len({first[task].action.details["candidates"][0]["module"] for task in first}) == 2
+    together = len(trials)
+    assert together < sum(len([one for one in simulated(Refactor(GRID.untried), task).decisions if one.action.kind == TRIAL]) for task in first)  # fmt: skip
+    known = measured_elsewhere(PLAN.task("lean"), simulation.situation())
+    assert len(known) == len({repr(run.request.config) + run.request.module for run in simulation.work["trim"].trials})
+    assert measured_elsewhere(replace(PLAN.task("lean"), data="other.txt"), simulation.situation()) == {}
 
 
 def test_what_is_learnt_of_changes_is_folded_from_first_trials_and_their_shares_of_the_shortfall() -> None:
