@@ -1,4 +1,7 @@
-"""The critic puts proposed changes in order and does nothing else; the order is a fact of the ledger that `why` finds again, to the bit."""
+"""The critic puts proposed changes in order and does nothing else; the order is a fact of the ledger that `why` finds again, to the bit.
+
+A loop that was killed with an order and nothing else on record: `python -m pytest -m slow tests/agents/test_arbitration.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from agents.arbitration import arranged, has_record, key_of, ranked, replayed
+from agents.cli import app
 from alignment.critic import Critic
 from alignment.guards.critic import CriticGuard
 from bench.events import Event
@@ -223,6 +228,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     git(house, "add", ".")
     git(house, "-c", "user.name=Somebody", "-c", "user.email=some@body", "commit", "--quiet", "-m", "A decider")
     made = duelling(base / "work", house, PLAN)
+    del made.environment["PYTHONDONTWRITEBYTECODE"]  # nothing here looks at the copy's files
     (made.folder / "runs").mkdir()
     subprocess.run([sys.executable, "-c", PAST], cwd=made.folder, env=made.environment, check=True)
     done = made.run("--decider", "pair")
@@ -233,6 +239,13 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
 def events(loop: Loop) -> list[Event]:
     with Ledger.open(loop.folder / "runs/ledger.db") as ledger:
         return list(ledger.events())
+
+
+def call(loop: Loop, *words: str) -> str:
+    """What a verb that reads the loop's ledger says."""
+    done = CliRunner().invoke(app, [*words, "--ledger", str(loop.folder / "runs/ledger.db")])
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 def the_ranking(found: Facts) -> tuple[int, Ranking]:
@@ -253,10 +266,10 @@ def test_in_the_loop_the_better_bet_is_decided_first_though_it_was_proposed_last
 
 
 def test_why_finds_the_order_again_to_the_bit_and_notices_a_changed_one(loop: Loop) -> None:
-    done = loop.call("why", "d0000001")
-    assert "placed    2. of 2 by its value" in done.stdout, done.stdout + done.stderr
-    assert "found again: the same order and values, bit for bit" in done.stdout
-    (told,) = json.loads(loop.call("why", "d0000001", "--json").stdout)["decisions"]
+    said = call(loop, "why", "d0000001")
+    assert "placed    2. of 2 by its value" in said
+    assert "found again: the same order and values, bit for bit" in said
+    (told,) = json.loads(call(loop, "why", "d0000001", "--json"))["decisions"]
     assert told["ranked"][0]["differs"] == ""
     seq, ranking = the_ranking(facts(loop))
     before = fold(event for event in events(loop) if event.seq < seq)
@@ -266,6 +279,7 @@ def test_why_finds_the_order_again_to_the_bit_and_notices_a_changed_one(loop: Lo
     assert "values differ" in replayed(replace(ranking, contenders=(replace(first, value=first.value + 0.01), second)), before)
 
 
+@pytest.mark.slow
 def test_an_order_that_was_found_before_a_kill_stands_and_is_written_once(loop: Loop, tmp_path: Path) -> None:
     seq, ranking = the_ranking(facts(loop))
     turned = replace(ranking, contenders=ranking.contenders[::-1])
@@ -293,7 +307,7 @@ def test_the_reports_tell_how_much_weight_people_had_in_it(loop: Loop) -> None:
     _, ranking = the_ranking(facts(loop))
     weight = ranking.contenders[-1].weight
     sentence = f"The critic put 2 changes in order in 1 round, 0 of them by chance; people's weight in it was {weight:.2f} to {weight:.2f}, last {weight:.2f}"
-    assert sentence in loop.report("html").replace("&#x27;", "'")
-    (told,) = json.loads(loop.report("json"))["rankings"]
+    assert sentence in call(loop, "report", "--format", "html", "--out", "-").replace("&#x27;", "'")
+    (told,) = json.loads(call(loop, "report", "--format", "json", "--out", "-"))["rankings"]
     assert [one["decision"] for one in told["contenders"]] == list(ranking.order)
     assert [one["value"] for one in told["contenders"]] == [one.value for one in ranking.contenders]

@@ -32,6 +32,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     """A task that fails, a decider that proposes what stands next, and three rules on record, one of them withdrawn."""
     base = tmp_path_factory.mktemp("four")
     made = duelling(base / "work", copied_house(base / "house"), text_of(improve="tune", trials=1, config=WIDE))
+    del made.environment["PYTHONDONTWRITEBYTECODE"]  # nothing here looks at the copy's files
     place = made.folder / "runs/ledger.db"
     place.parent.mkdir()
     with Ledger.open(place) as ledger:
