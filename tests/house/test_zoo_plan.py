@@ -33,7 +33,7 @@ def settings(task: Task) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("tasks", [BYTES, SHORT], ids=["1000 steps", "300 steps"])
+@pytest.mark.parametrize("tasks", [BYTES, SHORT], ids=["Zoo.md", "Bytes.md"])
 def test_the_models_on_bytes_have_equal_parameters_but_two_that_say_so(tasks: dict[str, Task]) -> None:
     counted = {}
     for name, task in tasks.items():
@@ -44,7 +44,7 @@ def test_the_models_on_bytes_have_equal_parameters_but_two_that_say_so(tasks: di
     assert all(10 * bar <= counted[name] <= 11 * bar for name in LARGE)
 
 
-def test_bytes_are_asked_of_more_than_the_mixers_and_of_the_same_models_with_300_steps() -> None:
+def test_bytes_are_asked_of_more_than_the_mixers_and_of_the_same_models_in_the_short_plan() -> None:
     assert {task.module for task in BYTES.values()} > MIXERS
     assert BYTES.keys() == SHORT.keys()
     for name, task in BYTES.items():
