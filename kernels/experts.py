@@ -203,11 +203,14 @@ def _backward_fake(
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # zeros for what was kept would take as long as the activations
     ctx.save_for_backward(*inputs[:8], output[1])
     ctx.scale, ctx.kind, ctx.path = inputs[8], inputs[9], inputs[11]
 
 
-def _pull_back(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _pull_back(ctx: Any, dy: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    if dy is None:
+        return (None,) * 12
     dx, dweight, *own = _backward(dy, *ctx.saved_tensors, ctx.scale, ctx.kind, ctx.path)
     common: list[Tensor | None] = [None, None]
     if ctx.saved_tensors[6] is not None:

@@ -165,11 +165,17 @@ def _backward_fake(
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
     *tensors, ctx.path = inputs
     _, last_average, last_weight, before = output
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(before, last_average, last_weight, *tensors)
 
 
-def _pull_back(ctx: Any, dout: Tensor, daverage: Tensor, dweight: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    return *_backward(dout, daverage, dweight, *ctx.saved_tensors, ctx.path), None
+def _pull_back(
+    ctx: Any, dout: Tensor | None, daverage: Tensor | None, dweight: Tensor | None, _: None
+) -> tuple[Tensor | None, ...]:
+    _, last_average, last_weight, k_BTE, *_ = ctx.saved_tensors
+    given = zip((dout, daverage, dweight), (k_BTE, last_average, last_weight), strict=True)
+    gradients = (torch.zeros_like(like) if grad is None else grad for grad, like in given)
+    return *_backward(*gradients, *ctx.saved_tensors, ctx.path), None
 
 
 _operator = operator(_forward, _backward, remember=_remember, pull_back=_pull_back)

@@ -138,10 +138,14 @@ def _empty_gradients(
 
 
 def _remember(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(output[2], *inputs[:-1])
 
 
-def _pull_back(ctx: Any, dy: Tensor, dlast: Tensor, _: Tensor) -> tuple[Tensor, ...]:
+def _pull_back(ctx: Any, dy: Tensor | None, dlast: Tensor | None, _: None) -> tuple[Tensor, ...]:
+    before_MBNE, x_TBE = ctx.saved_tensors[:2]
+    dy = torch.zeros_like(x_TBE) if dy is None else dy
+    dlast = torch.zeros_like(before_MBNE[0]) if dlast is None else dlast
     return _backward(dy, dlast, *ctx.saved_tensors)  # type: ignore[no-any-return]
 
 

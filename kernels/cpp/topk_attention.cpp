@@ -37,6 +37,7 @@ void turn_panel(const float* k, long count, long D, float* to) {
     for (; count >= WIDE && d + 4 <= D; d += 4)
         for (long s = 0; s < WIDE; s += 4) {
             const float* from = k + s * D + d;
+            __builtin_prefetch(k + 2 * WIDE * D + (d / 4 * (WIDE / 4) + s / 4) * 16);  // the panel after next: rows are met across, which no machine foresees
             const quad a = *(const quad*)from, b = *(const quad*)(from + D), c = *(const quad*)(from + 2 * D), e = *(const quad*)(from + 3 * D);
             const quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
             const quad ce = __builtin_shufflevector(c, e, 0, 4, 1, 5), CE = __builtin_shufflevector(c, e, 2, 6, 3, 7);
