@@ -32,7 +32,7 @@ ALONE = 2 * fewest(ERROR)
 SEEDS = 1000
 """More than any duel has pairs, so that no two trainings share their random numbers."""
 STEPS, WIDTH, BATCH, LENGTH, WINDOWS = 10, 16, 4, 32, 32
-LR, SLOW_LR = 1e-2, 6.5e-3
+LR, SLOW_LR = 1e-2, 6.6e-3
 """Peak learning rates of the champion, and of one that is truly worse."""
 SUBMISSION, COMPLETION = "submission order", "pairs folded as they complete"
 
