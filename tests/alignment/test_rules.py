@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agents.cli import app
+from agents.rules import learnt
 from alignment.agreed import AgreedJudge
 from alignment.encoder import Lexical
 from alignment.guards.collective import Collective
@@ -29,7 +29,6 @@ from bench.ledger import Ledger
 from plan.decision import Action, Bout, Candidate, Decision, Say, Stance, Vote
 from plan.exits import Exit
 from plan.precepts import Lesson, Origin, Precept
-from tests.agents.loop import HOUSE
 from tests.alignment.facts_of_a_task import decision, situation
 
 SHARED = (
@@ -268,20 +267,26 @@ def test_what_makes_no_sense_is_told_and_writes_nothing(tmp_path: Path, words: t
     assert facts(tmp_path / "ledger.db").seq == seq
 
 
+def learning(place: Path, *, alarm: float = 60.0) -> int:
+    """`orchestrate rules --learn` in a process of its own, which dies without a word after `alarm` seconds; how it ended."""
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        signal.setitimer(signal.ITIMER_REAL, alarm)
+        os._exit(learnt(str(place), json=True))
+    return os.waitpid(child, 0)[1]
+
+
 def test_learning_that_is_killed_anywhere_is_made_again_the_same(past: Path, tmp_path: Path) -> None:
-    whole = Path(shutil.copy(past, tmp_path / "whole.db"))
-    command = [sys.executable, "-m", "agents.cli", "rules", "--learn", "--ledger"]
+    whole, place = Path(shutil.copy(past, tmp_path / "whole.db")), Path(shutil.copy(past, tmp_path / "killed.db"))
     began = time.monotonic()
-    subprocess.run([*command, str(whole)], cwd=HOUSE, check=True, capture_output=True)
+    assert learning(whole) == 0
     took = time.monotonic() - began
     (expected,) = facts(whole).lessons
-    place = Path(shutil.copy(past, tmp_path / "killed.db"))
-    process = subprocess.Popen([*command, str(place)], cwd=HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(0.8 * took)
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
+    ends = [learning(place, alarm=max(0.001, took * share)) for share in (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95)]
+    assert signal.SIGALRM in ends
     assert facts(place).lessons in ([], [expected])
-    subprocess.run([*command, str(place)], cwd=HOUSE, check=False, capture_output=True)
+    learning(place)
     assert facts(place).lessons == [expected]
 
 
