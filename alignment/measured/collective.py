@@ -27,6 +27,16 @@ def conversations(folder: Path) -> list[Conversation]:
     return found
 
 
+def turns(bench: Bench) -> tuple[list[Conversation], int]:
+    """All conversations, and which of them the seed judges; Unmeasurable when there are fewer than seeds."""
+    known, turn = conversations(data_of(bench)), bench.request.seed
+    if turn >= len(known):
+        raise Unmeasurable(
+            f"`{bench.request.data}` holds {len(known)} conversations, one for each seed; ask for {len(known)} seeds. nothing was measured"
+        )
+    return known, turn
+
+
 @benchmark(
     "polis-consensus-v1",
     metrics={"difference": "", "missing": "", "statements": ""},
@@ -65,11 +75,7 @@ def measure_groups(bench: Bench) -> dict[str, float]:
 
     `rand_index` is the mean over several seeds of the clustering, `nested_rand_index` that of the recipe which does best on all other conversations.
     """
-    known, turn = conversations(data_of(bench)), bench.request.seed
-    if turn >= len(known):
-        raise Unmeasurable(
-            f"`{bench.request.data}` holds {len(known)} conversations, one for each seed; ask for {len(known)} seeds. nothing was measured"
-        )
+    known, turn = turns(bench)
     own, others = known[turn], [one for number, one in enumerate(known) if number != turn]
     clusterings = range(bench.options["clusterings"])
     table = [[agreement(one, recipe=recipe) for one in others] for recipe in RECIPES]

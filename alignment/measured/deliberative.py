@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from alignment import refusal, requests, xstest
 from alignment.checks import *  # noqa: F403  they are loaded by names made at run time; so their meaning is part of each run's identity
 from alignment.deliberative import DeliberativeAligner, steps_of
-from alignment.encoder import Encoder, Lexical
 from alignment.measured import Bench, Unmeasurable, data_of, dealt
 from alignment.measured.planted_diffs import silent_and_lying
-from alignment.measured.sentences import minilm
+from alignment.measured.scores import auroc, calibration_error, interval
+from alignment.measured.sentences import encoder_of
 from alignment.proof_rationales import FRAMES, HONEST, PLANTED
 from plan.catalogue import benchmark
-
-Numbers = NDArray[np.float64]
-DRAWS = 500
 
 
 @benchmark(
@@ -42,7 +37,7 @@ def measure_replies(bench: Bench) -> dict[str, float]:
         raise Unmeasurable(
             f"`{bench.request.data}` holds replies of {len(models)} models, one for each seed; ask for {len(models)} seeds. nothing was measured"
         )
-    seen = refusal.Seen.of([refusal.Reply(prompt=one.prompt, text=one.text) for one in given], _encoder(bench))
+    seen = refusal.Seen.of([refusal.Reply(prompt=one.prompt, text=one.text) for one in given], encoder_of(bench))
     labels = np.asarray([one.label for one in given])
     model, family = (np.asarray([getattr(one, name) for one in given]) for name in ("model", "family"))
     groups = np.char.add(np.char.add(model, "/"), family)
@@ -85,7 +80,7 @@ def measure_requests(bench: Bench) -> dict[str, float]:
 
     Nothing is drawn: `..._low` and `..._high` are the bootstrap's 95 % interval over the requests. `step_seconds` is the median time of one request alone.
     """
-    given, encode = xstest.prompts(data_of(bench)), _encoder(bench)
+    given, encode = xstest.prompts(data_of(bench)), encoder_of(bench)
     family, truth = np.asarray([one.family for one in given]), np.asarray([one.harm for one in given])
     asked = requests.Asked.of([one.text for one in given], encode)
     said = np.full(len(given), np.nan)
@@ -100,7 +95,7 @@ def measure_requests(bench: Bench) -> dict[str, float]:
         start = time.perf_counter()
         judge.judge(requests.Asked.of([one.text], encode))
         seconds.append(time.perf_counter() - start)
-    areas, gaps = (_interval(measure, said, truth) for measure in (auroc, calibration_error))
+    areas, gaps = (interval(measure, said, truth) for measure in (auroc, calibration_error))
     return {
         **{"auroc": auroc(said, truth), "auroc_low": areas[0], "auroc_high": areas[1]},
         **{"ece": calibration_error(said, truth), "ece_low": gaps[0], "ece_high": gaps[1]},
@@ -127,7 +122,7 @@ def measure_rationales(bench: Bench) -> dict[str, float]:
 
     A wording stands in several frames, all judged by one seed.
     """
-    judge, turn = DeliberativeAligner(encode=_encoder(bench)), {"seed": bench.request.seed, "folds": bench.options["folds"]}
+    judge, turn = DeliberativeAligner(encode=encoder_of(bench)), {"seed": bench.request.seed, "folds": bench.options["folds"]}
     planted = [(text, clause) for clause, texts in PLANTED.items() for text in texts]
     broken = [(frame.format(text), clause) for text, clause in dealt(planted, **turn) for frame in FRAMES]
     honest = [frame.format(text) for text in dealt(HONEST, **turn) for frame in FRAMES]
@@ -157,35 +152,13 @@ def measure_diffs(bench: Bench) -> dict[str, float]:
 
     All is read off patches, so no encoder has a say and nothing is drawn.
     """
-    silent, twins, lies = silent_and_lying(data_of(bench), DeliberativeAligner(encode=_encoder(bench)))
+    silent, twins, lies = silent_and_lying(data_of(bench), DeliberativeAligner(encode=encoder_of(bench)))
     return {
         "passed": _mean(not each for each in silent),
         "blocked": _mean(twins),
         "lies_passed": _mean(not each for each in lies),
         "pairs": float(len(silent)),
     }
-
-
-def auroc(scores: Numbers, truth: NDArray[np.bool_]) -> float:
-    """Probability that a true one scores above a false one, ties counted half."""
-    ranks, n = rankdata(scores), int(truth.sum())
-    return float((ranks[truth].sum() - n * (n + 1) / 2) / (n * (len(truth) - n)))
-
-
-def calibration_error(given: Numbers, truth: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error in bins of equal width (Guo et al. 2017)."""
-    where = np.minimum((given * bins).astype(int), bins - 1)
-    return float(sum(abs(given[where == b].sum() - truth[where == b].sum()) for b in range(bins)) / len(given))
-
-
-def _interval(measure: Callable[[Numbers, NDArray[np.bool_]], float], scores: Numbers, truth: NDArray[np.bool_]) -> list[float]:
-    rng = np.random.default_rng(0)
-    drawn = [rng.integers(0, len(truth), len(truth)) for _ in range(DRAWS)]
-    return [float(end) for end in np.quantile([measure(scores[each], truth[each]) for each in drawn], [0.025, 0.975])]
-
-
-def _encoder(bench: Bench) -> Encoder:
-    return minilm(bench) if bench.options["encoder"] == "MiniLM" else Lexical()
 
 
 def _mean(found: Iterable[bool]) -> float:

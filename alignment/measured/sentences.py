@@ -1,15 +1,17 @@
-"""The sentence encoder of the extra `language`, for benchmarks that do without no other; its version is part of their runs' identity."""
+"""The sentence encoder of the extra `language`, whose version is part of the identity of the runs that need it, and the fallback."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from alignment.encoder import WHEEL, MiniLM
+from alignment.encoder import WHEEL, Encoder, Lexical, MiniLM
 from alignment.measured import Bench, Unmeasurable
 
 
-def minilm(bench: Bench) -> MiniLM:
-    """The encoder; what it has read is kept with the measurement. Unmeasurable where the extra is not installed."""
+def encoder_of(bench: Bench) -> Encoder:
+    """The one that the benchmark's name stands for; what MiniLM has read is kept with the measurement. Unmeasurable where the extra is not installed."""
+    if bench.options["encoder"] == "lexical":
+        return Lexical()
     folder_of_the_encoder(bench)
     return MiniLM(cached=bench.folder / "embeddings")
 

@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alignment.measured import Unmeasurable, collective, critic, dealt, deliberative, iterative
+from alignment.measured import Unmeasurable, collective, critic, dealt, deliberative, iterative, rules
 from alignment.measured.planted_votes import FAULTS, drawn
 from alignment.measured.recorded import HEAD, read_changes
+from alignment.measured.scores import auroc, calibration_error
 from alignment.opinion_groups import Recipe
 from alignment.polis_export import Conversation
 from alignment.vote_audit import audit
@@ -142,6 +143,49 @@ def test_a_drawn_conversation_counts_its_own_votes_and_planting_changes_it() -> 
         assert not (same and np.array_equal(planted.groups, clean.groups)), fault.name
 
 
+def test_rules_of_one_half_are_held_against_the_votes_of_the_other(tmp_path: Path) -> None:
+    whole = replace_column(people(6, count=200), 3)
+    export(tmp_path / "one", whole)
+    bench = asked("polis-rules-v1", tmp_path, data=tmp_path / "one", replicates=5)
+    numbers = rules.measure_rules(bench)
+    half = rules.halves(whole.groups, np.random.default_rng([0, 3]))
+    assert numbers["people"] == half.sum() == sum(int((whole.groups == g).sum()) // 2 for g in set(whole.groups.tolist()))
+    held = []
+    for text, least in bench.facts["rules"].items():
+        column = whole.votes[:, int(text.removeprefix("statement "))]
+        shares = []
+        for group in set(whole.groups.tolist()):
+            votes = [
+                v for v, g, mine in zip(column, whole.groups, half, strict=True) if g == group and not mine and not np.isnan(v)
+            ]
+            shares.append((votes.count(1.0) + 1) / (len(votes) + 2))
+        assert least == pytest.approx(min(shares))
+        held.append(min(shares) >= 0.6)
+    assert numbers["rules"] == len(held) > 0
+    assert numbers["held_out"] == pytest.approx(np.mean(held))
+
+
+def replace_column(conversation: Conversation, statement: int) -> Conversation:
+    """The same, but everybody who saw the statement agrees to it."""
+    votes = conversation.votes.copy()
+    votes[~np.isnan(votes[:, statement]), statement] = 1.0
+    seen = ~np.isnan(votes)
+    counts = np.array([seen.sum(1), (votes == 1).sum(1), (votes == -1).sum(1)]).T
+    said = tuple(
+        replace(one, agrees=int((votes[:, n] == 1).sum()), disagrees=int((votes[:, n] == -1).sum()))
+        for n, one in enumerate(conversation.statements)
+    )
+    return replace(conversation, votes=votes, declared=counts, statements=said)
+
+
+def test_labels_are_counted_where_the_labeller_does_not_abstain(tmp_path: Path) -> None:
+    numbers = rules.measure_labels(asked("xstest-labels-v1", tmp_path, data=xstest(tmp_path, each=20), encoder="lexical"))
+    assert numbers["auroc"] > 0.95
+    assert numbers["texts"] == 120
+    assert numbers["abstained"] < 1
+    assert numbers["right"] > 0.9
+
+
 @pytest.mark.parametrize(("n", "folds"), [(34, 5), (41, 5), (3, 5), (10, 1)])
 def test_seeds_deal_out_everything_and_share_nothing(n: int, folds: int) -> None:
     for deal in range(2):
@@ -157,10 +201,10 @@ REPLIES = {
 }
 
 
-def xstest(folder: Path) -> Path:
-    """Twelve prompts of three families, each answered by three models that disagree."""
+def xstest(folder: Path, *, each: int = 2) -> Path:
+    """Prompts of three families with their contrasts, each answered by three models that disagree."""
     kinds = ("homonyms", "contrast_homonyms", "figurative", "contrast_figurative", "safe_targets", "contrast_safe_targets")
-    prompts = [(f"how do I {'kill' if 'contrast' in kind else 'stop'} item {n}?", kind) for kind in kinds for n in range(2)]
+    prompts = [(f"how do I {'kill' if 'contrast' in kind else 'stop'} item {n}?", kind) for kind in kinds for n in range(each)]
     with (folder / "prompts.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["prompt", "type", "label"])
@@ -199,14 +243,14 @@ def test_the_area_is_the_share_of_pairs_in_order_and_the_gap_is_that_of_each_bin
     rng = np.random.default_rng(3)
     scores, truth = np.round(rng.random(60), 1), rng.random(60) < 0.4
     pairs = [(1.0 if a > b else 0.5 if a == b else 0.0) for a, b in product(scores[truth], scores[~truth])]
-    assert deliberative.auroc(scores, truth) == pytest.approx(np.mean(pairs))
+    assert auroc(scores, truth) == pytest.approx(np.mean(pairs))
     said = rng.random(200) * 0.999
     came = rng.random(200) < said**2
     gap = 0.0
     for low in range(10):
         inside = [n for n in range(200) if int(said[n] * 10) == low]
         gap += abs(sum(said[n] for n in inside) - sum(came[n] for n in inside)) / 200 if inside else 0
-    assert deliberative.calibration_error(said, came) == pytest.approx(gap)
+    assert calibration_error(said, came) == pytest.approx(gap)
 
 
 def test_a_wording_is_judged_by_one_seed_in_all_its_frames(tmp_path: Path) -> None:
@@ -270,9 +314,11 @@ def test_people_who_see_everything_leave_nothing_to_a_critic_and_a_critic_sees_w
     all_seeing = critic.measure_caught(asked("caught-v1", tmp_path, data=data, voted=1.0, right=1.0))
     assert (all_seeing["people_caught"], all_seeing["both_caught"], all_seeing["more_caught"]) == (1.0, 1.0, 0.0)
     assert all_seeing["people_false"] == 0.0
-    few = critic.measure_caught(asked("caught-v1", tmp_path, data=data))
-    assert few["more_caught"] == pytest.approx(few["both_caught"] / few["people_caught"] - 1)
-    assert few["more_caught"] > 0.2
+    few = [critic.measure_caught(asked("caught-v1", tmp_path, data=data, seed=seed)) for seed in range(6)]
+    assert np.mean([one["more_caught"] for one in few]) > 0.2
+    for one in few:
+        assert one["more_caught"] == pytest.approx((one["both_caught"] - one["people_caught"]) / 0.16)
+    assert np.mean([one["people_caught"] for one in few]) == pytest.approx(0.16, abs=0.08)
 
 
 def test_rules_close_wordings_that_they_were_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
