@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alignment import xstest
-from alignment.collective import derive_rules
+from alignment.collective import LEAST_SEEN, derive_rules
 from alignment.consensus import support
 from alignment.labeller import Labeller
 from alignment.measured import Bench, data_of
@@ -30,7 +30,8 @@ from plan.catalogue import benchmark
 def measure_rules(bench: Bench) -> dict[str, float]:
     """Of the rules derived from one half of the people, the share that every group of the other half supports as far as was asked; 1 where there is no rule.
 
-    Each seed is a conversation. The halves are drawn within Polis' groups; the rules know nothing of these.
+    Each seed is a conversation. The halves are drawn within Polis' groups; the rules know nothing of these. A group of which fewer than five others
+    saw a statement has no say, as in the derivation.
     """
     known, turn = turns(bench)
     whole, asked = known[turn], bench.options["min_agreement"]
@@ -43,10 +44,16 @@ def measure_rules(bench: Bench) -> dict[str, float]:
         replicates=bench.options["replicates"],
     )
     column = {statement.id: number for number, statement in enumerate(whole.statements)}
-    least = support(unseen.votes, unseen.groups).min(0)
+    least = np.where(seen_by(unseen) >= LEAST_SEEN, support(unseen.votes, unseen.groups), 1.0).min(0)
     held = [bool(least[column[rule.id]] >= asked) for rule in found.rules]
     bench.facts.update(conversation=whole.name, rules={rule.text: float(least[column[rule.id]]) for rule in found.rules})
     return {"held_out": float(np.mean(held)) if held else 1.0, "rules": float(len(held)), "people": float(half.sum())}
+
+
+def seen_by(conversation: Conversation) -> NDArray[np.int64]:
+    """(G, S): how many of each group saw each statement."""
+    groups = np.unique(conversation.groups)
+    return np.array([(~np.isnan(conversation.votes[conversation.groups == group])).sum(0) for group in groups])
 
 
 def halves(groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -158,7 +158,7 @@ def test_rules_of_one_half_are_held_against_the_votes_of_the_other(tmp_path: Pat
             votes = [
                 v for v, g, mine in zip(column, whole.groups, half, strict=True) if g == group and not mine and not np.isnan(v)
             ]
-            shares.append((votes.count(1.0) + 1) / (len(votes) + 2))
+            shares.append((votes.count(1.0) + 1) / (len(votes) + 2) if len(votes) >= 5 else 1.0)
         assert least == pytest.approx(min(shares))
         held.append(min(shares) >= 0.6)
     assert numbers["rules"] == len(held) > 0
