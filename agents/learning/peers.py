@@ -10,7 +10,7 @@ from agents.candidates import untried
 from agents.deciders.refactor import Refactor
 from agents.learning.lore import Lore
 from agents.learning.tabular import QTable
-from agents.learning.view import Arm, Untried, View
+from agents.learning.view import Arm, Untried, View, name_of
 from envs.changes import KINDS, shortfall
 from plan.decision import Situation
 from plan.nouns import Run
@@ -57,7 +57,8 @@ class Unlearning(Refactor):
 class OptunaSearch(Refactor):
     """Asks Optuna's default sampler (TPE) for a kind and a candidate of it, and tells it the shortfall of the trial.
 
-    What it proposes again although it was tried is answered from memory at no cost, which Optuna by itself would pay for.
+    What it proposes again although it was tried is answered from memory at no cost, which Optuna by itself would pay for: with its shortfall, or the
+    largest there is where it fought and did not stay.
     """
 
     PATIENCE = 200
@@ -67,6 +68,7 @@ class OptunaSearch(Refactor):
         super().__init__(untried)
         self.seed, self.draw = seed, random.Random(f"optuna {seed}")
         self.studies: dict[str, optuna.Study] = {}
+        self.spaces: dict[str, dict[str, list[str]]] = {}
         self.open: dict[str, tuple[optuna.trial.Trial, Arm]] = {}
 
     def choose(self, view: View, situation: Situation) -> tuple[str, Arm | None, bool]:
@@ -78,26 +80,28 @@ class OptunaSearch(Refactor):
         if not waiting:
             return "stop", None, False
         name = f"{view.task.id} {situation.champions.get(view.task.id)!r}"
+        by_name = {(arm.kind, name_of(arm.candidate)): arm for arm in view.arms}
         if name not in self.studies:
             optuna.logging.set_verbosity(optuna.logging.ERROR)
             sampler = optuna.samplers.TPESampler(seed=self.seed)
             self.studies[name] = optuna.create_study(sampler=sampler)
-        study = self.studies[name]
+            self.spaces[name] = {kind: [one for of, one in by_name if of == kind] for kind in KINDS}
+        study, space = self.studies[name], {kind: names for kind, names in self.spaces[name].items() if names}
         self._answer(name, view)
-        kinds = [kind for kind in KINDS if any(arm.kind == kind for arm in view.arms)]
         for _ in range(self.PATIENCE):
             trial = study.ask()
-            kind = trial.suggest_categorical("kind", kinds)
-            arms = [arm for arm in view.arms if arm.kind == kind]
-            arm = arms[trial.suggest_categorical(f"candidate of {kind}", list(range(len(arms))))]
-            if not arm.asked:
+            kind = trial.suggest_categorical("kind", list(space))
+            chosen = trial.suggest_categorical(f"candidate of {kind}", space[kind])
+            arm = by_name.get((kind, chosen))
+            if arm is not None and not arm.asked:
                 self.open[name] = trial, arm
                 return kind, arm, True
-            study.tell(trial, _mean(view, arm))
+            study.tell(trial, _mean(view, arm) if arm else 1.0)
         arm = self.draw.choice(waiting)
         return arm.kind, arm, True
 
     def _answer(self, name: str, view: View) -> None:
+        """Tell the trial that was asked for before."""
         trial, tried = self.open.pop(name, (None, None))
         if trial is not None and tried is not None:
             now = next((arm for arm in view.arms if arm.candidate == tried.candidate and arm.kind == tried.kind), None)
