@@ -6,7 +6,6 @@ import json as jsonlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agents.arbitration import replayed as again
 from agents.champions import terms_of
 from agents.reading import read_plan, say
 from agents.replay import replayed
@@ -137,14 +136,21 @@ def _placed_lines(case: Case, facts: Facts, events: Sequence[Event]) -> Iterator
         by = f"drawn by chance, as one place in {1 / ranking.epsilon:.0f} is" if one.drawn else "by its value"
         yield f"  placed    {place + 1}. of {len(ranking.order)} {by}, {one.value:.3f}: people {one.people:.2f} (weight {one.weight:.2f}), critic {one.critic:.2f} from {len(ranking.outcomes)} outcomes"
         yield from (f"            {other.decision.id} {other.value:.3f}" for other in ranking.contenders if other is not one)
-        differs = again(ranking, fold(event for event in events if event.seq < seq))
+        differs = _found_again(seq, ranking, events)
         yield f"            {f'DIFFERS: {differs}' if differs else 'found again: the same order and values, bit for bit'}"
 
 
 def _placed_plain(seq: int, ranking: Ranking, events: Sequence[Event]) -> dict[str, object]:
     values = {one.decision.id: {**plain(one), "decision": one.decision.id} for one in ranking.contenders}
-    differs = again(ranking, fold(event for event in events if event.seq < seq))
+    differs = _found_again(seq, ranking, events)
     return {"order": list(ranking.order), "contenders": values, "outcomes": list(ranking.outcomes), "differs": differs}
+
+
+def _found_again(seq: int, ranking: Ranking, events: Sequence[Event]) -> str:
+    """What differs when the order is found again from the events before it; empty when nothing does."""
+    from agents.arbitration import replayed  # where nothing was ranked, nobody waits for the critic's imports
+
+    return replayed(ranking, fold(event for event in events if event.seq < seq))
 
 
 def _duel_lines(case: Case, facts: Facts) -> Iterator[str]:
