@@ -132,8 +132,9 @@ class Refactor:
         known, measured = list(moves_of(view, champion)), self.elsewhere(view, situation)
 
         def promises(arm: Arm) -> tuple[float, bool]:
-            fresh = (terms, name_of(arm.candidate)) not in self.round
-            if runs := measured.get(name_of(arm.candidate)):
+            name = name_of(arm.candidate) if measured or self.round else ""
+            fresh = (terms, name) not in self.round
+            if runs := measured.get(name):
                 return view.gap - mean(view.aims, runs), fresh
             here = promise(moved_to(champion, arm.candidate), known)
             return view.gap * self.lore.hope(change_of(view, arm, situation)) if here is None else here, fresh

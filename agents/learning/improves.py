@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 from agents.deciders.refactor import Refactor
@@ -66,7 +67,7 @@ def outcome(plan: Plan, grid: Grid, decider: Decider, *, seed: int) -> Outcome:
 
 def outcome_of(name: str, seed: int) -> Outcome:
     """The same by names, for a process of its own."""
-    plan, grid = grammar.read(replay.PLAN), Grid.read()
+    plan, grid = _recorded()
     return outcome(plan, grid, DECIDERS[name](seed, grid.untried), seed=seed)
 
 
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=10, metavar="N")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     options = parser.parse_args(arguments)
-    plan, grid = grammar.read(replay.PLAN), Grid.read()
+    plan, grid = _recorded()
     failing = replay.failing(grid, plan)
     print(
         f"{len(failing)} failing targets of {len(plan.tasks)} tasks, as many measurements as the plan allows, {options.seeds} seeds; "
@@ -99,6 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         held.append(claim(f"trials over those of {peer.strip()}, seed by seed,", ratios, most, at_most=True, form="{:.2f}"))
     print("\nevery claim holds" if all(held) else "\na claim does not hold")
     return 0 if all(held) else 1
+
+
+@cache
+def _recorded() -> tuple[Plan, Grid]:
+    return grammar.read(replay.PLAN), Grid.read()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Every failing target of `plan/Improve.md` is worked on by each policy with the same number of measurements, under the rules of the loop. `random` tries
 any candidate of any kind, `fixed order` one after the other as the shelves have them. The agent begins with a table learnt in the environment on all
 other modules' tasks and never saw the one it is judged on; `untrained` begins with the hopes of a fresh ledger, as a user's does, and learns from this run
-only; `unlearning` keeps these hopes whatever happens. The same without hopes: every kind is as promising, and what is known was learnt.
+only. The same without hopes: every kind is as promising, and what is known was learnt.
 
 Who stands at the end is judged on seeds that no policy saw; the improvement is of the margin to the threshold, a target that is met counting as 100 %
 however far it is beyond. A seed is a mean of many runs of the plan, each of which draws the order of trial seeds and the pairs of duels, the same for
@@ -22,14 +22,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from agents.deciders.refactor import Refactor
 from agents.learning import replay
 from agents.learning.episodes import episode, in_order, world
 from agents.learning.fitted import Fitted, Policy
 from agents.learning.intervals import claim, told
-from agents.learning.peers import FixedOrder, RandomSearch, Unlearning
+from agents.learning.peers import FixedOrder, RandomSearch
 from agents.learning.replay import Grid
 from agents.learning.schooling import Learnt, School
 from agents.learning.simulation import Simulation
@@ -67,10 +67,8 @@ def policies(grid: Grid, hopeful: Learnt, plain: Learnt, *, seed: int) -> dict[s
         "fixed order": FixedOrder(grid.untried),
         AGENT: Refactor(grid.untried, first=hopeful.table.value, lore=hopeful.lore),
         "  untrained": Refactor(grid.untried),
-        "  unlearning": Unlearning(grid.untried),
         "without hopes": Refactor(grid.untried, first=plain.table.value, lore=plain.lore),
         "  untrained, without": Refactor(grid.untried, first=blank),
-        "  unlearning, without": Unlearning(grid.untried, first=blank),
     }
 
 
@@ -128,7 +126,7 @@ def improvement_rows(*, seeds: int, runs: int, first: int, workers: int) -> bool
         by_seed, by_target = gains(AGENT, other)
         sound &= claim(f"against {other},", by_seed, least)
         print(f"      over targets instead of seeds, no claim: {told(by_target)}")
-    for one, other in ((AGENT, "  untrained"), ("  untrained", "  unlearning"), ("without hopes", "  unlearning, without")):
+    for one, other in ((AGENT, "  untrained"), ("without hopes", "  untrained, without")):
         by_seed, by_target = gains(one, other)
         print(f"    {one.strip()} over {other.strip()}, no claim: {told(by_seed)}; over targets {told(by_target)}")
     return sound
@@ -194,6 +192,7 @@ def _greedy(process: Fitted, state: State) -> str:
     return max(process.moves(state), key=now)
 
 
+@cache
 def _recorded() -> tuple[Plan, Grid]:
     return grammar.read(replay.PLAN), Grid.read()
 
