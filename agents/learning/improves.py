@@ -28,6 +28,8 @@ from plan.decision import Decider
 from plan.nouns import Plan
 
 PASSING, OF_PEERS = 0.8, 0.5
+FIRST = 1000
+"""The first seed; whatever was chosen of the agent was chosen on others."""
 OURS, LESSER, PEERS = "refactor (default)", "  without learning", ("random search", "Optuna (TPE)")
 DECIDERS: Mapping[str, Callable[[int, Untried], Decider]] = {
     OURS: lambda seed, untried: Refactor(untried),
@@ -75,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 0 when every claim holds, else 1."""
     parser = argparse.ArgumentParser(prog="python -m agents.learning.improves", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, metavar="N")
+    parser.add_argument("--first", type=int, default=FIRST, metavar="SEED")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     options = parser.parse_args(arguments)
     plan, grid = _recorded()
@@ -84,10 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"recorded on {grid.about}\n"
     )
     print(f"    {'':20}{'failing tasks that pass':28}{'trials until they do':28}{'measurements of duels':28}rolled back")
-    wanted = list(product(DECIDERS, range(options.seeds)))
+    wanted = list(product(DECIDERS, range(options.first, options.first + options.seeds)))
     with ProcessPoolExecutor(options.workers) as pool:
         found = dict(zip(wanted, pool.map(outcome_of, *zip(*wanted, strict=True)), strict=True))
-    by = {name: [found[name, seed] for seed in range(options.seeds)] for name in DECIDERS}
+    by = {name: [found[name, seed] for seed in range(options.first, options.first + options.seeds)] for name in DECIDERS}
     for name, ones in by.items():
         print(
             f"    {name:20}{told([one.passed for one in ones], '{:.0%}'):28}{told([one.trials for one in ones], '{:.1f}'):28}"
