@@ -13,7 +13,8 @@
 namespace {
 
 constexpr int ROWS = 8, WIDE = 2 * V;
-constexpr long CHUNK = 64;  // queries that a thread takes at a time
+constexpr long CHUNK = 64;      // queries that a thread takes at a time
+constexpr long MOST = 1 << 21;  // scores held at a time, but for those of ROWS queries
 
 struct Sizes {
     long B, H, G, T, S, D, k;
@@ -206,22 +207,30 @@ void read(const Sizes& z, const float* scores, const int32_t* chosen, long count
 
 // Queries [first, until) of one head; `keys` turned, or null where each panel of them is turned when its turn comes.
 void attend(const Sizes& z, const float* q, const float* k, const float* keys, const float* v, long first, long until, const Outputs& to) {
-    const long padded = z.padded(), room = 3 * (padded + V);
-    float* scores = scratch(ROWS * padded + room + z.k + V + z.D * WIDE);
-    float *work = scores + ROWS * padded, *weights = work + room, *turned = weights + z.k + V;
-    for (long t = first; t < until; t += ROWS) {
-        const long rows = std::min<long>(ROWS, until - t);
-        for (long s = 0; s < z.visible(t + rows - 1); s += WIDE) {
+    // A panel meets all queries while it lies in the first cache. Rows of scores lie an odd distance apart, or they would share its sets.
+    const long padded = z.padded() + WIDE, room = 3 * (padded + V), pass = std::clamp<long>(MOST / padded / ROWS * ROWS, ROWS, CHUNK);
+    float* scores = scratch(pass * padded + room + z.k + V + z.D * WIDE);
+    float *work = scores + pass * padded, *weights = work + room, *turned = weights + z.k + V;
+    for (long t = first; t < until; t += pass) {
+        const long end = std::min(until, t + pass), part = WIDE * z.D / (end - t);
+        for (long s = 0; s < z.visible(end - 1); s += WIDE) {
             if (!keys) turn_panel(k + s * z.D, z.S - s, z.D, turned);
             const float* panel = keys ? keys + s * z.D : turned;
-            if (rows == 1) score_panel<1>(q + t * z.D, 1, z.D, panel, padded, z.scale, scores + s);
-            else score_panel<ROWS>(q + t * z.D, rows, z.D, panel, padded, z.scale, scores + s);
+            for (long row = t; row < end; row += ROWS) {
+                const long rows = std::min<long>(ROWS, end - row);
+                float* here = scores + (row - t) * padded + s;
+                for (long i = (row - t) * part; i < (row - t + ROWS) * part; i += 16) __builtin_prefetch(panel + WIDE * z.D + i);
+                if (s >= z.visible(row + rows - 1)) continue;
+                if (rows == 1) score_panel<1>(q + row * z.D, 1, z.D, panel, padded, z.scale, here);
+                else score_panel<ROWS>(q + row * z.D, rows, z.D, panel, padded, z.scale, here);
+            }
         }
-        for (long i = 0; i < rows; ++i) {
-            int32_t* chosen = to.chosen + (t + i) * z.k;
-            const long count = choose(scores + i * padded, z.visible(t + i), z.k, chosen, work);
+        for (long row = t; row < end; ++row) {
+            const float* own = scores + (row - t) * padded;
+            int32_t* chosen = to.chosen + row * z.k;
+            const long count = choose(own, z.visible(row), z.k, chosen, work);
             std::fill(chosen + count, chosen + z.k, -1);
-            read(z, scores + i * padded, chosen, count, v, weights, to.out + (t + i) * z.D, to.log_sum + t + i);
+            read(z, own, chosen, count, v, weights, to.out + row * z.D, to.log_sum + row);
         }
     }
 }
