@@ -14,7 +14,7 @@ MARKS = {
     "top": '@module("attention", system="S-2"',
     "init": "    def forward(self, x_BTD: Tensor, state: Cache | None = None) -> tuple[Tensor, Cache]:\n        y_BTD, state = self.mixer(self.norm(x_BTD), state)\n",
     "forward": "        y_BTD, state = self.mixer(self.norm(x_BTD), state)\n",
-    "methods": "\n\ndef rotation(start: int",
+    "methods": "\n\ndef rotation(",
 }
 RETURN = "        return x_BTD + y_BTD, state\n"
 CLAIM = '        """Bytes of the cache after `length` tokens."""\n        return self.mixer.state_bytes(batch, length)\n'
