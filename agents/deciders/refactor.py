@@ -9,6 +9,7 @@ Exploration is drawn from a digest of what the decision rests on, so the same le
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ EPSILON = 0.1
 """How often any possible move is made instead of the best."""
 ENOUGH = 2
 """Trials in a row that have to meet the target before a candidate fights; the duel decides, on fresh seeds."""
-NOTE = re.compile(r"state (?P<state>[a-z -]+); shortfall (?P<gap>[0-9.]+)")
+NOTE = re.compile(r"state (?P<state>[a-z -]+); shortfall (?P<gap>[0-9.]+)(; change (?P<change>\[.*?\]); values)?")
 
 
 @decider("refactor", source="Watkins and Dayan 1992, tabular Q-learning")
@@ -102,6 +103,8 @@ class Refactor:
             return None
         if not left and view.state.fell == "no":
             return None
+        if any(one.action.kind == "stop" and one.action.task == task.id and one.evidence == _evidence(task, situation) for one in situation.decisions):  # fmt: skip
+            return None
         if view.busy is not None and left:
             return self._fight(view, view.busy, situation) if len(view.busy.runs) >= ENOUGH else _try(view, view.busy, situation)
         move, arm, drawn = self.choose(view, situation)
@@ -109,7 +112,10 @@ class Refactor:
             move, drawn = "stop", False
         values = {other: self.table.value(view.state, other) for other in view.state.moves}
         known = ", ".join(f"{other} {value:+.3f}" for other, value in values.items())
-        note = f"state {view.state.text}; shortfall {view.gap:.6f}; values {known}; {'drawn' if drawn else 'the best'}: {move}"
+        told = f"; change {json.dumps(change_of(view, arm, situation))}" if arm is not None and not arm.runs else ""
+        note = (
+            f"state {view.state.text}; shortfall {view.gap:.6f}{told}; values {known}; {'drawn' if drawn else 'the best'}: {move}"
+        )
         if move == "rollback":
             return _rollback(view, situation, values[move], note)
         if move == "stop" or arm is None:
@@ -161,12 +167,13 @@ def shares(situation: Situation, views: Mapping[str, View]) -> Iterator[tuple[Ch
     """Of every candidate that was tried: how it changed its champion, and the share of the shortfall that went in its first trial."""
     for decision in situation.decisions:
         details, view = decision.action.details, views.get(decision.action.task)
-        if view is None or "change" not in details or not (note := NOTE.search(str(details.get("note", "")))):
+        note = NOTE.search(str(details.get("note", "")))
+        if view is None or note is None or note["change"] is None or decision.action.kind != TRIAL:
             continue
         candidate, gap = Candidate.of(details["candidates"][0]), float(note["gap"])
         runs = (run for run in situation.trials.get(view.task.id, ()) if is_of(run, candidate))
         if gap and (run := next(runs, None)):
-            yield tuple(details["change"]), (gap - shortfall(view.aims, run)) / gap
+            yield tuple(json.loads(note["change"])), (gap - shortfall(view.aims, run)) / gap
 
 
 def steps(situation: Situation, views: Mapping[str, View]) -> list[Step]:
@@ -214,9 +221,9 @@ def _settle(view: View, situation: Situation, value: float, note: str) -> Decisi
 def _try(view: View, arm: Arm, situation: Situation, *, value: float | None = None, note: str = "") -> Decision:
     trials = [one for one in situation.decisions if one.action.kind == TRIAL and one.action.task == view.task.id]
     seed = SEEDS.start + len(trials) % len(SEEDS)
-    details = {"candidates": [arm.candidate.details], "seeds": [seed]}
+    details: dict[str, object] = {"candidates": [arm.candidate.details], "seeds": [seed]}
     if note:
-        details |= {"note": note} | ({} if arm.runs else {"change": list(change_of(view, arm, situation))})
+        details["note"] = note
     again = f", again after {len(arm.runs)}" if arm.runs else ""
     why = f"{_missed(view)}; {_what(view, arm, situation)} ({arm.kind}) on seed {seed}{again}"
     gain = view.gap - mean(view.aims, arm.runs) if arm.runs else 0.0
