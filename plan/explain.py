@@ -104,7 +104,8 @@ EXPLAIN: dict[str, str] = {
         "The value of a setting is not understood. A budget is counted in s, min, h, steps or runs, seeds are a number\n"
         "(`5`) or a first and a largest number (`3, up to 8`), a gate is `on` or `off`, a priority is a whole number.\n"
         "Or the task's benchmark has no use for it: a limit of steps where nothing is trained, `data` where none is read,\n"
-        "another module than the one whose kernel is timed; or nothing is tried that `trials` or `search` could steer.",
+        "another module than the one whose kernel is timed, a gate or ways to improve for what is no architecture; or nothing\n"
+        "is tried that `trials` or `search` could steer.",
         "- **budget**: twenty minutes\n- **seeds**: five",
         "- **budget**: 20 min, 400 steps\n- **seeds**: 5",
     ),

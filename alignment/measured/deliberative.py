@@ -78,7 +78,8 @@ def measure_replies(bench: Bench) -> dict[str, float]:
 def measure_requests(bench: Bench) -> dict[str, float]:
     """How well harm is told from what only sounds like it, and how true the probabilities are, leaving out one family of types after the other.
 
-    Nothing is drawn: `..._low` and `..._high` are the bootstrap's 95 % interval over the requests. `step_seconds` is the median time of one request alone.
+    Nothing is drawn: `..._low` and `..._high` are the bootstrap's 95 % interval over the requests. `step_seconds` is the median
+    processor time of one request alone, all threads together: what it takes by the clock where nothing else runs.
     """
     given, encode = xstest.prompts(data_of(bench)), encoder_of(bench)
     family, truth = np.asarray([one.family for one in given]), np.asarray([one.harm for one in given])
@@ -92,9 +93,9 @@ def measure_requests(bench: Bench) -> dict[str, float]:
         bench.progress(done + 1, len(splits), {})
     seconds = []
     for one in given[:: max(1, len(given) // bench.options["timed"])]:
-        start = time.perf_counter()
+        start = time.process_time()
         judge.judge(requests.Asked.of([one.text], encode))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     areas, gaps = (interval(measure, said, truth) for measure in (auroc, calibration_error))
     return {
         **{"auroc": auroc(said, truth), "auroc_low": areas[0], "auroc_high": areas[1]},
