@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from agents.schedule import Job
-from bench.fold import Attempt, Spending
+from bench.attempts import Attempt, Spending
 from plan.nouns import Budget, Status, Task
 
 OVERSHOOT = 1.0

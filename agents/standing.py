@@ -13,8 +13,9 @@ from agents.budget import Account, Entry, Phase, accounts, entry, grants, less, 
 from agents.champions import Reign, done_by, reign, tried
 from agents.schedule import Job, gate_of, jobs, obstacle, reach, request_of, seeds_wanted, select
 from agents.trials import Trials
+from bench.attempts import Spending
 from bench.events import Wanted
-from bench.fold import Facts, Spending, settled
+from bench.fold import Facts, settled
 from bench.identity import Identifier
 from bench.judge import judge
 from bench.ledger import Ledger

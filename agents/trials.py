@@ -12,7 +12,8 @@ from agents.budget import DEFAULT_SECONDS, OVERSHOOT, less, trial_grants
 from agents.champions import Champion, current, done_by
 from agents.duels import Duel, agenda, open_duels, starved
 from agents.schedule import Job, request_of
-from bench.fold import Attempt, Case, Spending
+from bench.attempts import Attempt, Spending
+from bench.fold import Case
 from plan.decision import Bout, Candidate
 from plan.nouns import Budget, Run, Status
 

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.attempts import Spending
 from bench.events import Abandoned, Acknowledged, Effect, Event, Session, Started, Stopped, Wanted, attempt_key
 from bench.fingerprint import Code
-from bench.fold import Facts, Spending, fold, settled
+from bench.fold import Facts, fold, settled
 from bench.ledger import Ledger, LedgerFault
 from plan.decision import Action, Decision, Opinion, Stance
 from plan.nouns import Cost, Request, Run, Status
