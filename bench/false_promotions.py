@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"\ntrue improvements, {2 * runs} simulated duels each; claimed: {POWER:.0%} of {IMPROVEMENT:.0%} and more are promoted"
     )
     sound &= _print_power(power(trained.scores, rng, duels=2 * runs))
-    sound &= _print_improved(improved(200 if options.full else 40, measure=measure))
+    sound &= _print_improved(improved(100 if options.full else 40, measure=measure))
     print(f"\n{'every claim holds' if sound else 'a claim does not hold'} ({time.monotonic() - began:.0f} s)")
     return 0 if sound else 1
 
