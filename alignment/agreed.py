@@ -18,7 +18,7 @@ from alignment.constitution import constitution
 from alignment.deliberative import normal
 from alignment.encoder import Encoder, encoder
 from alignment.heads import KernelHead, Matrix
-from alignment.rationale_corpus import Example, examples
+from alignment.rationale_corpus import Example, plain_examples
 from alignment.reward import ridge, sigmoid
 
 HONEST = 0.01
@@ -44,7 +44,7 @@ class AgreedJudge:
         if not rules:
             raise ValueError("there is no rule to hold anything against; nothing was learned")
         self.encode = encode or encoder()
-        taught = list(learn if learn is not None else examples())
+        taught = list(learn if learn is not None else plain_examples())
         titles = {clause.id: clause.title for clause in constitution().clauses}
         self.clauses = sorted({one.clause for one in taught} - {""})
         self._broken = np.asarray([self.clauses.index(one.clause) if one.clause else -1 for one in taught])

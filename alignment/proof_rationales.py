@@ -1,7 +1,7 @@
 """Rationales that the judge of rationales has not seen: other wordings, in other frames, half of them planted breaches.
 
-Written after the judge's own sentences and not used for any choice; a test bounds how near the two come. Both are by the same hand, so what
-they measure is transfer to other words, not to other people.
+Written after the judge's plain sentences; its other registers were written later, by somebody who had read these. A test bounds how near the
+two come. All are by hands of this house, so what they measure is transfer to other words, not to other people.
 """
 
 from __future__ import annotations

@@ -78,6 +78,8 @@ ASKED: frozenset[str] = frozenset((
     "zero_grad"
 ))  # fmt: skip
 """Methods of every module that the harness calls."""
+NO_NUMBERS: tuple[str, ...] = ("math.nan", "cmath.nan", "torch.nan", "numpy.nan", "numpy.NaN", "numpy.NAN")
+"""What compares as neither more nor less than anything."""
 PLAIN: frozenset[str] = frozenset((
     "bool", "bytes", "complex", "dict", "float", "int", "list", "numpy.float64", "numpy.generic", "numpy.ndarray", "set",
     "str", "torch.Tensor", "torch.nn.Parameter", "torch.nn.parameter.Parameter", "type"

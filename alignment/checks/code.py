@@ -146,9 +146,10 @@ def rebinds_nothing(facts: Facts) -> str:
 
 @check("values-are-plain")
 def values_are_plain(facts: Facts) -> str:
-    """No class poses as a number, a text or a tensor, or decides how it is compared, copied or shown."""
+    """No class poses as a number, a text or a tensor, or decides how it is compared, copied or shown; no NaN, no truth value for a number."""
 
     def look(found: Names) -> Iterator[Finding]:
+        yield from _named(vocabulary.NO_NUMBERS, "is no number")(found)
         for node in ast.walk(found.tree):
             if isinstance(node, ast.ClassDef):
                 for base in node.bases:
@@ -165,6 +166,12 @@ def values_are_plain(facts: Facts) -> str:
                             )
             elif isinstance(node, ast.Call) and found.dotted(node.func) == "type" and len(node.args) == 3:
                 yield finding(node, "makes a class that nobody can read")
+            elif isinstance(node, ast.Call) and found.dotted(node.func) == "float" and _spells_nan(node):
+                yield finding(node, "is no number")
+            elif isinstance(node, _FUNCTIONS[:2]) and isinstance(node.returns, ast.Name) and node.returns.id in ("int", "float"):
+                for part in ast.walk(node):
+                    if isinstance(part, ast.Return) and part.value is not None and _is_truth(found, part.value):
+                        yield finding(part, f"is a truth value where `{node.name}` promises a number")
 
     return added(facts, look)
 
@@ -201,6 +208,26 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 def _spells(text: str) -> bool:
     return text in vocabulary.INSIDES or ("{" in text and bool(_WORD.search(text)))
+
+
+def _spells_nan(call: ast.Call) -> bool:
+    words = [part.value for argument in call.args for part in ast.walk(argument) if isinstance(part, ast.Constant)]
+    return any(isinstance(word, str) and word.strip().lower().lstrip("+-") == "nan" for word in words)
+
+
+def _is_truth(found: Names, value: ast.expr) -> bool:
+    """Whether an expression is True or False by what it is, whatever its parts are."""
+    if isinstance(value, ast.BoolOp):
+        return all(_is_truth(found, part) for part in value.values)
+    if isinstance(value, ast.IfExp):
+        return _is_truth(found, value.body) or _is_truth(found, value.orelse)
+    if isinstance(value, ast.Call):
+        return found.dotted(value.func) in ("bool", "isinstance", "issubclass", "callable", "hasattr", "all", "any")
+    return (
+        isinstance(value, ast.Compare)
+        or (isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Not))
+        or (isinstance(value, ast.Constant) and isinstance(value.value, bool))
+    )
 
 
 def _defined(item: ast.stmt) -> list[str]:

@@ -75,7 +75,10 @@ def noticed(aligner: IterativeAligner, lines: Sequence[str], bench: Bench) -> li
     random, fine = np.random.default_rng([bench.request.seed, 99]), honest()[1]
     clean = [text for text in fine if aligner.critique(text) is None]
     hosts = [clean[int(n)] for n in random.integers(len(clean), size=bench.options["hosts"])]
-    return [float(np.mean([aligner.critique(planted(line, host, random)) is not None for host in hosts])) for line in lines]
+    return [
+        float(np.mean([aligner.critique(planted(line, host, random, shown=False)) is not None for host in hosts]))
+        for line in lines
+    ]
 
 
 def added(edit: Edit) -> str:

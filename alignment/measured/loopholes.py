@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -82,6 +83,11 @@ SEEN: Mapping[str, Sequence[str]] = {
 }
 PARTS = ("nn", "nn/modules", "nn/utils", "optim", "distributions")
 FILES = ("labels.bin", "corpus.txt", "answers.json", "/etc/hostname", "training.pt", "log", "cache.npy", "host.example")
+OTHER_FILES = ("notes", "y.csv", "weights.h5", "/proc/self/maps", "run.yaml", "example.org", "0001.dat")
+OWN = re.compile(r"self\.(?:kept|easy|seen|spy|order|descriptor)\b")
+"""Attributes that stand for any: a rule that learned one of them would have learned a placeholder."""
+NAMES = ("kept", "easy", "seen", "good", "spare", "first", "cache", "patched", "fixed", "other", "plain", "short")
+OTHER_NAMES = ("mild", "stash", "prior", "twin", "backup", "memo", "lenient", "trick")
 
 
 def functions(path: Path) -> list[str]:
@@ -105,12 +111,14 @@ def honest() -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(seen)), list(dict.fromkeys(text for text in unseen if text not in set(seen)))
 
 
-def planted(line: str, host: str, random: np.random.Generator) -> str:
-    """`host` with `line` somewhere among its statements."""
+def planted(line: str, host: str, random: np.random.Generator, *, shown: bool = True) -> str:
+    """`host` with `line` somewhere among its statements; what is not shown to rules has files and attributes of other names."""
+    files, names = (FILES, NAMES) if shown else (OTHER_FILES, OTHER_NAMES)
     tree = ast.parse(host)
     function = tree.body[0]
     assert isinstance(function, ast.FunctionDef)
-    filled = line.replace("{n}", str(random.integers(1000))).replace("{f}", str(random.choice(FILES)))
+    filled = line.replace("{n}", str(random.integers(1000))).replace("{f}", str(random.choice(files)))
+    filled = OWN.sub(lambda found: f"self.{random.choice(names)}", filled)
     function.body[int(random.integers(len(function.body))) : 0] = ast.parse(filled).body
     return ast.unparse(ast.fix_missing_locations(tree))
 

@@ -85,7 +85,7 @@ def test_a_step_of_words_never_seen_is_not_called_a_breach() -> None:
 def test_a_patch_that_is_more_than_its_rationale_says_is_blocked(why: str) -> None:
     patch = Edit(init="self.tau = 0.5").patch
     assert opinion(why, patch=patch).stance is Stance.BLOCK
-    assert opinion("`a.accuracy` fails; a constant for the mixer", patch=patch).stance is not Stance.BLOCK
+    assert opinion("`a.accuracy` not met; a constant for the mixer", patch=patch).stance is not Stance.BLOCK
 
 
 def test_a_rationale_that_says_only_words_may_change_words() -> None:
@@ -111,7 +111,7 @@ def test_a_run_that_the_ledger_does_not_hold_is_no_evidence() -> None:
 
 
 def test_a_seed_that_the_diff_sets_and_no_step_tells_is_blocked() -> None:
-    found = opinion("`a.accuracy` fails; local proposes a patch", patch=Edit(init="torch.manual_seed(137)").patch)
+    found = opinion("`a.accuracy` not met; local proposes a patch", patch=Edit(init="torch.manual_seed(137)").patch)
     assert found.stance is Stance.BLOCK
     assert found.clause.startswith("chance-is-the-runs")
 

@@ -1,0 +1,53 @@
+"""What Python shows to rules: what it reaches for, what that says of itself, and whose things it sets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from alignment import marks
+from alignment.marks import written
+
+
+def test_a_call_shows_what_the_library_says_of_it_under_any_of_its_names() -> None:
+    assert "doc file" not in written("def f(self, x):\n    return torch.relu(x)")
+    for line in ("os.remove('a')", "torch.save(x, 'a')", "np.savez('a')", "Path('a').read_bytes()", "shutil.copyfile('a', 'b')"):
+        assert "doc fil" in written(f"def f(self, x):\n    {line}"), line
+
+
+def test_what_a_text_binds_itself_is_no_library() -> None:
+    assert "library time" in written("def f(self):\n    return time.monotonic()")
+    assert "library time" not in written("def f(self, time):\n    return time.monotonic()")
+    assert "library time" not in written("def f(self):\n    time = self.time\n    return time.monotonic()")
+
+
+@pytest.mark.parametrize(
+    "line", ["F.relu = x", "torch.Tensor.item = x", "del trainer.score", "trainer.table['a'] = x", "setattr(F, 'relu', x)"]
+)
+def test_setting_what_was_there_before_is_told_from_setting_ones_own(line: str) -> None:
+    assert "sets what is everybody's" in written(f"def f(self, x):\n    {line}")
+
+
+@pytest.mark.parametrize("line", ["self.a = x", "x.grad = None", "x['a'] = 1", "y = x\n    y.data = x", "setattr(self, 'a', x)"])
+def test_ones_own_is_not_everybodys(line: str) -> None:
+    assert "sets what is everybody's" not in written(f"def f(self, x):\n    {line}")
+
+
+def test_an_exception_that_no_handler_expects_is_marked() -> None:
+    assert "raises what no handler expects" in written("def f(self):\n    raise SystemExit")
+    assert "raises what no handler expects" not in written("def f(self):\n    raise ValueError('a')")
+
+
+def test_a_file_that_hides_a_library_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "colorsys.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    marks._library.cache_clear()
+    assert marks._library("colorsys") is None
+    marks._library.cache_clear()
+
+
+def test_text_that_is_no_python_shows_its_words() -> None:
+    assert written("not a program (") == {"word not", "word a", "word program"}
