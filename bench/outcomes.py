@@ -136,12 +136,14 @@ class Outcomes:
 
 
 def records(cases: Iterable[Case], facts: Facts) -> tuple[Record, ...]:
-    """For each guard and stance that was ever said, how often it was right, in the order of names and of stances."""
+    """For each guard and stance, how often it was right, in the order of names and of stances; what abstains counts for nothing."""
     counts: dict[tuple[str, Stance], list[int]] = {}
     asked = {name: Question(entry.arguments.get("foresees", "sound")) for name, entry in catalogue.shelf("guard").items()}
     outcomes = Outcomes(facts)
     for case in cases:
         for opinion in case.opinions:
+            if opinion.abstains:
+                continue
             known = outcomes.of(case, but=case.heard[opinion.guard])
             count = counts.setdefault((opinion.guard, opinion.stance), [0, 0, 0])
             count[_mark(opinion, known.of(asked.get(opinion.guard, Question.SOUND)))] += 1

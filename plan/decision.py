@@ -108,6 +108,8 @@ class Opinion:
     why: str
     confidence: float | None = None
     """The guard's probability that the clause is broken; none where it gives none."""
+    abstains: bool = False
+    """It allows what is none of its business, or what it has nothing to go by: that counts for no record."""
 
 
 class Say(StrEnum):

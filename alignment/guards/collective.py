@@ -57,4 +57,12 @@ def _clause(rule: Precept) -> str:
 
 
 def _allowed(decision: Decision, why: str, confidence: float | None = None) -> Opinion:
-    return Opinion(guard="collective", decision=decision.id, stance=Stance.ALLOW, clause=CLAUSE, why=why, confidence=confidence)
+    return Opinion(
+        guard="collective",
+        decision=decision.id,
+        stance=Stance.ALLOW,
+        clause=CLAUSE,
+        why=why,
+        confidence=confidence,
+        abstains=confidence is None,
+    )

@@ -21,7 +21,10 @@ class CriticGuard:
     def review(self, decision: Decision, situation: Situation) -> Opinion:
         stance, why, good = self._judge(decision, situation)
         doubt = None if good is None else 1 - good
-        return Opinion(guard="critic", decision=decision.id, stance=stance, clause=CLAUSE, why=why, confidence=doubt)
+        idle = stance is Stance.ALLOW and good is None
+        return Opinion(
+            guard="critic", decision=decision.id, stance=stance, clause=CLAUSE, why=why, confidence=doubt, abstains=idle
+        )
 
     def _judge(self, decision: Decision, situation: Situation) -> tuple[Stance, str, float | None]:
         votes = situation.votes.get(decision.id, ())

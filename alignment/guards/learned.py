@@ -19,7 +19,8 @@ class Learned:
         broken = next((one for one in rules if breaks(decision, one)), None) if decision.action.kind in IMPROVING else None
         if broken is None:
             why = f"breaks none of {len(rules)} learnt rules" if rules else "nothing was learnt from failures yet"
-            return Opinion(guard="learned", decision=decision.id, stance=Stance.ALLOW, clause=CLAUSE, why=why)
+            idle = not rules or decision.action.kind not in IMPROVING
+            return Opinion(guard="learned", decision=decision.id, stance=Stance.ALLOW, clause=CLAUSE, why=why, abstains=idle)
         return Opinion(
             guard="learned", decision=decision.id, stance=Stance.BLOCK, clause=f"{broken.id}: {broken.text}", why=_why(broken),
             confidence=broken.confidence,

@@ -14,7 +14,8 @@ class Preregistered:
 
     def review(self, decision: Decision, situation: Situation) -> Opinion:
         stance, why = self._judge(decision, situation)
-        return Opinion(guard="preregistered", decision=decision.id, stance=stance, clause=CLAUSE, why=why)
+        idle = decision.action.kind != "measure-again"
+        return Opinion(guard="preregistered", decision=decision.id, stance=stance, clause=CLAUSE, why=why, abstains=idle)
 
     def _judge(self, decision: Decision, situation: Situation) -> tuple[Stance, str]:
         if decision.action.kind != "measure-again":

@@ -162,6 +162,14 @@ def blocks(story: Story) -> tuple[int, int, int]:
     return one.right, one.wrong, one.pending
 
 
+def test_an_allowance_of_what_is_none_of_its_business_counts_for_no_record(story: Story) -> None:
+    story.decide("d1")
+    opinion = Opinion(guard="learned", decision="d1", stance=Stance.ALLOW, clause="c", why="no rules", abstains=True)
+    story.tell("opinion", "d1/learned", opinion)
+    story.duel("d1", "promote")
+    assert {one.guard for one in records(story.facts.cases.values(), story.facts)} == {"constitution"}
+
+
 def test_a_trial_is_sound_once_all_it_asked_for_is_measured(story: Story) -> None:
     candidates = [{"module": "attention", "config": {"heads": n}, "patch": ""} for n in (2, 4)]
     story.decide("d1", kind="trial", candidates=candidates, seeds=[1000])
