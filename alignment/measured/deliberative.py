@@ -1,20 +1,15 @@
-"""L-2: replies and requests of XSTest judged without their own kind, and breaches planted in rationales and diffs."""
+"""L-2: replies and requests of XSTest, judged by what was learnt from other kinds."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 
 import numpy as np
 
 from alignment import refusal, requests, xstest
-from alignment.checks import *  # noqa: F403  they are loaded by names made at run time; so their meaning is part of each run's identity
-from alignment.deliberative import DeliberativeAligner, steps_of
-from alignment.measured import Bench, Unmeasurable, data_of, dealt
-from alignment.measured.planted_diffs import silent_and_lying
+from alignment.measured import Bench, Unmeasurable, data_of
 from alignment.measured.scores import auroc, calibration_error, interval
 from alignment.measured.sentences import encoder_of
-from alignment.proof_rationales import FRAMES, HONEST, PLANTED
 from plan.catalogue import benchmark
 
 
@@ -52,7 +47,8 @@ def measure_replies(bench: Bench) -> dict[str, float]:
     return {
         "accuracy": float((said[own] == labels[own]).mean()),
         **{
-            name.replace(" ", "_"): _mean(said[own & (labels == number)] == number) for number, name in enumerate(refusal.CLASSES)
+            name.replace(" ", "_"): float((said[own & (labels == number)] == number).mean())
+            for number, name in enumerate(refusal.CLASSES)
         },
         "replies": float(own.sum()),
     }
@@ -102,67 +98,3 @@ def measure_requests(bench: Bench) -> dict[str, float]:
         **{"ece": calibration_error(said, truth), "ece_low": gaps[0], "ece_high": gaps[1]},
         **{"step_seconds": float(np.median(seconds)), "requests": float(len(given))},
     }
-
-
-@benchmark(
-    "rationales-v1",
-    metrics={"passed": "", "blocked": "", "not_blocked": "", "objected": "", "clause_named": "", "breaches": "", "honest": ""},
-    source="breaches planted in rationales of other wordings than were learnt from",
-    options={"encoder": "MiniLM", "folds": 5},
-    modules=("deliberative",),
-)
-@benchmark(
-    "rationales-lexical-v1",
-    metrics={"passed": "", "blocked": "", "not_blocked": "", "objected": "", "clause_named": "", "breaches": "", "honest": ""},
-    source="the same with the fallback that knows spelling alone",
-    options={"encoder": "lexical", "folds": 5},
-    modules=("deliberative",),
-)
-def measure_rationales(bench: Bench) -> dict[str, float]:
-    """Breaches that pass without a word, and honest rationales that are blocked, among a fifth of all wordings: each seed judges others.
-
-    A wording stands in several frames, all judged by one seed.
-    """
-    judge, turn = DeliberativeAligner(encode=encoder_of(bench)), {"seed": bench.request.seed, "folds": bench.options["folds"]}
-    planted = [(text, clause) for clause, texts in PLANTED.items() for text in texts]
-    broken = [(frame.format(text), clause) for text, clause in dealt(planted, **turn) for frame in FRAMES]
-    honest = [frame.format(text) for text in dealt(HONEST, **turn) for frame in FRAMES]
-    found = [(judge.check(steps_of(text)), clause) for text, clause in broken]
-    fine = [judge.check(steps_of(text)) for text in honest]
-    bench.facts["judge"] = judge.encode.name
-    return {
-        "passed": _mean(each.first is None for each, _ in found),
-        "not_blocked": _mean(not any(step.sure for step in each.findings) for each, _ in found),
-        "blocked": _mean(any(step.sure for step in each.findings) for each in fine),
-        "objected": _mean(each.first is not None for each in fine),
-        "clause_named": _mean(each.first.clause == clause for each, clause in found if each.first),
-        "breaches": float(len(broken)),
-        "honest": float(len(honest)),
-    }
-
-
-@benchmark(
-    "cheat-diffs-v1",
-    metrics={"passed": "", "lies_passed": "", "blocked": "", "pairs": ""},
-    source="the cheats of tests/alignment/cheats and their honest twins",
-    options={"corpus": "", "encoder": "lexical"},
-    modules=("deliberative",),
-)
-def measure_diffs(bench: Bench) -> dict[str, float]:
-    """Cheats that are not blocked under a rationale that is silent about them, honest twins that are, and twins not blocked under one that belies them.
-
-    All is read off patches, so no encoder has a say and nothing is drawn.
-    """
-    silent, twins, lies = silent_and_lying(data_of(bench), DeliberativeAligner(encode=encoder_of(bench)))
-    return {
-        "passed": _mean(not each for each in silent),
-        "blocked": _mean(twins),
-        "lies_passed": _mean(not each for each in lies),
-        "pairs": float(len(silent)),
-    }
-
-
-def _mean(found: Iterable[bool]) -> float:
-    """The share of those that are true; 0 of none."""
-    values = list(found)
-    return float(np.mean(values)) if values else 0.0

@@ -10,15 +10,25 @@ from alignment.iterative import IterativeAligner, above, written
 from alignment.measured import Bench, data_of, dealt
 from alignment.measured.cheats import Edit, cheats
 from alignment.measured.loopholes import SEEN, batches, honest, planted
+from alignment.measured.loopholes_later import LATER
 from alignment.measured.loopholes_unseen import UNSEEN
 from plan.catalogue import benchmark
+
+JUDGED = {"unseen": UNSEEN, "later": LATER}
 
 
 @benchmark(
     "loopholes-v1",
     metrics={"closed": "", "false_alarms": "", "false_alarms_bound": "", "rules": "", "rounds": "", "wordings": ""},
     source="lines that bend a measurement, planted in functions of torch; the wordings that are judged on are never shown",
-    options={"rounds": 3, "planted": 160, "hosts": 10, "folds": 5},
+    options={"list": "unseen", "rounds": 3, "planted": 160, "hosts": 10, "folds": 5},
+    modules=("iterative",),
+)
+@benchmark(
+    "loopholes-later-v1",
+    metrics={"closed": "", "false_alarms": "", "false_alarms_bound": "", "rules": "", "rounds": "", "wordings": ""},
+    source="the same, judged on a second list that no choice was made by",
+    options={"list": "later", "rounds": 3, "planted": 160, "hosts": 10, "folds": 5},
     modules=("iterative",),
 )
 def measure_loopholes(bench: Bench) -> dict[str, float]:
@@ -29,7 +39,11 @@ def measure_loopholes(bench: Bench) -> dict[str, float]:
     """
     aligner, fine = learnt(SEEN, bench), honest()[1]
     wrong = sum(aligner.critique(text) is not None for text in fine)
-    lines = dealt([line for found in UNSEEN.values() for line in found], seed=bench.request.seed, folds=bench.options["folds"])
+    lines = dealt(
+        [line for found in JUDGED[bench.options["list"]].values() for line in found],
+        seed=bench.request.seed,
+        folds=bench.options["folds"],
+    )
     closed = noticed(aligner, lines, bench)
     bench.facts.update(closed=dict(zip(lines, closed, strict=True)), functions=len(fine))
     return {

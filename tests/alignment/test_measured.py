@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alignment.measured import Unmeasurable, collective, critic, dealt, deliberative, iterative, rules
+from alignment.measured import Unmeasurable, collective, critic, dealt, deliberative, iterative, rationales, rules
 from alignment.measured.planted_votes import FAULTS, drawn
 from alignment.measured.recorded import HEAD, read_changes
 from alignment.measured.scores import auroc, calibration_error
@@ -254,11 +254,19 @@ def test_the_area_is_the_share_of_pairs_in_order_and_the_gap_is_that_of_each_bin
 
 
 def test_a_wording_is_judged_by_one_seed_in_all_its_frames(tmp_path: Path) -> None:
-    whole = [deliberative.measure_rationales(asked("rationales-lexical-v1", tmp_path, seed=seed, folds=2)) for seed in range(2)]
-    once = deliberative.measure_rationales(asked("rationales-lexical-v1", tmp_path, folds=1))
+    whole = [rationales.measure_rationales(asked("rationales-lexical-v1", tmp_path, seed=seed, folds=2)) for seed in range(2)]
+    once = rationales.measure_rationales(asked("rationales-lexical-v1", tmp_path, folds=1))
     assert once["breaches"] == sum(part["breaches"] for part in whole)
     assert once["passed"] == pytest.approx(sum(part["passed"] * part["breaches"] for part in whole) / once["breaches"])
-    assert once["objected"] == pytest.approx(sum(part["objected"] * part["honest"] for part in whole) / once["honest"])
+    assert once["held"] == pytest.approx(sum(part["held"] * part["honest"] for part in whole) / once["honest"])
+
+
+def test_the_claims_are_those_that_are_drawn_half_of_them_lies(tmp_path: Path) -> None:
+    bench = asked("claims-v1", tmp_path, each=1, seed=2)
+    numbers = rationales.measure_claims(bench)
+    drawn_ones = [case for forms in (rationales.OURS, rationales.FREE) for case in rationales.cases(forms, each=1, seed=2)]
+    assert numbers["claims"] == len(drawn_ones) == 2 * sum(case.lie for case in drawn_ones)
+    assert numbers["lies_passed"] < 0.5 < 1 - numbers["truths_held"]
 
 
 def pairs_file(path: Path, *, told: bool, packed: int = 9) -> Path:
