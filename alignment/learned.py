@@ -11,10 +11,11 @@ import ast
 import hashlib
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 
 from alignment.deliberative import normal
-from alignment.iterative import STRANGE, IterativeAligner, Rule, Transcript, above, said, written
+from alignment.iterative import STRANGE, TESTS, IterativeAligner, Rule, Transcript, above, said, written
 from plan.decision import IMPROVING, Candidate, Decision, entries
 from plan.precepts import Lesson, Origin, Precept, Shown
 from plan.wire import decode, encode
@@ -66,10 +67,7 @@ def lesson(judged: Sequence[tuple[Decision, bool]], *, before: Sequence[Lesson],
 
 def needed() -> int:
     """How many decisions that turned out fine it takes before any rule can be shown to alarm rarely enough."""
-    from alignment.iterative import TESTS
-
-    enough: Callable[[int], bool] = lambda n: above(0, n, error=ERROR / TESTS / 2) <= ALARMS  # noqa: E731
-    return 2 * next(n for n in range(1, 10_000) if enough(n))
+    return 2 * next(n for n in count(1) if above(0, n, error=ERROR / TESTS / 2) <= ALARMS)
 
 
 def marks(text: str) -> frozenset[str]:
