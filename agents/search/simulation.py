@@ -21,6 +21,8 @@ MOST = 100_000
 """Trials after which simulated equal shares and threshold tests count as broken."""
 PATIENCE = 12_000
 """Trials after which a simulated race counts as never settled: where the best arm was put out and two equal ones are left, none settles it."""
+NEVER = 1e-300
+"""An error so small that no arm is put out of a race."""
 Floats = NDArray[np.float64]
 Arms = NDArray[np.int64]
 
@@ -67,7 +69,39 @@ def race(rates: Sequence[float], *, runs: int, seed: int, allocation: Allocation
         state.fold(arm, rng.random(len(arm)) < mu[arm], chances)
 
     most = PATIENCE if allocation == "top-two" else MOST
-    return _until_decided(state, step, lambda done: np.where(done, state.alive.argmax(axis=1), 0), runs, patience=most)
+    return _until(state.decided, state, step, lambda done: np.where(done, state.alive.argmax(axis=1), 0), runs, patience=most)
+
+
+Threshold = Callable[[Floats, int], Floats]
+"""Trials so far and the number of arms -> evidence at which a generalised likelihood ratio stops."""
+
+
+def race_by_ratio(rates: Sequence[float], *, runs: int, seed: int, threshold: Threshold) -> Cost:
+    """Searches with this search's allocation that stop by Chernoff's rule, as `equal_shares` does, in place of its own."""
+    state, rng, mu = BestArm(len(rates), error=NEVER, replicas=runs), np.random.default_rng(seed), np.array(rates)
+    trials = 0
+
+    def step() -> None:
+        nonlocal trials
+        chances, trials = state.chances(), trials + 1
+        arm = state.draw(rng.random(len(chances)), chances)
+        state.fold(arm, rng.random(len(arm)) < mu[arm], chances)
+
+    def done() -> NDArray[np.bool_]:
+        return np.asarray(least_ratio(state.successes, state.trials) >= threshold(np.array(float(trials)), len(rates)))
+
+    return _until(done, state, step, lambda _: _means(state).argmax(axis=1), runs, patience=PATIENCE)
+
+
+def least_ratio(successes: Floats, trials: Floats) -> Floats:
+    """(R,) the generalised likelihood ratio, in nats, of the arm of the highest mean against the one that is hardest to tell from it."""
+    row, mean = np.arange(len(trials)), successes / np.maximum(trials, 1)
+    best = mean.argmax(axis=1)
+    middle = (successes + successes[row, best][:, None]) / np.maximum(trials + trials[row, best][:, None], 1)
+    with np.errstate(invalid="ignore"):  # no trials yet
+        ratio = trials[row, best][:, None] * kl(mean[row, best][:, None], middle) + trials * kl(mean, middle)
+    ratio[row, best] = np.inf
+    return np.asarray(np.where(trials.min(axis=1) > 0, ratio.min(axis=1), 0.0))
 
 
 def proven_threshold(trials: Floats, arms: int) -> Floats:
@@ -76,11 +110,11 @@ def proven_threshold(trials: Floats, arms: int) -> Floats:
 
 
 def usual_threshold(trials: Floats, arms: int) -> Floats:
-    """The smaller one of their experiments: without proof, and without a union over the arms."""
-    return np.asarray(np.log((1 + np.log(trials)) / ERROR))
+    """The smaller one of their experiments, with a union over the arms: without proof."""
+    return np.asarray(np.log((arms - 1) * (1 + np.log(trials)) / ERROR))
 
 
-def equal_shares(rates: Sequence[float], *, runs: int, seed: int, threshold: Callable[[Floats, int], Floats]) -> Cost:
+def equal_shares(rates: Sequence[float], *, runs: int, seed: int, threshold: Threshold) -> Cost:
     """Best-arm searches that try every arm in turn, and stop by Chernoff's rule: a generalised likelihood ratio above `threshold`.
 
     Looks after every round. With n trials of each arm the ratio of the best to another arm, n (kl(p, m) + kl(q, m)), m = (p + q) / 2,
@@ -116,10 +150,17 @@ def ask_whether_any_clears(rates: Sequence[float], *, target: float, runs: int, 
         arm = state.choose(rng)
         state.fold(arm, rng.random(len(arm)) < mu[arm])
 
-    return _until_decided(state, step, lambda done: np.where(state.cleared.any(axis=1), state.cleared.argmax(axis=1), -1), runs)
+    return _until(
+        state.decided, state, step, lambda done: np.where(state.cleared.any(axis=1), state.cleared.argmax(axis=1), -1), runs
+    )
 
 
-def _until_decided(
+def _means(state: BestArm) -> Floats:
+    return np.asarray(state.successes / np.maximum(state.trials, 1))
+
+
+def _until(
+    decided: Callable[[], NDArray[np.bool_]],
     state: BestArm | Clears,
     step: Callable[[], None],
     answer: Callable[[NDArray[np.bool_]], Arms],
@@ -130,7 +171,7 @@ def _until_decided(
     spent, answers, row = np.full(runs, float(patience)), np.full(runs, -2, dtype=np.int64), np.arange(runs)
     for trial in range(1, patience + 1):
         step()
-        done = state.decided()
+        done = decided()
         if done.any():
             spent[row[done]], answers[row[done]] = trial, answer(done)[done]
             state.keep(~done)

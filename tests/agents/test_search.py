@@ -23,7 +23,15 @@ from agents.search.certificate import best_arm, certify, clears_time, clears_uni
 from agents.search.hyperparameters import QAEHyperparamSearch
 from agents.search.proof import EIGHT, FIVE
 from agents.search.race import Race, Trial
-from agents.search.simulation import ask_whether_any_clears, delayed, equal_shares, proven_threshold, race
+from agents.search.simulation import (
+    ask_whether_any_clears,
+    delayed,
+    equal_shares,
+    least_ratio,
+    proven_threshold,
+    race,
+    race_by_ratio,
+)
 from agents.search.spaces import Range, finite
 from agents.search.thresholds import Clears
 from bench.eprocess import wald_bound
