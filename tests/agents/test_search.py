@@ -27,10 +27,8 @@ from agents.search.simulation import (
     ask_whether_any_clears,
     delayed,
     equal_shares,
-    least_ratio,
     proven_threshold,
     race,
-    race_by_ratio,
 )
 from agents.search.spaces import Range, finite
 from agents.search.thresholds import Clears
