@@ -17,6 +17,8 @@ from agents.learning.replay import Grid
 from agents.learning.simulation import Simulation
 from agents.learning.view import measured_elsewhere, seen
 from agents.trials import SEEDS, TRIAL
+from alignment.checks.terms import NOTE as NOTES
+from alignment.checks.terms import TERMS
 from envs.changes import COST, State
 from plan import grammar
 from plan.decision import IMPROVING, Candidate, Decider, Decision, Situation
@@ -111,6 +113,12 @@ def test_a_decision_names_its_evidence_and_the_value_that_its_table_gave_it() ->
         found = NOTE.search(note)
         assert found
         assert decision.expected == agent.table.value(State.of(found["state"]), note.rpartition(": ")[2])
+
+
+def test_it_says_nothing_but_what_the_constitution_lets_an_action_of_its_kind_say() -> None:
+    asked = simulated(Refactor(GRID.untried), "timid", "trim", "slow").decisions
+    assert {one.action.kind for one in asked} >= {TRIAL, "tune", "replace", "rollback"}
+    assert all(set(one.action.details) <= TERMS[one.action.kind] | {NOTES} for one in asked)
 
 
 def test_what_is_drawn_follows_from_what_the_decision_rests_on_and_is_drawn_as_often_as_epsilon_says() -> None:
