@@ -212,14 +212,14 @@ void attend(const Sizes& z, const float* q, const float* k, const float* keys, c
     float* scores = scratch(pass * padded + room + z.k + V + z.D * WIDE);
     float *work = scores + pass * padded, *weights = work + room, *turned = weights + z.k + V;
     for (long t = first; t < until; t += pass) {
-        const long end = std::min(until, t + pass), part = WIDE * z.D / (end - t);
+        const long end = std::min(until, t + pass), part = keys ? WIDE * z.D / ((end - t + ROWS - 1) / ROWS) : 0;
         for (long s = 0; s < z.visible(end - 1); s += WIDE) {
             if (!keys) turn_panel(k + s * z.D, z.S - s, z.D, turned);
             const float* panel = keys ? keys + s * z.D : turned;
             for (long row = t; row < end; row += ROWS) {
                 const long rows = std::min<long>(ROWS, end - row);
                 float* here = scores + (row - t) * padded + s;
-                for (long i = (row - t) * part; i < (row - t + ROWS) * part; i += 16) __builtin_prefetch(panel + WIDE * z.D + i);
+                for (long i = 0, from = (row - t) / ROWS * part; i < part; i += 16) __builtin_prefetch(panel + WIDE * z.D + from + i);
                 if (s >= z.visible(row + rows - 1)) continue;
                 if (rows == 1) score_panel<1>(q + row * z.D, 1, z.D, panel, padded, z.scale, here);
                 else score_panel<ROWS>(q + row * z.D, rows, z.D, panel, padded, z.scale, here);
