@@ -43,7 +43,7 @@ AT_LEAST = 0.15
 """Mean improvement of the failing targets' margins that is claimed against doing nothing."""
 TRIALS = (18, 24, 36)
 """Measurements per task, of which a first duel takes 12 or more; the claims are about their mean."""
-FIRST, RUNS = 1000, 4
+FIRST, RUNS = 1000, 2
 """The first seed that policies are judged on, and runs of the plan that one seed is the mean of."""
 AGENT = "Q-learning"
 Scores = Mapping[str, Sequence[float]]
