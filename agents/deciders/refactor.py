@@ -103,7 +103,7 @@ class Refactor:
             return None
         if not left and view.state.fell == "no":
             return None
-        if any(one.action.kind == "stop" and one.action.task == task.id and one.evidence == _evidence(task, situation) for one in situation.decisions):  # fmt: skip
+        if _stopped(task, situation):
             return None
         if view.busy is not None and left:
             return self._fight(view, view.busy, situation) if len(view.busy.runs) >= ENOUGH else _try(view, view.busy, situation)
@@ -251,6 +251,12 @@ def _decision(action: Action, situation: Situation, *, expected: float, expects:
     text = "\n".join(("refactor", action.kind, action.task, repr(action.details), *evidence))
     id = "d" + hashlib.sha256(text.encode()).hexdigest()[:8]
     return Decision(id=id, decider="refactor", action=action, evidence=evidence, expected=expected, expects=expects, why=why)
+
+
+def _stopped(task: Task, situation: Situation) -> bool:
+    """Whether it was given up, on all that is known now."""
+    known = _evidence(task, situation)
+    return any(one.action.kind == "stop" and one.action.task == task.id and one.evidence == known for one in situation.decisions)
 
 
 def _evidence(task: Task, situation: Situation) -> tuple[str, ...]:
