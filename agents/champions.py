@@ -14,7 +14,7 @@ from agents.schedule import Identify, request_of
 from bench.direction import Better, better_when
 from bench.fold import Case, Facts
 from bench.misfit import misfit
-from plan.decision import Bout, Candidate, Stance, Tried
+from plan.decision import IMPROVING, Bout, Candidate, Stance, Tried
 from plan.nouns import Comparator, Target, Task
 from plan.wire import plain, rebuild
 
@@ -94,6 +94,14 @@ def candidate_of(case: Case) -> Candidate | None:
         return Candidate.of(case.decision.action.details)
     except (KeyError, TypeError):
         return None
+
+
+def pending(case: Case) -> bool:
+    """Whether it was written down, forbidden by nobody so far, and not carried out: what a process leaves that is killed in a round.
+
+    Who decides must not see it: only then is it decided again, word for word, or comes up when its round is gone on with.
+    """
+    return case.applied is None and case.undone is None and all(one.stance is not Stance.BLOCK for one in case.opinions)
 
 
 def champion_by(decision: str, task: Task, facts: Facts) -> Champion:
@@ -189,7 +197,7 @@ def tried(
     """
     for case in facts.cases.values():
         action, candidate = case.decision.action, candidate_of(case)
-        if candidate is None or action.task not in tasks or action.kind not in ("tune", "refactor", "replace"):
+        if candidate is None or pending(case) or action.task not in tasks or action.kind not in IMPROVING:
             continue
         task = tasks[action.task]
         blocked = next((opinion for opinion in case.opinions if opinion.stance is Stance.BLOCK), None)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from agents.actions import ACTS, ITSELF, POSSIBLE, Place, Refused, clear, refusal, sweep
-from agents.champions import candidate_of, champion_by
+from agents.champions import candidate_of, champion_by, pending
 from agents.events import Decided, Noted, Watch
 from agents.standing import Standing
 from bench.fold import Case
@@ -125,8 +125,7 @@ class Council:
 
     def _left_over(self, case: Case) -> bool:
         """Whether it was allowed in a round of which something has been carried out, and still waits for its turn."""
-        waits = case.applied is None and case.undone is None and case.seq < self.standing.facts.last_applied
-        if not waits or any(opinion.stance is Stance.BLOCK for opinion in case.opinions):
+        if not pending(case) or case.seq > self.standing.facts.last_applied:
             return False
         chosen = {task.id for task in self.standing.tasks}
         task = case.decision.action.task

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from agents.budget import Account, Entry, Phase, accounts, entry, grants, less, payers
-from agents.champions import Reign, done_by, reign, tried
+from agents.champions import Reign, done_by, pending, reign, tried
 from agents.schedule import Job, gate_of, jobs, obstacle, reach, request_of, seeds_wanted, select
 from agents.trials import Trials
 from bench.attempts import Spending
@@ -210,7 +210,7 @@ class Standing:
             runs=self.runs_by_task(),
             seeds=self.seeds,
             free={id: frozenset(seed for seed, payer in enumerate(paying) if payer != id) for id, paying in self.payers.items()},
-            decisions=self.facts.decisions,
+            decisions=tuple(case.decision for case in self.facts.cases.values() if not pending(case)),
             champions={id: found.champion.candidate for id, found in self.reigns.items() if id in chosen},
             tried=tuple(self._tried()),
             trials=self.trials.runs(),

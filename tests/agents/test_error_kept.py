@@ -13,6 +13,7 @@ from agents.actions import ACTS, Place, Refused, refusal
 from agents.champions import Champion, Terms, first_keys, own, seeds_of, terms_of
 from agents.council import Council
 from agents.deciders.qae import Qae
+from agents.deciders.refactor import Refactor
 from agents.events import Event
 from agents.standing import Standing
 from agents.worktree import Branches
@@ -173,6 +174,23 @@ class Stubborn:
 
     def tell(self, *_: object) -> None:
         pass
+
+
+@pytest.mark.parametrize(("improve", "named"), [("tune", Qae), ("tune, refactor", Refactor)])
+def test_who_was_killed_before_carrying_out_what_it_had_written_down_decides_the_same_again(
+    scene: Scene, improve: str, named: type[Qae] | type[Refactor]
+) -> None:
+    """One counts the trials that were decided, the other draws by how many decisions there were; some ask what was tried."""
+    place = scene.stand(PLAN.replace("improve**: tune", f"improve**: {improve}"))
+    before = place.standing.situation()
+    asked = list(named().ask(before))
+    assert asked
+    for decision in [*asked, scene.decide(place, "d0", "two")]:
+        scene.ledger.append("decision", decision.id, decision)
+    place.standing.refresh()
+    after = place.standing.situation()
+    assert (after.decisions, after.tried) == (before.decisions, before.tried)
+    assert list(named().ask(after)) == asked
 
 
 @pytest.mark.parametrize("change", [("- **improve**: tune\n- **trials**: 60\n", ""), ("improve**: tune", "improve**: refactor")])
