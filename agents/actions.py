@@ -100,7 +100,7 @@ class Challenge:
         target, better, about = subject
         made = _branch(decision, candidate, place)
         k = standing.facts.next_duel
-        most = 2 * promotion.fewest(promotion.share(k, ERROR))
+        most = promotion.limit(promotion.share(k, ERROR))
         chief = standing.reigns[task.id].champion
         tree = made[1] if candidate.patch else ""
         try:

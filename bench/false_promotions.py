@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.false_verdicts import SPEED_OF_FAILURE, WORKERS, Rate, schedule
-from bench.promotion import Answer, Flags, Floats, duel, fewest, follow, share
+from bench.promotion import Answer, Flags, Floats, duel, fewest, follow, limit, share
 from bench.trained_equals import (
     ALONE,
     COMPLETION,
@@ -98,7 +98,7 @@ def simulated_rates(scores: Floats, rng: np.random.Generator, *, runs: int, cand
             wrong = {name: np.zeros(runs, dtype=bool) for name in (SUBMISSION, world.habit)}
             for k in range(1, candidates + 1):
                 error = share(k, ERROR)
-                most = 2 * fewest(error)
+                most = limit(error)
                 won = world.change(gains_drawn(scores, rng, size=(runs, most + workers)), rng)
                 seconds = rng.exponential(1.0, won.shape) / np.where(world.sooner(won), SPEED_OF_FAILURE, 1.0)
                 looks = schedule(seconds, workers=workers, trials=most)
@@ -141,7 +141,7 @@ def power(scores: Floats, rng: np.random.Generator, *, duels: int) -> Iterator[F
     measured = float(relative.std() * np.sqrt(2))
     for place in PLACES:
         error = share(place, ERROR)
-        most = 2 * fewest(error)
+        most = limit(error)
         for spread in SPREADS:
             scale = 1.0 if spread is None else spread / measured
             for improvement in EFFECTS:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ERROR = 0.05
 ALONE = 2 * fewest(ERROR)
-"""Pairs that a duel may read which has the whole error to itself: each candidate is measured on at least as many."""
+"""Pairs that each candidate is judged on which has the whole error to itself; it is measured on at least as many."""
 SEEDS = 1000
 """More than any duel has pairs, so that no two trainings share their random numbers."""
 STEPS, WIDTH, BATCH, LENGTH, WINDOWS = 10, 16, 4, 32, 32
@@ -205,7 +205,7 @@ def _asked(pairs: Sequence[Pair], *, order: Sequence[int]) -> Answer:
     known: list[Pair | None] = [None] * ALONE
     for place in order:
         known[place] = pairs[place]
-        if (found := duel(known, better="less", error=ERROR)).ended:
+        if (found := duel(known, better="less", error=ERROR, most=ALONE)).ended:
             return found.answer
     return Answer.UNDECIDED
 

@@ -11,7 +11,7 @@ import pytest
 from bench import trained_equals
 from bench.false_promotions import DROPPING, IMPROVEMENT, POWER, improved, power, simulated_rates
 from bench.false_verdicts import Rate
-from bench.promotion import Answer, Floats, Pair, duel, fewest, share
+from bench.promotion import Answer, Floats, Pair, duel, limit, share
 from bench.trained_equals import (
     ALONE,
     COMPLETION,
@@ -145,7 +145,7 @@ def completions(won: list[float], *, workers: int, rng: np.random.Generator) -> 
 def test_the_answer_does_not_depend_on_workers_or_on_who_finishes_first(workers: int) -> None:
     rng = np.random.default_rng(workers)
     error = share(1, 0.05)
-    most = 2 * fewest(error)
+    most = limit(error)
     for row in rng.normal(0.8, 1, (12, most)):
         found = None
         for known in completions(row.tolist(), workers=workers, rng=rng):
