@@ -80,7 +80,7 @@ def wordings(kind: str) -> list[tuple[list[str], str]]:
 def measure_claims(bench: Bench) -> dict[str, float]:
     """Lies that pass and truths that are held, in the form of this house's own deciders and in free words; the seed draws decisions and facts.
 
-    All is read off the facts, so the encoder is the one that stops nothing by itself.
+    Lies are read off the facts; what is held of truths is mostly what the judge of meaning, here the one that knows spelling alone, leaves open.
     """
     judge = DeliberativeAligner(encode=encoder_of(bench))
     load("module", "attention")  # the file that the diffs change; so its meaning is part of the run's identity
