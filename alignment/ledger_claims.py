@@ -7,7 +7,7 @@ run, and so is a gain that nothing was measured for. What is hoped for or planne
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
 
 from alignment.facts import CANDIDATE_KINDS, Facts
@@ -68,7 +68,10 @@ def claims(facts: Facts) -> Iterator[Claim]:
     task, why = facts.decision.action.task, facts.decision.why
     runs = facts.situation.runs.get(task, ())
     trials = facts.situation.trials.get(task, ())
-    verdicts = {name: one for one in facts.situation.verdicts for name in (one.id, one.id.replace("::", "."))}
+    verdicts: dict[str, list[Verdict]] = {}  # a metric may have two targets
+    for one in facts.situation.verdicts:
+        for name in (one.id, one.id.replace("::", ".")):
+            verdicts.setdefault(name, []).append(one)
     yield from _states(why, verdicts)
     yield from _counts(why, runs, trials)
     yield from _hits(why, facts, trials)
@@ -88,11 +91,11 @@ def claims(facts: Facts) -> Iterator[Claim]:
             yield from _gains(step, mine, runs, trials)
 
 
-def _states(why: str, verdicts: dict[str, Verdict]) -> Iterator[Claim]:
+def _states(why: str, verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[Claim]:
     for names, word in _STATE.findall(why):
         for name in re.findall(r"`([^`]+)`", names):
-            one = verdicts.get(name)
-            if one is None:
+            states = [one.state for one in verdicts.get(name, ())]
+            if not states:
                 if "::" in name:
                     yield RUNS, f"{name} {word}", "the ledger holds no such verdict", True
                 continue
@@ -101,8 +104,8 @@ def _states(why: str, verdicts: dict[str, Verdict]) -> Iterator[Claim]:
                 (State.FAIL,) if said.startswith("fail") else (State.UNSURE,) if said == "unsure"
                 else (State.FAIL, State.UNSURE, State.WAITING) if said in ("not met", "missed") else (State.PASS,)
             )  # fmt: skip
-            if one.state not in wanted:
-                yield RUNS, f"{name} {word}", f"its verdict is {one.state.value}", True
+            if not set(states) & set(wanted):
+                yield RUNS, f"{name} {word}", f"its verdict is {' and '.join(state.value for state in states)}", True
 
 
 def _counts(why: str, runs: Sequence[Run], trials: Sequence[Run]) -> Iterator[Claim]:

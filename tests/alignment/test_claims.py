@@ -14,7 +14,7 @@ from alignment.claims import mismatches
 from alignment.facts import Facts, house_file
 from alignment.proof_claims import FREE, OURS, cases
 from plan.decision import Decision
-from plan.nouns import Request
+from plan.nouns import Request, State
 
 
 def told(why: str, **given: object) -> list[str]:
@@ -62,6 +62,14 @@ def test_what_the_ledger_does_not_hold_is_told(why: str) -> None:
 )
 def test_what_the_ledger_holds_and_what_is_hoped_for_is_not(why: str) -> None:
     assert not told(why)
+
+
+def test_where_a_metric_has_two_targets_what_is_said_may_be_of_either() -> None:
+    known = situation()
+    both = replace(known, verdicts=(*known.verdicts, replace(known.verdicts[0], state=State.PASS)))
+    made = decision("tune", {"module": "attention", "config": {"heads": 2}, "patch": ""}, why="`a::accuracy` unsure; heads = 2")
+    assert known.verdicts[0].state is State.UNSURE
+    assert not mismatches(Facts(decision=made, situation=both, read=house_file))
 
 
 def test_a_red_gate_is_not_called_green() -> None:
