@@ -103,17 +103,15 @@ def seeds_wanted(tasks: Sequence[Task], identify: Identify, granted: Granted) ->
 
     A grant counts only while the runs it rests on are runs of today's code, config and data.
     """
-    wanted = {}
-    for task in tasks:
-        seeds = task.seeds.first
-        while True:
-            keys = {identify(request_of(task, seed)).key for seed in range(seeds)}
-            more = granted(task.id, keys)
-            if more is None or more <= seeds:
-                break
-            seeds = more
-        wanted[task.id] = seeds
-    return _paired(tasks, wanted)
+    wanted = _paired(tasks, {task.id: task.seeds.first for task in tasks})
+    while True:
+        more = dict(wanted)
+        for task in tasks:
+            keys = {identify(request_of(task, seed)).key for seed in range(wanted[task.id])}
+            more[task.id] = max(wanted[task.id], granted(task.id, keys) or 0)
+        if _paired(tasks, more) == wanted:
+            return wanted
+        wanted = more
 
 
 def reach(tasks: Sequence[Task], seeds: Mapping[str, int]) -> dict[str, int]:

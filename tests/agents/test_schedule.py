@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from agents.schedule import Job, gate_of, jobs, obstacle, seeds_wanted, select
+from agents.schedule import Job, gate_of, jobs, obstacle, request_of, seeds_wanted, select
 from bench.fingerprint import Code
 from bench.identity import Identity
 from plan.nouns import Budget, Comparator, Plan, Request, Rule, RuleKind, Run, Seeds, Status, Target, Task, Threshold
@@ -77,6 +77,17 @@ def test_a_task_compared_seed_by_seed_brings_its_rival_to_as_many_seeds() -> Non
         granted={"b": 4},
     )
     assert names(found) == ["a-v1:0", "a-v1:1", "a-v1:2", "a-v1:3", "b-v1:0", "b-v1:1", "b-v1:2", "b-v1:3"]
+
+
+def test_a_grant_that_rests_on_seeds_a_rival_asked_for_is_measured() -> None:
+    one, rival = task("a"), task("b", needs=("a",), seeds=Seeds(first=4, most=4), versus="a")
+    evidence = {identify(request_of(one, seed)).key for seed in range(4)}
+
+    def granted(id: str, keys: Collection[str]) -> int | None:
+        return 5 if id == "a" and evidence <= set(keys) else None
+
+    assert seeds_wanted((one, rival), identify, granted) == {"a": 5, "b": 4}
+    assert seeds_wanted((one,), identify, granted) == {"a": 2}
 
 
 def test_only_takes_the_needs_along_and_nothing_else() -> None:
