@@ -6,6 +6,7 @@ import getpass
 import json as jsonlib
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agents.reading import NoPlan, read_plan, say
@@ -17,7 +18,7 @@ from bench.repository import GitFault, attempt, text
 from plan.exits import Exit
 from plan.faults import PlanFaults
 from plan.grammar import parse
-from plan.nouns import Plan
+from plan.nouns import Plan, Status
 from plan.wire import SCHEMA, plain
 
 
@@ -27,7 +28,8 @@ def plan_diff(old: str | None, new: Path, place: str, *, acknowledge: bool, json
     if old is not None:
         if acknowledge:
             return say(Exit.USAGE, "`--acknowledge` is about the ledger's last plan; leave OLD out; nothing was written")
-        return _tell(_named(old), after, json=json)
+        named = _named(old)
+        return _tell(named, after, shifts_of(named, after), json=json)
     with Ledger.open(place, create=False) as ledger:
         facts = fold(ledger.events())
         before = last_plan(facts, after)
@@ -36,9 +38,9 @@ def plan_diff(old: str | None, new: Path, place: str, *, acknowledge: bool, json
                 Exit.NOTHING,
                 f"no session in {ledger.where} worked on {new} or on any of its tasks; there is nothing to compare with",
             )
-        shifts = shifts_of(before, after)
+        shifts = shifts_of(before, after, facts)
         if not acknowledge:
-            return _tell(before, after, json=json, accepted=(before.digest, after.digest) in facts.acknowledged)
+            return _tell(before, after, shifts, json=json, accepted=(before.digest, after.digest) in facts.acknowledged)
         if not shifts:
             print(f"{new} asks at least as much as the plan of the last session; there is nothing to acknowledge")
             return Exit.HOLDS
@@ -57,7 +59,7 @@ def refused(facts: Facts, plan: Plan, place: str) -> str:
     before = last_plan(facts, plan)
     if before is None or before.digest == plan.digest or (before.digest, plan.digest) in facts.acknowledged:
         return ""
-    shifts = shifts_of(before, plan)
+    shifts = shifts_of(before, plan, facts)
     if not shifts:
         return ""
     command = shlex.join(["orchestrate", "plan", "diff", "--acknowledge", "--ledger", place, plan.path])
@@ -83,12 +85,21 @@ def last_plan(facts: Facts, plan: Plan) -> Plan | Session | None:
     return None
 
 
-def shifts_of(before: Plan | Session, after: Plan) -> tuple[Shift, ...]:
-    """What `after` asks less of; one that cannot be told, because the earlier text is no plan any more, counts as one."""
+def shifts_of(before: Plan | Session, after: Plan, facts: Facts | None = None) -> tuple[Shift, ...]:
+    """What `after` asks less of; one that cannot be told, because the earlier text is no plan any more, counts as one.
+
+    With the ledger's `facts`, also other looks at a task whose first look may have been taken.
+    """
     if isinstance(before, Plan):
-        return weakened(before, after)
+        first = {task.id: task.seeds.first for task in before.tasks}
+        runs = {} if facts is None else {id: _measured(facts, keys) for id, keys in facts.wanted.tasks.items()}
+        return weakened(before, after, looked=lambda task: runs.get(task, 0) >= first[task])
     why = "the plan of the last session has faults today (a module or benchmark it names is gone), so nobody can compare them"
     return (Shift(kind="plan", task="*", message=why, path=after.path, line=1),)
+
+
+def _measured(facts: Facts, keys: Iterable[str]) -> int:
+    return sum(run is not None and run.status is Status.OK for run in map(facts.run, keys))
 
 
 def _named(old: str) -> Plan:
@@ -105,8 +116,7 @@ def _named(old: str) -> Plan:
     return parse(shown.stdout.decode("utf-8", errors="replace"), path=old)
 
 
-def _tell(before: Plan | Session, after: Plan, *, json: bool, accepted: bool = False) -> Exit:
-    shifts = shifts_of(before, after)
+def _tell(before: Plan | Session, after: Plan, shifts: Sequence[Shift], *, json: bool, accepted: bool = False) -> Exit:
     if json:
         told = {"v": SCHEMA, "old": before.digest, "new": after.digest, "weakened": [plain(shift) for shift in shifts]}
         print(jsonlib.dumps({**told, "acknowledged": accepted}))

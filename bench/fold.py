@@ -90,7 +90,8 @@ class Facts:
         """What each task rests on, as the latest session that worked on it told."""
         self.last_applied = 0
         """Place of the latest `applied` event."""
-        self.acknowledged: set[tuple[str, str]] = set()
+        self.acknowledged: dict[tuple[str, str], Acknowledged] = {}
+        """By the digests of the old plan and the new."""
         """(digest of the old, of the new plan) where a person lets the new one ask for less."""
         self.lessons: list[Lesson] = []
         """Oldest first."""
@@ -175,7 +176,7 @@ class Facts:
                 self.code[event.key] = event.read(Code)
             case "acknowledged":
                 word = event.read(Acknowledged)
-                self.acknowledged.add((word.old, word.new))
+                self.acknowledged[word.old, word.new] = word
             case "calibration":
                 self.calibrations.append(event.read(Calibration))
 

@@ -88,6 +88,8 @@ class Scoreboard:
     """How often the opinions of guards on these decisions were right."""
     rankings: tuple[Ranking, ...] = ()
     """In which order the critic had changes tried, oldest first."""
+    moved: tuple[str, ...] = ()
+    """What earlier plans of this ledger asked more of, and a person let stand."""
 
     def count(self, state: State) -> int:
         """How many targets are in this state."""
@@ -169,6 +171,7 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         runs={task: runs for task, keys in wanted.items() if (runs := facts.runs_for(keys))},
         told=_told(facts, plan, verdicts, at),
         rankings=tuple(ranking for _, ranking in facts.rankings.values()),
+        moved=tuple(shift for word in facts.acknowledged.values() for shift in word.shifts),
         records=records([case for case in facts.cases.values() if case.decision.action.task in wanted], facts),
         sessions=tuple(
             Session(id=id, at=at["session", id], command=one.command, machine=one.machine, options=one.options)

@@ -48,6 +48,7 @@ def certainty(board: Scoreboard) -> Section:
     excluded = "; ".join(f"{task}: {n}" for task, n in sorted(lost.items()) if n)
     sentences = [
         f"{wording.declared(board.verdicts).capitalize()}.",
+        wording.moved(board),
         holm,
         "The sample sizes at which a verdict may be given were fixed before the first run; an interval rule's error is shared among them.",
         f"Runs without a number, none of which was dropped silently: {excluded}." if excluded else "No run was excluded.",

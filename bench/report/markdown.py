@@ -33,7 +33,13 @@ def render(board: Scoreboard) -> str:
     notes = [f"({number}) {note}" for number, note in enumerate(wording.relative(board), 1)]
     notes += [
         note
-        for note in (wording.spread(board), wording.rules(board), wording.declared(board.verdicts), wording.machine(board))
+        for note in (
+            wording.spread(board),
+            wording.rules(board),
+            wording.declared(board.verdicts),
+            wording.moved(board),
+            wording.machine(board),
+        )
         if note
     ]
     lines += ["", *(f"{escaped(note)}  " for note in notes if rows), ""]

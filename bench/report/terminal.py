@@ -84,7 +84,13 @@ def _table(face: Face, rows: tuple[wording.Row, ...]) -> Table:
 def _footnotes(face: Face, board: Scoreboard) -> None:
     for number, note in enumerate(wording.relative(board), 1):
         face.line(face.text(f" {str(number).translate(SUPERSCRIPT)} {note}", "dim"))
-    parts = [wording.spread(board), wording.rules(board), wording.declared(board.verdicts), wording.machine(board)]
+    parts = [
+        wording.spread(board),
+        wording.rules(board),
+        wording.declared(board.verdicts),
+        wording.moved(board),
+        wording.machine(board),
+    ]
     for part in filter(None, parts):
         face.line(face.text(f" {part}", "dim"))
 

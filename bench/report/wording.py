@@ -234,6 +234,13 @@ def declared(verdicts: Iterable[Verdict]) -> str:
     return "declared error: " + "; ".join(parts) if parts else ""
 
 
+def moved(board: Scoreboard) -> str:
+    """That the declared rates are those of the last plan alone, where a person let an earlier one be weakened."""
+    if not board.moved:
+        return ""
+    return f"goalposts moved in this ledger, and acknowledged: {'; '.join(board.moved)}; the declared error counts from the last plan on"
+
+
 def rules(board: Scoreboard) -> str:
     """Which rules the plan judges by, and how often."""
     counts = Counter(verdict.target.rule.text for verdict in board.verdicts)

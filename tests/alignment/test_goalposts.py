@@ -18,6 +18,7 @@ from alignment.goalposts import Shift, implies, weakened
 from plan.catalogue import HOUSE
 from plan.grammar import parse
 from plan.nouns import Comparator, Plan, Rule, RuleKind, Seeds, Target, Task, Threshold
+from tests.agents.loop import Loop
 
 SMOKE = (HOUSE / "plan" / "Smoke.md").read_text(encoding="utf-8")
 DENSE = "## dense: a small transformer learns something about Python\n"
@@ -276,6 +277,35 @@ def call(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, "-m", "agents.cli", *words], cwd=folder, env=environment, capture_output=True, text=True
     )
+
+
+@pytest.mark.parametrize(
+    ("rule", "seeds", "kinds"),
+    [
+        (Rule(kind=RuleKind.LOWER, level=0.95), 5, ["seeds"]),
+        (Rule(kind=RuleKind.P_VALUE, level=0.01, versus="other"), 5, ["seeds"]),
+        (Rule(kind=RuleKind.ANYTIME, level=0.95), 5, []),
+        (Rule(kind=RuleKind.EVERY_SEED), 5, []),
+        (Rule(kind=RuleKind.LOWER, level=0.95), 3, []),
+    ],
+)
+def test_other_looks_after_a_verdict_was_seen_are_a_second_chance(rule: Rule, seeds: int, kinds: list[str]) -> None:
+    target = Target(metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5), rule=rule)
+    old, new = a_plan(target), a_plan(target, seeds=seeds)
+    assert [shift.kind for shift in weakened(old, new, looked=lambda task: True)] == kinds
+    assert weakened(old, new) == ()
+
+
+def test_seeds_added_by_hand_after_a_look_wait_for_a_person_and_stand_below_the_table(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    assert "finished" in loop.run("--only", "few").stderr
+    plan = tmp_path / "Plan.md"
+    plan.write_text(plan.read_text().replace("3, up to 5", "3, up to 12"))
+    stopped = loop.run("--only", "few")
+    assert stopped.returncode == 3
+    assert "3, up to 5 -> 3, up to 12 after a verdict was seen" in stopped.stderr
+    assert loop.call("plan", "diff", "--acknowledge", "Plan.md").returncode == 0
+    assert "goalposts moved in this ledger, and acknowledged: Plan.md:" in loop.report("md")
 
 
 def test_a_run_waits_until_a_person_acknowledges_what_the_plan_asks_less_of(tmp_path: Path) -> None:
