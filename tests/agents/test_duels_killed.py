@@ -90,6 +90,22 @@ def test_kills_at_random_moments_change_nothing_and_leave_nothing_behind(tmp_pat
 
 
 @pytest.mark.slow
+def test_what_was_decided_and_not_carried_out_is_decided_again_and_carried_out_by_the_next_run(tmp_path: Path) -> None:
+    house = copied_house(tmp_path / "house")
+    patching(house, patch_of(house, "modules/transformer.py", "ffn_multiple: float = 4.0", BETTER), kind="tune")
+    loop = duelling(tmp_path / "runs", house, plan(config=SMALL, most=6000))
+    process = loop.start("--decider", "patcher")
+    loop.wait_for("decision dpatched1")
+    kill(process)
+    (killed,) = facts(loop).cases.values()
+    assert killed.applied is None, "it was killed too late: its branch was made in less than 20 ms"
+    assert loop.run("--decider", "patcher").returncode == 0
+    (case,) = facts(loop).cases.values()
+    assert case.promoted
+    assert [len(found) for found in left(house, loop)] == [1, 1, 1]
+
+
+@pytest.mark.slow
 def test_a_wrong_learning_rate_is_found_on_real_text_and_a_useless_change_is_not_promoted(tmp_path: Path) -> None:
     house = copied_house(tmp_path / "house")
     useless = (
