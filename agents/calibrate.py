@@ -15,7 +15,7 @@ from hashlib import sha256
 from rich.table import Table
 
 from agents.reading import console, say
-from agents.running import check_data, workshop
+from agents.running import check_needs, workshop
 from agents.schedule import request_of
 from bench.calibration import SECONDS, calibration
 from bench.events import Calibration
@@ -49,7 +49,7 @@ def calibrate(
 ) -> Exit:
     """Measure what is missing, keep the profile in the ledger, print it. PlanFaults when the command names what is not there."""
     plan = _plan(module, benchmark, pairs, steps, config, data)
-    check_data(plan)
+    check_needs(plan)
     task = plan.tasks[0]
     with Ledger.open(place) as ledger, ledger.hold():
         runs = list[Run]()

@@ -75,7 +75,7 @@ def compare(
             Exit.USAGE, f"nobody has said which way `{metric}` is better; say `--better less` or `--better more`; nothing was run"
         )
     from agents.orchestrator import Options, cores
-    from agents.running import check_data, seconds_in, session, stopped_by_signal
+    from agents.running import check_needs, seconds_in, session, stopped_by_signal
     from bench.identity import environment_facts
     from bench.ledger import Ledger
 
@@ -91,7 +91,7 @@ def compare(
         command=shlex.join(["orchestrate", *sys.argv[1:]]),
         machine=environment_facts(),
     )
-    check_data(plan)
+    check_needs(plan)
     if dry_run:
         from agents.dry_run import print_forecast
 

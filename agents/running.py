@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -73,7 +74,7 @@ def run_plan(
         command=shlex.join(["orchestrate", *sys.argv[1:]]),
         machine=environment_facts(),
     )
-    check_data(plan, only)
+    check_needs(plan, only)
     if dry_run:
         from agents.dry_run import print_forecast
 
@@ -147,14 +148,35 @@ def _build_kernels() -> None:
         print(f"{message}\n  runs that need it will crash; the others go on", file=sys.stderr)
 
 
-def check_data(plan: Plan, only: tuple[str, ...] = ()) -> None:
-    """DataError that names the task and its line when a text that a task measures on cannot be read."""
-    for task in select(plan, only):
+class NoDevice(Exception):
+    """A plan asks for a device that this machine, or this build of torch, does not have."""
+
+
+def check_needs(plan: Plan, only: tuple[str, ...] = ()) -> None:
+    """DataError or NoDevice that names the task and its line when what it measures on is not there."""
+    tasks = select(plan, only)
+    for task in tasks:
         try:
             if task.data:
                 digest(task.data)
         except (DataError, OSError) as error:
             raise DataError(f"task `{task.id}` at {plan.path}:{task.data_line or task.line}: {error}; nothing was run") from None
+    if not (elsewhere := [task for task in tasks if task.device != "cpu"]):
+        return
+    there = _cuda_devices()
+    for task in elsewhere:
+        if int(task.device.partition(":")[2] or 0) >= there:
+            raise NoDevice(
+                f"task `{task.id}` at {plan.path}:{task.line} asks for `{task.device}`, and torch sees {there or 'no'} CUDA devices "
+                "here; nothing was run\n  help: run it where there is one, or write `- **device**: cpu`"
+            )
+
+
+def _cuda_devices() -> int:
+    """How many torch sees; asked in a process of its own, since this one imports no torch."""
+    asked = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True).stdout.strip()
+    return int(said) if said.isdecimal() else 0
 
 
 def set_aside(ledger: Ledger) -> Path:

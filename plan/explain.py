@@ -161,7 +161,8 @@ EXPLAIN: dict[str, str] = {
         "- **seeds**: 5, up to 8",
     ),
     "P024": _told(
-        "Two targets of one task ask the same of the same metric, or ask what no number can give.",
+        "Two targets of one task ask the same of the same metric, or ask what no number can give.\n"
+        "(A fixed threshold and one that another task sets are two questions.)",
         _row("`accuracy`", "≥", "0.99", "mean") + "\n" + _row("`accuracy`", "≤", "0.90", "mean"),
         _row("`accuracy`", "≥", "0.90", "mean") + "\n" + _row("`accuracy`", "≤", "0.99", "mean"),
     ),

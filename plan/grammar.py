@@ -14,7 +14,7 @@ from typing import Any
 from plan import catalogue
 from plan.catalogue import Shelves
 from plan.faults import Fault, PlanFaults
-from plan.layout import CONFIG, SETTINGS, Block, Layout, Piece, Span, print_plan, setting, spans
+from plan.layout import CONFIG, CONFIG_MARKS, SETTINGS, Block, Layout, Piece, Span, print_plan, setting, spans
 from plan.meaning import Meaning, Section, guess_id
 from plan.nouns import Budget, Plan, Task
 from plan.overrides import read_config
@@ -219,7 +219,8 @@ class _Reader:
             self.section.configs.append(block)
 
     def _fence(self, block: Block) -> None:
-        if block.content and (block.content.startswith("toml") or catalogue.suggest(block.content, [CONFIG])):
+        marks = set(block.content.lower().split())
+        if marks & CONFIG_MARKS or (block.content and catalogue.suggest(block.content, [CONFIG])):
             self.page.report("P032", f"a fence marked `{block.content}` is not read as a config", self.page.lines[block.first].strip(),
                              label="prose, as it stands", help="mark it `toml config`, or `text` if it is only an example")  # fmt: skip
 

@@ -23,6 +23,8 @@ SETTINGS = (
 )  # fmt: skip
 HEADER = ("metric", "", "threshold", "rule")
 CONFIG = "toml config"
+CONFIG_MARKS = frozenset({"toml", "config", "conf", "cfg", "ini"})
+"""Words in another fence's mark that show it was meant as one."""
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _LINK = re.compile(r"\[([^\]]+)\]\([^()]*\)")

@@ -345,7 +345,7 @@ class Meaning:
         for other in before:
             if other.metric != target.metric:
                 continue
-            if other.comparator is target.comparator:
+            if other.comparator is target.comparator and other.threshold.task == target.threshold.task:
                 self.page.report("P024", f"a second target `{target.metric} {target.comparator}` in one task", row.metric,
                                  label="already a target", help=f"the first one is in line {other.line}; keep one of them")  # fmt: skip
                 return

@@ -26,7 +26,10 @@ FORBIDDEN = [
     ("alignment/guards/evidence.py", "agents.events"),
     ("plan/house.py", "torch"),
     ("plan/nouns.py", "rich"),
+    ("plan/nouns.py", "optuna"),
+    ("plan/nouns.py", "markdown_it"),
     ("kernels/attention.py", "numpy"),
+    ("kernels/retention.py", "optuna"),
     ("bench/judge.py", "torch"),
 ]
 

@@ -202,3 +202,10 @@ def test_a_plan_file_is_read_with_its_path_and_a_missing_one_is_an_os_error(tmp_
     assert read(tmp_path / "P.md", shelves=SHELVES).path == str(tmp_path / "P.md")
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "Q.md", shelves=SHELVES)
+
+
+def test_a_fixed_threshold_and_one_of_another_task_are_two_questions() -> None:
+    row = "| `accuracy`     | ≥  | 0.98 x dense-copy | lower 95% |\n"
+    assert row in GOOD
+    (_, retnet) = parse(GOOD.replace(row, row + "| `accuracy` | ≥ | 0.5 | lower 95% |\n"), shelves=SHELVES).tasks
+    assert [target.threshold.task for target in retnet.targets if target.metric == "accuracy"] == ["dense-copy", None]
