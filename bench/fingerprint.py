@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,10 +27,18 @@ from bench.overlay import Overlay
 from plan.catalogue import HOUSE, shelf
 
 PACKAGES = frozenset({"agents", "alignment", "bench", "envs", "kernels", "modules", "plan"})
-IMPORTS, TOP_LEVEL, ORDER, BYTES, DOCS = "(imports)", "(top level)", "(order)", "(bytes)", "(docstrings)"
+IMPORTS, TOP_LEVEL, ORDER, BYTES = "(imports)", "(top level)", "(order)", "(bytes)"
 """Symbols of what has no name of its own."""
+DOCS, TEXT, TYPES = "(docstrings)", "(text)", "(type-only)"
+ON_DEMAND = frozenset({DOCS, TEXT, TYPES})
+"""Symbols that count where code that is reached asks for them: by `__doc__`, by line numbers or sources, by setting `TYPE_CHECKING`."""
+
+MOST_TEXTS = 4096
+"""Texts that are remembered at most."""
 
 _READS_DOCS = re.compile("__doc__|getdoc")
+_READS_TEXT = re.compile("co_firstlineno|co_lines|co_positions|f_lineno|tb_lineno|getsource|getcomments|findsource")
+_TELLS_TEXT = frozenset({"linecache", "pydoc"})
 Shelf = Callable[[str, str], Path | None]
 
 
@@ -56,8 +64,12 @@ class _File:
     """Literal (kind, name) of things taken from the catalogue."""
     strings: frozenset[str]
     """Parts of constants that may name a file."""
-    reads_docs: bool = False
-    """Whether it reads docstrings, of whatever file."""
+    asks: frozenset[str] = frozenset()
+    """Symbols ON_DEMAND that it asks for, of whatever file."""
+
+
+_known: dict[bytes, _File] = {}
+"""By the sha256 of a text."""
 
 
 def on_shelf(kind: str, name: str) -> Path | None:
@@ -88,7 +100,7 @@ class Reader:
         """
         files: dict[str, dict[str, str]] = {}
         packages: set[str] = set()
-        reads_docs = False
+        asked: frozenset[str] = frozenset()
         strings = {part for word in words for part in name_parts(word)}
         folders = {self._house / package for package in PACKAGES}
         waiting, seen = [Path(root).resolve() for root in roots], set[Path]()
@@ -98,7 +110,7 @@ class Reader:
                 seen.add(path)
                 name, file, reached, strangers = self._file(path)
                 files[name] = dict(file.symbols)
-                reads_docs |= file.reads_docs
+                asked |= file.asks
                 packages |= strangers
                 waiting += reached
                 strings |= file.strings | {path.stem}
@@ -106,7 +118,7 @@ class Reader:
             if not waiting:
                 named = Words(strings).name
                 waiting = [path for folder in folders for path in self._beside(folder) if path not in seen and named(path.name)]
-        files = {name: symbols_of(found, benchmark=benchmark, reads_docs=reads_docs) for name, found in files.items()}
+        files = {name: symbols_of(found, benchmark=benchmark, asked=asked) for name, found in files.items()}
         return Code(
             digest=_hash(json.dumps(files, sort_keys=True)), files=dict(sorted(files.items())), packages=tuple(sorted(packages))
         )
@@ -186,15 +198,16 @@ def _hash(text: str) -> str:
 
 def symbols(path: Path, content: bytes, *, like: Mapping[str, str], benchmark: str | None = None) -> dict[str, str]:
     """What `Code.files` would say of the file `path`, where it said `like`, if this were its content."""
-    return symbols_of(_read(path, content).symbols, benchmark=benchmark, reads_docs=DOCS in like)
+    return symbols_of(_read(path, content).symbols, benchmark=benchmark, asked=ON_DEMAND & like.keys())
 
 
-def symbols_of(found: Mapping[str, str], *, benchmark: str | None, reads_docs: bool) -> dict[str, str]:
-    """`found` without the decorators of benchmarks other than `benchmark`, and without docstrings unless somebody reads them."""
+def symbols_of(found: Mapping[str, str], *, benchmark: str | None, asked: frozenset[str]) -> dict[str, str]:
+    """`found` without the decorators of benchmarks other than `benchmark`, and without what nobody has `asked` for."""
     return {
         symbol: digest
         for symbol, digest in found.items()
-        if (benchmark is None or "@" not in symbol or symbol.endswith("@" + benchmark)) and (reads_docs or symbol != DOCS)
+        if (benchmark is None or "@" not in symbol or symbol.endswith("@" + benchmark))
+        and (symbol not in ON_DEMAND or symbol in asked)
     }
 
 
@@ -207,16 +220,34 @@ def _opaque(path: Path, content: bytes) -> _File:
     return _File(symbols={BYTES: digest[:16]}, imports=(), loads=(), strings=included)
 
 
-@lru_cache(maxsize=4096)
+def texts() -> bytes:
+    """What this process knows of the texts it has parsed, for `know` in another one."""
+    return pickle.dumps(_known)
+
+
+def know(texts: bytes) -> None:
+    """Take over what another process told by `texts`: by the hash of each text, so that a file that has changed since is parsed anew."""
+    _known.update(pickle.loads(texts))
+
+
 def _parse(content: bytes) -> _File:
+    digest = sha256(content).digest()
+    if digest not in _known:
+        if len(_known) >= MOST_TEXTS:
+            _known.clear()
+        _known[digest] = _parsed(content)
+    return _known[digest]
+
+
+def _parsed(content: bytes) -> _File:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
         return _opaque(Path("broken.py"), content)  # measuring it will tell what is wrong with it
     prose = [node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
     docs = [ast.dump(node) for node in prose]
-    own_docs, all_docs = _reads_docs(tree, prose)
-    _normalise(tree, docs_read=own_docs or all_docs)
+    own_docs, asks = _asks(tree, prose)
+    type_only = _normalise(tree, docs_read=own_docs or DOCS in asks)
     imports: list[tuple[int, str, tuple[str, ...]]] = []
     loads: list[tuple[str, str]] = []
     strings: set[str] = set()
@@ -248,32 +279,42 @@ def _parse(content: bytes) -> _File:
         if "@" not in symbol:
             order.append(symbol)
     hashes = {symbol: _hash("\n".join(dumps))[:16] for symbol, dumps in parts.items()}
-    hashes[DOCS] = _hash("\n".join(docs))[:16]
+    hashes |= {DOCS: _hash("\n".join(docs))[:16], TYPES: _hash("\n".join(type_only))[:16]}
+    hashes[TEXT] = sha256(content).hexdigest()[:16]
     hashes[ORDER] = _hash("\n".join(order))[:16]
     return _File(
         symbols=hashes,
         imports=tuple(imports),
         loads=tuple(loads),
         strings=frozenset(strings),
-        reads_docs=all_docs,
+        asks=asks,
     )
 
 
-def _reads_docs(tree: ast.Module, prose: list[ast.Expr]) -> tuple[bool, bool]:
-    """Whether its code reads its own docstring, and whether it may read anybody's. Comments and `prose`, its docstrings, read nothing."""
-    own = anybody = False
+def _asks(tree: ast.Module, prose: list[ast.Expr]) -> tuple[bool, frozenset[str]]:
+    """Whether its code reads its own docstring, and what it may ask for of anybody's. Comments and `prose`, its docstrings, read nothing."""
+    own, asks = False, set[str]()
     silent = {id(statement.value) for statement in prose}
     for node in ast.walk(tree):
         match node:
             case ast.Name(id="__doc__"):
                 own = True
             case ast.Attribute(attr=word) | ast.Name(id=word) | ast.alias(name=word) | ast.Constant(value=str(word)):
-                anybody = anybody or (id(node) not in silent and bool(_READS_DOCS.search(word)))
-    return own, anybody
+                if id(node) in silent:
+                    continue
+                name = word.partition(".")[0] if not isinstance(node, ast.Constant) else ""
+                asks |= {DOCS} if _READS_DOCS.search(word) else set()
+                asks |= {TEXT} if _READS_TEXT.search(word) or name in _TELLS_TEXT else set()
+                set_here = isinstance(node, ast.Constant) or isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del))
+                asks |= {TYPES} if word == "TYPE_CHECKING" and set_here else set()
+            case ast.ImportFrom(module=str(word)):
+                asks |= {TEXT} if word in _TELLS_TEXT else set()
+    return own, frozenset(asks)
 
 
-def _normalise(tree: ast.Module, *, docs_read: bool) -> None:
-    """Take out of `tree`, in place, what has no effect when it runs."""
+def _normalise(tree: ast.Module, *, docs_read: bool) -> list[str]:
+    """Take out of `tree`, in place, what has no effect when it runs; returns what only types need, as dumps."""
+    left_out: list[str] = []
     nodes = list(ast.walk(tree))
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     sources = {
@@ -288,10 +329,11 @@ def _normalise(tree: ast.Module, *, docs_read: bool) -> None:
         for name in ("body", "orelse", "finalbody"):
             block = getattr(node, name, None)
             if isinstance(block, list):
-                setattr(node, name, list(_effective(block, type_only=type_only, docs_read=docs_read)))
+                setattr(node, name, list(_effective(block, left_out, type_only=type_only, docs_read=docs_read)))
+    return left_out
 
 
-def _effective(block: list[ast.stmt], *, type_only: bool, docs_read: bool) -> Iterator[ast.stmt]:
+def _effective(block: list[ast.stmt], left_out: list[str], *, type_only: bool, docs_read: bool) -> Iterator[ast.stmt]:
     for statement in block:
         if isinstance(statement, ast.Pass):
             continue
@@ -302,7 +344,8 @@ def _effective(block: list[ast.stmt], *, type_only: bool, docs_read: bool) -> It
             and isinstance(statement, ast.If)
             and ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
         ):
-            yield from _effective(statement.orelse, type_only=type_only, docs_read=docs_read)
+            left_out += map(ast.dump, statement.body)
+            yield from _effective(statement.orelse, left_out, type_only=type_only, docs_read=docs_read)
             continue
         yield statement
 

@@ -122,6 +122,15 @@ def run_key(request: Request, *, code: str, data_digest: str, environment: Mappi
     return sha256(encode(parts).encode()).hexdigest()
 
 
+def foresee() -> None:
+    """Fill, in a process that others are forked from, caches that cannot become stale: shelves by the text of their files, the processor."""
+    for kind in ("module", "benchmark"):
+        catalogue.shelf(kind)
+    environment_facts()
+    for of_this_moment in (catalogue.shelf, _version, _distributions):
+        of_this_moment.cache_clear()
+
+
 def environment_facts(packages: Iterable[str] = (), *, device: str = "cpu", compiles: bool = False) -> dict[str, Any]:
     """What of this machine can change a number: Python, package versions, processor; on `cuda`, the GPU; the C++ compiler of code that `compiles`.
 

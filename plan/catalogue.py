@@ -326,12 +326,15 @@ def _located(dotted: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
-def _read(kind: str, path: Path, dotted: str) -> Iterator[Entry]:
+def _read(kind: str, path: Path, dotted: str) -> tuple[Entry, ...]:
     """The things `path` registers on the shelf; SyntaxError or ValueError when it does so wrongly."""
     source = path.read_text(encoding="utf-8")
-    if f"{kind}(" not in source:
-        return
-    tree = ast.parse(source)
+    return _registered(kind, path, dotted, source) if f"{kind}(" in source else ()
+
+
+@lru_cache(maxsize=1024)
+def _registered(kind: str, path: Path, dotted: str, source: str) -> tuple[Entry, ...]:
+    found, tree = list[Entry](), ast.parse(source)
     for node in tree.body:
         if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
             continue
@@ -348,13 +351,14 @@ def _read(kind: str, path: Path, dotted: str) -> Iterator[Entry]:
                     raise SyntaxError(f"`{keyword.arg or '**'}` of `@{kind}(\"{name}\")` is not a literal; the catalogue reads it without running the file",
                                       (None, keyword.value.lineno, None, None))  # fmt: skip
             summary = (ast.get_docstring(node) or ast.get_docstring(tree) or "").partition("\n")[0]
-            yield Entry(
+            found.append(Entry(
                 shelf=kind, name=name, path=path, symbol=node.name, line=node.lineno, summary=summary, dotted=dotted,
                 arguments={keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg},
                 fields=_fields(tree, "Config") if kind == "module" else {},
                 implementation=_implementation(tree) if kind == "module" else (),
                 recipe=_recipe(tree) if kind == "module" else {},
-            )  # fmt: skip
+            ))  # fmt: skip
+    return tuple(found)
 
 
 def _called(function: ast.expr) -> str:

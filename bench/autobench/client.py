@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from bench.autobench import confine, sources, tree
@@ -40,6 +40,8 @@ SILENCE = 15.0
 begun one has to begin the next."""
 LOOK = 0.5
 """Seconds past its limit after which a measurement's guard is looked at, and between two looks: one that was stopped is ended at once."""
+WITNESS = "bench.autobench.witness:prepare"
+"""Preloads what compares each measurement with its key."""
 IMPORTS = 300.0
 """Seconds that a server may import before it begins its first."""
 
@@ -52,7 +54,7 @@ class AutoBench:
     """
 
     def __init__(
-        self, *, preload: Sequence[str] = ("torch", "torch._dynamo"), environment: Mapping[str, str] | None = None
+        self, *, preload: Sequence[str] = ("torch", "torch._dynamo", WITNESS), environment: Mapping[str, str] | None = None
     ) -> None:
         self._preload = tuple(preload)
         self._environment = confine.scrubbed(os.environ) if environment is None else dict(environment)
@@ -345,6 +347,16 @@ class Child:
         self._bench.dismiss(self._server, patience=0.0)
 
 
+def _parsed() -> IO[bytes]:
+    """A nameless file with what this process has parsed for the keys that it made, if it made any. (What makes keys is not imported
+    here: this file is part of what every benchmark reaches.)"""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the server has it
+    if fingerprint := sys.modules.get("bench.fingerprint"):
+        file.write(fingerprint.texts())
+    file.seek(0)
+    return file
+
+
 class _Server:
     """The server process and the socket it is told through. It dies with the thread that made it."""
 
@@ -365,7 +377,7 @@ class _Server:
                     *preload,
                 ],
                 env=confine.pinned({**environment, "PYTHONPATH": os.pathsep.join(paths)}, 1),
-                stdin=subprocess.DEVNULL,
+                stdin=_parsed() if WITNESS in preload else subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self.stderr,
                 pass_fds=[theirs.fileno()],

@@ -26,6 +26,9 @@ from _pytest.runner import collect_one_node
 from bench.autobench.scoreboard import ARGUMENTS
 from bench.autobench.worker import Tell, is_allocation
 
+LATE, PLUGIN = "hypothesis", "hypothesispytest"
+"""A package that takes as long to import as all other plugins together, and whose plugin imports it to say that nothing used it."""
+
 _session: pytest.Session
 _modules: dict[str, pytest.Collector] = {}
 
@@ -37,15 +40,17 @@ def prepare() -> None:
     _session = session = pytest.Session.from_config(config)
     session.exitstatus = pytest.ExitCode.OK
     config._do_configure()
-    for _, distribution in config.pluginmanager.list_plugin_distinfo():
-        with suppress(ImportError):  # plugins import the package they belong to late, which would be once per module
-            import_module(distribution.name.replace("-", "_"))
     for remembers in ("lfplugin", "nfplugin"):
         config.pluginmanager.unregister(name=remembers)
     config.hook.pytest_sessionstart(session=session)
     session.genitems = _stop_at_modules  # type: ignore[method-assign]
     config.hook.pytest_collection(session=session)
     del session.genitems
+    for _, distribution in config.pluginmanager.list_plugin_distinfo():
+        package = distribution.name.replace("-", "_")
+        if package != LATE or any(LATE.encode() in node.path.read_bytes() for node in _modules.values() if node.path.is_file()):
+            with suppress(ImportError):  # plugins import the package they belong to late, which would be once per module
+                import_module(package)
     config.pluginmanager.register(_record)
     config.pluginmanager.unregister(name="capturemanager")
     config.option.capture = "fd"
@@ -99,6 +104,8 @@ def _carried_out(session: pytest.Session) -> int:
         code = pytest.ExitCode.INTERNAL_ERROR
         session.config.notify_exception(pytest.ExceptionInfo.from_current(), session.config.option)
     session.exitstatus = code
+    if LATE not in sys.modules and (plugin := session.config.pluginmanager.get_plugin(PLUGIN)):
+        session.config.pluginmanager.unregister(plugin)
     hook.pytest_sessionfinish(session=session, exitstatus=code)
     return int(session.exitstatus)
 

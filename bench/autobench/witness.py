@@ -18,15 +18,15 @@ from functools import reduce, wraps
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from bench.autobench import sources
 from bench.autobench.instruments import Instruments
 from bench.autobench.outcome import Rejected
+from bench.autobench.reading import LISTING, Reading, hide
 from bench.autobench.warden import Warden
-from bench.data import LEFT_OUT, STDLIB
-from bench.fingerprint import symbols
-from bench.identity import Identifier, file_digest
+from bench.fingerprint import TEXT, know, symbols
+from bench.identity import Identifier, file_digest, foresee
 from bench.overlay import LAID, Overlay
 from bench.request import Bench
 from plan import catalogue, house
@@ -34,8 +34,19 @@ from plan.nouns import Status
 
 CHANGED = "its code or data changed before it began; nothing was measured"
 OPENING = frozenset({"open", "ctypes.dlopen", "sqlite3.connect"})
+MAKING = frozenset({"tempfile.mkstemp", "tempfile.mkdtemp"})
+HEARD = OPENING | LISTING | MAKING
+NAME_IT = "name it in the config, or give it as the task's `data`; nothing it measured is taken"
 SILENT = ("from_file", "UntypedStorage.from_file", "jit.load")
 """Functions of torch that open from C++ the file their first argument names."""
+
+
+def prepare() -> None:
+    """In the fork server: take over what the orchestrator has parsed, from stdin, and fill what cannot become stale. No code of a
+    module, kernel or benchmark runs here: each worker compiles it anew."""
+    if texts := sys.stdin.buffer.read():
+        know(texts)
+    foresee()
 
 
 class Witness:
@@ -57,18 +68,21 @@ class Witness:
         laid = [self._overlay.tree / package for package in LAID] if self._overlay.tree else []
         self._house = tuple(f"{folder}{os.sep}" for folder in [*(catalogue.HOUSE / name for name in house.PACKAGES), *laid])
         self._free = [bench.folder.resolve(), *([Path(bench.request.data).resolve()] if bench.request.data else [])]
+        corpus = _corpus(self._data["name"])
         self._judging = frozenset(sources.compiled)
         """What measures and judges was compiled before any candidate, and need not be part of its identity."""
+        self._candidates, measures = _sides(self._house)
+        self._reading = Reading(folders=self._house, judging={*self._judging, *measures}, corpus=corpus)
+        hide(bench.request.benchmark, lambda path: self._name(path) in self._counted, self._uncounted)
         self._fault: Rejected | None = None
         self._busy = threading.local()
         self._watching = False
-        self._candidates, measures = _sides(self._house)
         self._instruments = Instruments(tuple(measures))
         self._warden = Warden(
             candidates=self._candidates,
             instruments=measures,
             house=self._house,
-            corpus=_corpus(self._data["name"]),
+            corpus=corpus,
             counted=lambda path: Path(path) in self._named or os.path.relpath(path, catalogue.HOUSE) in self._counted,
             evaluated=self._instruments.hot,
         )
@@ -124,30 +138,68 @@ class Witness:
         """An audit hook: cannot be taken off, so it has to be quick where it does not matter."""
         if event == "import":  # only an extension module comes with its file
             event, arguments = "open", arguments[1:2]
-        if event not in OPENING or not self._watching or getattr(self._busy, "now", False):
+        if event not in HEARD or not self._watching or getattr(self._busy, "now", False):
             return
         self._busy.now = True
         try:
-            if _is_read(*arguments):
+            if event in MAKING:
+                self._reading.made(arguments[0])
+            elif event in LISTING:
+                self._listed(arguments[0])
+            elif _makes(*arguments):
+                self._reading.made(os.fsdecode(arguments[0]))
+            elif _is_read(*arguments):
                 self._opened(Path(os.path.realpath(os.fsdecode(arguments[0]))))
         finally:
             self._busy.now = False
 
     def _opened(self, path: Path) -> None:
         beside = path.parent == catalogue.HOUSE and (path.name in self._counted or path.name.endswith(tuple(EXTENSION_SUFFIXES)))
-        if not str(path).startswith(self._house) and not beside and path not in self._named:
+        if any(path.is_relative_to(folder) for folder in self._free):
             return
-        if any(path.is_relative_to(folder) for folder in self._free) or _catalogue_asks() or not path.is_file():
+        if not str(path).startswith(self._house) and not beside and path not in self._named:
+            if self._reading.outside(path):
+                self._refuse(Status.CRASHED, f"it reads `{path}`, which does not count into its identity; {NAME_IT}")
+            return
+        if _catalogue_asks() or not path.is_file():
             return
         if path in self._named:
             if file_digest(path) != self._named[path]:
                 self._changed(str(path))
+        elif path.suffix == ".py" and TEXT not in self._counted.get(self._name(path), {TEXT}) and self._reading.as_text():
+            self._refuse(
+                Status.CRASHED,
+                f"it reads the text of `{self._name(path)}`, of which only the meaning counts into its identity; "
+                "import `linecache` in the code that does, and the text counts; nothing it measured is taken",
+            )
         else:
             self._compare(path, path.read_bytes())
 
-    def _compare(self, path: Path, content: bytes) -> None:
+    def _listed(self, folder: Any) -> None:
+        if isinstance(folder, int):  # opened before, as a file
+            return
+        path = Path(os.path.realpath(os.fsdecode(folder or ".")))
+        if not any(path.is_relative_to(free) for free in self._free) and self._reading.listed(path):
+            self._refuse(
+                Status.CRASHED,
+                f"it lists `{self._name(path)}`, whose names do not count into its identity; "
+                'look for what it needs by a pattern as `glob("*.txt")`; nothing it measured is taken',
+            )
+
+    def _uncounted(self, name: str) -> NoReturn:
+        self._refuse(
+            Status.CRASHED,
+            f"it reads what the shelf tells of `{name}`, which does not count into its identity; "
+            "let its own options or the config say it; nothing it measured is taken",
+        )
+
+    def _name(self, path: Path) -> str:
+        """What the key calls `path`."""
         place = self._overlay.nominal(path)
-        name = place.relative_to(catalogue.HOUSE).as_posix() if place.is_relative_to(catalogue.HOUSE) else str(path)
+        return place.relative_to(catalogue.HOUSE).as_posix() if place.is_relative_to(catalogue.HOUSE) else str(path)
+
+    def _compare(self, path: Path, content: bytes) -> None:
+        name = self._name(path)
         if (counted := self._counted.get(name)) is not None:
             if symbols(path, content, like=counted, benchmark=self._bench.request.benchmark) != counted:
                 self._changed(name)
@@ -162,7 +214,7 @@ class Witness:
     def _changed(self, name: str) -> None:
         self._refuse(Status.KILLED, f"`{name}` was changed while it ran; nothing it measured is taken")
 
-    def _refuse(self, status: Status, message: str) -> None:
+    def _refuse(self, status: Status, message: str) -> NoReturn:
         self._fault = self._fault or Rejected(status, message)
         raise self._fault
 
@@ -177,6 +229,8 @@ def _sides(house_folders: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
 
 def _corpus(name: str) -> Callable[[str], bool]:
     """Whether a path is of the text that is measured on."""
+    from bench.data import LEFT_OUT, STDLIB  # benchmarks read by it, so it is compiled anew in each worker
+
     if not name:
         return lambda path: False
     if name == STDLIB:
@@ -221,6 +275,15 @@ def _is_read(path: Any, mode: Any = None, flags: Any = 0, *_: Any) -> bool:
     if isinstance(mode, str):
         return not set(mode) & set("wxa") or ("a" in mode and "+" in mode)
     return not isinstance(flags, int) or flags & os.O_ACCMODE != os.O_WRONLY
+
+
+def _makes(path: Any, mode: Any = None, flags: Any = 0, *_: Any) -> bool:
+    """Whether what an open leaves in the file is only what the opener writes."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return False
+    if isinstance(mode, str):
+        return bool(set(mode) & set("wx"))
+    return isinstance(flags, int) and bool(flags & (os.O_TRUNC | os.O_EXCL))
 
 
 def _catalogue_asks() -> bool:

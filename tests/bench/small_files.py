@@ -51,6 +51,7 @@ class Tiny:
         total = total * 2
         return total + len(f"{seed}-label") + (n := 4) + n
 ''',
+    "modules/other.py": "from plan.catalogue import module\n\n\n@module('other', system='T-1', paper='none')\nclass Other:\n    pass\n",
     "modules/unused.py": "class Nothing:\n    pass\n",
     "modules/layers/__init__.py": "",
     "modules/layers/mix.py": """\
@@ -359,6 +360,45 @@ def lists_the_shelves(bench):
     return sum(len(catalogue.shelf(kind)) for kind in catalogue.SHELVES)
 
 
+def opens_outside(bench):
+    return float(open(bench.request.config["where"]["is"][::-1]).read())
+
+
+def opens_beside_the_packages(bench):
+    return float((KERNELS.parent / ("docs" + os.sep + "t" + ".csv")).read_text())
+
+
+def makes_and_reads(bench):
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "own.txt").write_text("12")
+        return float(Path(folder, "own.txt").read_text())
+
+
+def lists_a_folder(bench):
+    return len(os.listdir(KERNELS))
+
+
+def looks_for_a_pattern(bench):
+    return len(list(KERNELS.glob("*.gl")))
+
+
+def asks_for_its_text(bench):
+    return len(getattr(importlib.import_module("inspect"), "get" + "source")(fails))
+
+
+def reads_its_own_file(bench):
+    return len(Path(__file__).read_text())
+
+
+def asks_for_another_option(bench):
+    return catalogue.shelf("benchmark")["small-16-v1"].arguments["options"]["gain"]
+
+
+def asks_for_another_paper(bench):
+    return len(catalogue.shelf("module")["other"].arguments.get("paper"))
+
+
 def fails(bench):
     raise ZeroDivisionError("of its own")
 
@@ -370,5 +410,6 @@ def measure(bench):
         time.sleep(0.002)
     return {"score": globals()[bench.request.config["act"]](bench)}
 ''',
+    "docs/t.csv": "1",
     "corpus.txt": "to be measured upon\n",
 }

@@ -47,11 +47,12 @@ MEASURE = """
 import json, select, sys
 from pathlib import Path
 from bench.autobench import AutoBench
+from bench.autobench.client import WITNESS
 from bench.identity import Identifier
 from plan import wire
 from plan.nouns import Request
 
-with AutoBench(preload=()) as bench:
+with AutoBench(preload=(WITNESS,)) as bench:
     for number, line in enumerate(sys.stdin):
         text, file, changed = json.loads(line)
         request, folder = wire.decode(Request, text), Path(f"runs/{number}").resolve()

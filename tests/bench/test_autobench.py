@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from bench.autobench import AutoBench, Outcome, Progress
+from bench.autobench.client import WITNESS
 from bench.autobench.measure import vetted
 from bench.autobench.tree import LINUX, marked
+from bench.identity import identify
 from plan import wire
+from plan.catalogue import HOUSE
 from plan.nouns import Limits, Request, Status
 
 HERE = Path(__file__).parent
@@ -365,6 +369,18 @@ def test_a_preload_that_cannot_be_imported_is_told_in_the_outcome(tmp_path):
     assert outcome
     assert outcome.status is Status.CRASHED
     assert "No module named 'no_such_module'" in outcome.log_tail
+
+
+def test_what_was_parsed_for_a_key_is_not_parsed_again_in_a_worker_and_nothing_of_it_was_run_or_looked_up(tmp_path):
+    files = identify(Request(module="transformer", benchmark="contract-v1", seed=0)).code.files
+    with AutoBench(preload=(WITNESS,)) as bench:
+        outcome = bench.start_call("autobench_cases:knows", folder=tmp_path, paths=[str(HERE)]).wait(timeout=60)
+    assert outcome
+    assert outcome.status is Status.OK, outcome
+    assert {sha256((HOUSE / file).read_bytes()).hexdigest() for file in files if file.endswith(".py")} <= {
+        *outcome.value["texts"]
+    }
+    assert (outcome.value["imported"], outcome.value["shelves"]) == ([], 0)
 
 
 def test_the_server_has_torch_and_one_thread_when_it_forks(bench, tmp_path):

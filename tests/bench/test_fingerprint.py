@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.beside import Words, meaning, name_parts
-from bench.fingerprint import Reader, _parse, code_changes
+from bench.fingerprint import TEXT, Reader, _parse, code_changes
 from bench.importable import SUFFIXES
 from plan.catalogue import HOUSE
 
@@ -150,7 +151,8 @@ def real_files() -> list[Path]:
 
 def test_reformatting_any_file_of_the_house_and_dropping_its_comments_changes_nothing() -> None:
     for path in real_files():
-        assert _parse(ast.unparse(ast.parse(path.read_bytes())).encode()) == _parse(path.read_bytes()), path
+        here, again = (_parse(text) for text in (path.read_bytes(), ast.unparse(ast.parse(path.read_bytes())).encode()))
+        assert replace(again, symbols={**again.symbols, TEXT: here.symbols[TEXT]}) == here, path
 
 
 def test_changing_any_number_or_operator_of_a_file_of_the_house_changes_exactly_its_symbol() -> None:
@@ -166,7 +168,7 @@ def test_changing_any_number_or_operator_of_a_file_of_the_house_changes_exactly_
                 break
             change(places[index])
             new = _parse(ast.unparse(tree).encode()).symbols
-            differing = {s for s in old.keys() | new.keys() if old.get(s) != new.get(s)}
+            differing = {s for s in old.keys() | new.keys() if old.get(s) != new.get(s)} - {TEXT}
             assert len(differing) == 1, (path, places[index].lineno, differing)
             tried += 1
             if index > 6:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,36 @@ def test_an_edit_that_changes_the_number_changes_the_key_and_is_named(
     assert new["result"] != old["result"]
     assert new["key"] != old["key"]
     assert any(edit.told in line for line in reasons(old, new)), reasons(old, new)
+
+
+LINE = ("return seed + 7", "return seed + step.__code__.co_firstlineno")
+SOURCE = ("return seed + 7", "import inspect; return seed + len(inspect.getsource(step))")
+TYPES = (
+    '"""Three',
+    'import typing\ntyping.TYPE_CHECKING = True\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    Q = 1\n"""Three',
+)
+
+
+@pytest.mark.parametrize(
+    ("setup", "edit"),
+    [
+        (LINE, Edit("a line above", STEP, "ORDER =", "# why\nORDER =", told=f"`{STEP}`: `(text)` changed")),
+        (SOURCE, Edit("a comment", STEP, "def step(seed):", "def step(seed):  # why", told=f"`{STEP}`: `(text)` changed")),
+        (TYPES, Edit("a type-only block", STEP, "Q = 1", "Q = 2", told=f"`{STEP}`: `(type-only)` changed")),
+    ],
+    ids=lambda part: part.title if isinstance(part, Edit) else "",
+)
+def test_code_that_asks_for_lines_sources_or_type_only_blocks_depends_on_them(
+    setup: tuple[str, str], edit: Edit, house: House, plainly: Any
+) -> None:
+    uses = (("return seed + 7", "return seed + 7 + Q"),) if setup is TYPES else ()
+    with ExitStack() as stack:
+        for old, new in (setup, *uses):
+            stack.enter_context(house.edited(STEP, old, new))
+        before, changed = house.observe(), after(house, edit)
+    assert changed["result"] != before["result"]
+    assert changed["key"] != before["key"]
+    assert any(edit.told in line for line in reasons(before, changed)), reasons(before, changed)
 
 
 def test_what_the_interpreter_of_a_worker_runs_first_changes_the_key(house: House, plainly: Any) -> None:

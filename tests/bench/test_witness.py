@@ -43,7 +43,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         ("opens_by_descriptor", "", "", 5),
         ("reads_the_data", "", "", 20),
         ("writes_and_reads_in_its_folder", "", "", 12),
-        ("lists_the_shelves", "", "", 4),
+        ("makes_and_reads", "", "", 12),
+        ("looks_for_a_pattern", "", "", 1),
+        ("lists_the_shelves", "", "", 5),
     ],
 )
 def test_what_the_key_stands_for_is_measured(act: str, file: str, changed: str, score: float, house: House) -> None:
@@ -90,7 +92,6 @@ def test_a_file_that_the_config_names_belongs_to_the_key_and_is_watched(house: H
         ("imports_by_a_made_up_name", "kernels/apart.py"),
         ("runs_by_a_made_up_name", "kernels/apart.py"),
         ("imports_beside_by_a_made_up_name", "apart_beside.py"),
-        ("opens_what_it_finds", "kernels/lists/even.txt"),
         ("maps_from_c", "kernels/lists/even.txt"),
     ],
 )
@@ -100,9 +101,38 @@ def test_what_no_string_names_is_refused_and_the_mend_is_told(act: str, name: st
     assert outcome.message.startswith(f"it reads `{name}`, which does not count into its identity")
 
 
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        ("opens_beside_the_packages", "it reads `{house}/docs/t.csv`, which does not count into its identity"),
+        ("lists_a_folder", "it lists `kernels`, whose names do not count into its identity"),
+        ("opens_what_it_finds", "it lists `kernels/lists`, whose names do not count into its identity"),
+        ("asks_for_its_text", "it reads the text of `bench/suites/late.py`, of which only the meaning counts"),
+        ("reads_its_own_file", "it reads the text of `bench/suites/late.py`, of which only the meaning counts"),
+        ("asks_for_another_option", "it reads what the shelf tells of `small-16-v1`, which does not count into its identity"),
+        ("asks_for_another_paper", "it reads what the shelf tells of `other`, which does not count into its identity"),
+    ],
+)
+def test_what_could_be_otherwise_under_the_same_key_is_refused(act: str, told: str, house: House) -> None:
+    outcome = house.measure(act)
+    assert outcome.status is Status.CRASHED, outcome
+    assert outcome.message.startswith(told.format(house=house.root.resolve())), outcome
+    assert outcome.metrics == {}
+
+
+def test_a_file_at_an_absolute_path_is_read_only_where_the_config_names_it(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "number.txt"
+    file.write_text("1")
+    outcome = house.measure("opens_outside", where={"is": str(file)[::-1]})
+    assert outcome.status is Status.CRASHED, outcome
+    assert outcome.message.startswith(f"it reads `{file}`, which does not count into its identity; name it in the config")
+    assert house.measure("opens_outside", where={"is": str(file)[::-1], "named": str(file)}).metrics == {"score": 1}
+
+
 @pytest.mark.parametrize(("act", "old", "new"), [
     ("imports_by_a_made_up_name", '"kernels." + "trapa"[::-1]', '"kernels.apart"'),
     ("opens_what_it_finds", ".iterdir()", '.glob("*.txt")'),
+    ("asks_for_its_text", "def asks_for_its_text(bench):", "def asks_for_its_text(bench):\n    import linecache"),
 ])  # fmt: skip
 def test_the_mend_mends(act: str, old: str, new: str, house: House) -> None:
     with house.edited("bench/suites/late.py", old, new):

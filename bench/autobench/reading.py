@@ -1,0 +1,133 @@
+"""What code of the house may look at beside what its key counts: nothing that another run under the same key could find otherwise.
+
+Asked by the witness. It looks who asks: the nearest frame of the house, unless what measures stands there. What torch does for itself when it
+compiles is let through, as is a library's own folder.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from bench.autobench.warden import FOR_ITSELF, INSTALLED
+from plan import catalogue
+
+LISTING = frozenset({"os.listdir", "os.scandir"})
+OF_THE_MACHINE = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib")
+"""Belongs to the machine, whose facts the key has."""
+CACHES = "touchstone-"
+"""How the names of the house's own caches in the temporary folder begin: what lies there is named by what it was made from."""
+BY_PATTERN = frozenset({"glob", "rglob", "iglob", "_iglob", "iter_modules"})
+"""Functions that look for names which a pattern, a string that counts, tells; or for what is then imported, and refused where it does not count."""
+IMPORTING = "<frozen importlib"
+NO_TEXT = tuple(f"{os.sep}{name}.py" for name in ("runpy", "traceback", "warnings"))
+"""Modules that run sources, or show lines of them to a human."""
+
+
+class Reading:
+    """Says why something may not be read, or nothing."""
+
+    def __init__(self, *, folders: tuple[str, ...], judging: Collection[Path | str], corpus: Callable[[str], bool]) -> None:
+        """`folders`: of the house, as prefixes; files `judging` may look at anything; `corpus`: whether a path is of the text measured on."""
+        self._folders, self._corpus = folders, corpus
+        self._judging = frozenset(map(str, judging))
+        self._libraries = tuple(
+            {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+            | {os.path.realpath(path) + os.sep for path in sys.path if os.path.basename(path) in INSTALLED}
+        )
+        self._own = os.path.join(os.path.realpath(tempfile.gettempdir()), CACHES)
+        self._made = set[str]()
+        self._side = cache(self._side_of)
+
+    def made(self, path: str) -> None:
+        """A file or folder that the measurement made itself."""
+        self._made.add(os.path.realpath(path))
+
+    def outside(self, path: Path) -> bool:
+        """Whether `path`, a file outside the house's packages, is one that nothing counts."""
+        place = str(path)
+        if place.startswith((*self._libraries, self._own)) or not {place, *map(str, path.parents)}.isdisjoint(self._made):
+            return False
+        of_the_house = place.startswith(f"{catalogue.HOUSE}{os.sep}")
+        if (place.startswith(OF_THE_MACHINE) and not of_the_house) or self._corpus(place) or not path.is_file():
+            return False
+        asker, between = self._asked()
+        return asker and not any(part in frame.f_code.co_filename for frame in between for part in (*FOR_ITSELF, IMPORTING))
+
+    def listed(self, path: Path) -> bool:
+        """Whether the names in the house's folder `path` are asked for, other than by a pattern."""
+        if path != catalogue.HOUSE and not f"{path}{os.sep}".startswith(self._folders):
+            return False
+        asker, between = self._asked()
+        return asker and not any(
+            frame.f_code.co_name in BY_PATTERN or frame.f_code.co_filename.startswith(IMPORTING) for frame in between
+        )
+
+    def as_text(self) -> bool:
+        """Whether the source that is being opened is read by code of the house, and neither to be run nor by a library nor for a human."""
+        asker, between = self._asked()
+        files = [frame.f_code.co_filename for frame in between]
+        return asker and not any(
+            name.startswith(IMPORTING) or name.endswith(NO_TEXT) or any(f"{os.sep}{part}{os.sep}" in name for part in INSTALLED)
+            for name in files
+        )  # fmt: skip
+
+    def _asked(self) -> tuple[bool, list[FrameType]]:
+        """Whether the nearest frame of the house is of what is measured, and the frames before it."""
+        between: list[FrameType] = []
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            side = self._side(frame.f_code.co_filename)
+            if side:
+                return side == "measured", between
+            if not frame.f_code.co_filename.startswith(HERE):
+                between.append(frame)
+            frame = frame.f_back
+        return False, between
+
+    def _side_of(self, name: str) -> str:
+        path = os.path.realpath(name)
+        if name.startswith(("<", HERE)) or not path.startswith((*self._folders, f"{catalogue.HOUSE}{os.sep}")):
+            return ""
+        beside = not path.startswith(self._folders)
+        if beside and path.startswith(self._libraries):
+            return ""
+        return "measuring" if path in self._judging else "measured"
+
+
+HERE = str(Path(__file__).parent) + os.sep
+
+
+class Uncounted(Mapping[str, Any]):
+    """What the catalogue knows of something that the key does not count; only what it is for can be read."""
+
+    def __init__(self, name: str, seen: Mapping[str, Any], refuse: Callable[[str], NoReturn]) -> None:
+        self._name, self._seen, self._refuse = name, seen, refuse
+
+    def __getitem__(self, key: str) -> Any:
+        return self._seen[key] if key in self._seen else self._refuse(self._name)
+
+    def __iter__(self) -> Iterator[str]:
+        self._refuse(self._name)
+
+    def __len__(self) -> int:
+        self._refuse(self._name)
+
+
+def hide(benchmark: str, counted: Callable[[Path], bool], refuse: Callable[[str], NoReturn]) -> None:
+    """Have the shelves of this process tell of other benchmarks and of modules that are not `counted` no more than their names and places."""
+    for kind in ("benchmark", "module"):
+        shelf = catalogue.shelf(kind)
+        for name, entry in shelf.items():
+            if name != benchmark if kind == "benchmark" else not counted(entry.path):
+                nothing = Uncounted(name, {}, refuse)
+                kept = Uncounted(name, {"modules": entry.arguments.get("modules") or ()}, refuse)
+                shelf[name] = replace(entry, arguments=kept, fields=nothing, recipe=nothing)
