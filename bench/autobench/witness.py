@@ -73,7 +73,7 @@ class Witness:
         """What measures and judges was compiled before any candidate, and need not be part of its identity."""
         self._candidates, measures = _sides(self._house)
         self._reading = Reading(folders=self._house, judging={*self._judging, *measures}, corpus=corpus)
-        hide(bench.request.benchmark, lambda path: self._name(path) in self._counted, self._uncounted)
+        hide(bench.request.benchmark, lambda path: self._name(self._overlay.real(path)) in self._counted, self._uncounted)
         self._fault: Rejected | None = None
         self._busy = threading.local()
         self._watching = False
