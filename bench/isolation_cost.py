@@ -1,7 +1,7 @@
 """What a process per measurement costs: `python -m bench.isolation_cost` times it against the usual ways, in interleaved runs.
 
 Part `measurement`: an empty measurement through AutoBench against `python -c 'import torch'`, pair by pair: a request under its key, as
-the loop measures it, in a copy of the house that has an empty module and an empty benchmark; and a bare call.
+the loop measures it, in a copy of the house that has an empty benchmark; the same of a candidate, an empty module; and a bare call.
 Part `modules`: the scoreboard over generated test modules that import torch, against pytest-forked and pytest-xdist as whole processes
 with the same verdict demanded of every test, each writing no cache and xdist as it is fastest here; each round runs all three in another order. Ratios are medians with
 a 95 % bootstrap interval over the pairs; above one means AutoBench is ahead.
@@ -48,17 +48,18 @@ def test_scale(x, k):
 """
 XDIST = "pytest-xdist -n 2"
 EMPTY = {
-    "modules/nothing.py": """
+    "bench/nothing.py": '"""What the empty benchmark measures; no candidate."""\n',
+    "modules/blank.py": """
 from plan.catalogue import module
 
-@module("nothing", system="T-0", paper="none")
-class Nothing:
+@module("blank", system="T-0", paper="none")
+class Blank:
     pass
 """,
     "bench/suites/nothing.py": """
 from plan.catalogue import benchmark
 
-@benchmark("nothing-v1", metrics={"score": ""}, source="nobody")
+@benchmark("nothing-v1", metrics={"score": ""}, source="nobody", modules=("nothing", "blank"))
 def measure(bench):
     return {"score": 1.0}
 """,
@@ -132,33 +133,36 @@ def measurement(pairs: int) -> list[Comparison]:
     took: list[list[float]] = json.loads(ran.stdout)
     return [
         _compared(name, [(one[0], one[i]) for one in took], None)
-        for i, name in ((1, "import torch / request"), (2, "import torch / bare call"))
+        for i, name in enumerate(("import torch / request", "... / request of a candidate", "... / bare call"), start=1)
     ]
 
 
 def rounds(pairs: int) -> list[list[float]]:
-    """Wall seconds of [`import torch`, `AutoBench.start`, `AutoBench.start_call`], in every round in another order; in a house with EMPTY."""
-    request = Request(module="nothing", benchmark="nothing-v1", seed=0)
-    key = Identifier().identify(request).key
+    """Wall seconds of [`import torch`, a request, one of a candidate, a bare call], in every round in another order; in a house with EMPTY."""
+    requests = [Request(module=name, benchmark="nothing-v1", seed=0) for name in ("nothing", "blank")]
+    keys = [Identifier().identify(request).key for request in requests]
     with tempfile.TemporaryDirectory() as name, AutoBench() as bench:
         folder = Path(name)
 
         def plain() -> None:
             subprocess.run([sys.executable, "-c", "import torch"], check=True)
 
-        def asked() -> None:
-            _ended(bench.start(request, folder=folder, key=key))
+        def asked(which: int = 0) -> None:
+            _ended(bench.start(requests[which], folder=folder, key=keys[which]))
+
+        def candidate() -> None:
+            asked(1)
 
         def called() -> None:
             _ended(bench.start_call("bench.isolation_cost:nothing", folder=folder))
 
-        ways = (plain, asked, called)
-        for way in (plain, *(asked, called) * 10):
+        ways = (plain, asked, candidate, called)
+        for way in (plain, *ways[1:] * 5):
             way()
-        took = [[0.0] * 3 for _ in range(pairs)]
+        took = [[0.0] * len(ways) for _ in range(pairs)]
         for number, one in enumerate(took):
-            for i in range(number, number + 3):
-                one[i % 3] = _wall(ways[i % 3])
+            for i in range(number, number + len(ways)):
+                one[i % len(ways)] = _wall(ways[i % len(ways)])
     return took
 
 
@@ -258,9 +262,9 @@ def main() -> int:
     given = parser.parse_args()
     kept = True
     if given.part != "modules":
-        asked, called = measurement(given.pairs)
-        print(f"empty measurement, a request at least 20x:\n  {asked}\n  {called}", flush=True)
-        kept &= asked.wall[0] >= 20
+        found = measurement(given.pairs)
+        print("empty measurement, a request at least 20x:", *found, sep="\n  ", flush=True)
+        kept &= found[0].wall[0] >= 20
     if given.part != "measurement":
         comparisons = modules(given.rounds, count=given.modules, tests=given.tests)
         print(
