@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,13 @@ def test_a_module_that_stops_the_fork_server_costs_no_other_module_its_verdict(t
     scores = play(tmp_path, jobs=1, limits=Limits(seconds=20), preload=(), tell=lambda score, done, total: None)
     won = {Path(score.module).name: score.won for score in scores}
     assert won == {"test_a_stops.py": True, "test_b_exits.py": False, "test_c.py": True}
+
+
+@pytest.mark.skipif(find_spec("hypothesis") is None, reason="hypothesis is not installed")
+@pytest.mark.parametrize(("mention", "there"), [("", False), ("# hypothesis\n", True)])
+def test_a_package_that_is_slow_to_import_is_imported_once_for_all_where_a_module_mentions_it_and_else_never(
+    mention: str, there: bool, tmp_path: Path
+) -> None:
+    text = f"{mention}import sys\ndef test_it(): assert ('hypo' + 'thesis' in sys.modules) is {there}\n"
+    ran = scoreboard(write(tmp_path, {"test_one.py": text}), ".")
+    assert ran.returncode == 0, ran.stdout
