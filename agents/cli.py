@@ -375,7 +375,13 @@ def _tell(error: Exception) -> Exit:
     if isinstance(error, PlanFaults):
         print(error, file=sys.stderr)
         return Exit.FAULTS
-    if isinstance(error, StrangerInTheHouse) or type(error).__name__ in ("LedgerFault", "Held", "DataError", "NoPlan", "NoDevice"):
+    if isinstance(error, StrangerInTheHouse) or type(error).__name__ in (
+        "LedgerFault",
+        "Held",
+        "DataError",
+        "NoPlan",
+        "NoDevice",
+    ):
         print(f"error: {error}", file=sys.stderr)
         return Exit.ENVIRONMENT
     if isinstance(error, OSError):
