@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from small_acts import LATE
+
 SMALL_HOUSE = {
     "modules/__init__.py": "",
     "modules/tiny.py": '''\
@@ -271,145 +273,7 @@ def __getattr__(name):
     "kernels/apart.py": "VALUE = 4\n",
     "kernels/lists/even.txt": "2 4 6\n",
     "kernels/lists/odd.txt": "1 3 5\n",
-    "bench/suites/late.py": '''\
-"""What a measurement may do once it runs: it waits for the file `go` first."""
-import ctypes
-import importlib
-import os
-import runpy
-import time
-from pathlib import Path
-
-import kernels
-from bench import data
-from plan import catalogue
-from plan.catalogue import benchmark
-
-KERNELS = Path(kernels.__file__).parent
-
-
-def imports_late(bench):
-    import kernels.late
-    return kernels.late.VALUE
-
-
-def swallows(bench):
-    try:
-        return imports_late(bench)
-    except Exception:
-        return -1
-
-
-def opens_late(bench):
-    return float((KERNELS / "table.txt").read_text())
-
-
-def opens_by_descriptor(bench):
-    return float(os.read(os.open(KERNELS / "table.txt", os.O_RDONLY), 10))
-
-
-def imports_by_a_made_up_name(bench):
-    return importlib.import_module("kernels." + "trapa"[::-1]).VALUE
-
-
-def imports_late_beside(bench):
-    import late_beside
-    return late_beside.VALUE
-
-
-def imports_beside_by_a_made_up_name(bench):
-    return importlib.import_module("trapa"[::-1] + "_beside").VALUE
-
-
-def imports_an_extension_by_a_made_up_name(bench):
-    importlib.import_module("kernels." + bench.request.config["name"][::-1])
-    return 1
-
-
-def maps_from_c(bench):
-    libc = ctypes.CDLL(None)
-    file = libc.open(os.fsencode(KERNELS / "lists" / ("neve"[::-1] + ".txt")), os.O_RDONLY)
-    libc.mmap.restype = ctypes.c_void_p
-    there = libc.mmap(None, ctypes.c_size_t(4096), 1, 2, file, ctypes.c_size_t(0))
-    return float(ctypes.string_at(there, 1))
-
-
-def runs_by_a_made_up_name(bench):
-    return runpy.run_path(str(KERNELS / ("trapa"[::-1] + ".py")))["VALUE"]
-
-
-def opens_what_it_finds(bench):
-    return sum(len(path.read_text()) for path in sorted((KERNELS / "lists").iterdir()))
-
-
-def reads_the_config(bench):
-    return len(Path(bench.request.config["path"]).read_text())
-
-
-def reads_the_data(bench):
-    bench.facts["data_digest"] = data.digest(bench.request.data)
-    return len(Path(bench.request.data).read_text())
-
-
-def writes_and_reads_in_its_folder(bench):
-    (bench.folder / "own.txt").write_text("12")
-    return float((bench.folder / "own.txt").read_text())
-
-
-def lists_the_shelves(bench):
-    return sum(len(catalogue.shelf(kind)) for kind in catalogue.SHELVES)
-
-
-def opens_outside(bench):
-    return float(open(bench.request.config["where"]["is"][::-1]).read())
-
-
-def opens_beside_the_packages(bench):
-    return float((KERNELS.parent / ("docs" + os.sep + "t" + ".csv")).read_text())
-
-
-def makes_and_reads(bench):
-    import tempfile
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "own.txt").write_text("12")
-        return float(Path(folder, "own.txt").read_text())
-
-
-def lists_a_folder(bench):
-    return len(os.listdir(KERNELS))
-
-
-def looks_for_a_pattern(bench):
-    return len(list(KERNELS.glob("*.gl")))
-
-
-def asks_for_its_text(bench):
-    return len(getattr(importlib.import_module("inspect"), "get" + "source")(fails))
-
-
-def reads_its_own_file(bench):
-    return len(Path(__file__).read_text())
-
-
-def asks_for_another_option(bench):
-    return catalogue.shelf("benchmark")["small-16-v1"].arguments["options"]["gain"]
-
-
-def asks_for_another_paper(bench):
-    return len(catalogue.shelf("module")["other"].arguments.get("paper"))
-
-
-def fails(bench):
-    raise ZeroDivisionError("of its own")
-
-
-@benchmark("late-v1", metrics={"score": "x"}, source="here")
-def measure(bench):
-    bench.progress(1, 1, {})
-    while not (bench.folder / "go").exists():
-        time.sleep(0.002)
-    return {"score": globals()[bench.request.config["act"]](bench)}
-''',
+    "bench/suites/late.py": LATE,
     "docs/t.csv": "1",
     "corpus.txt": "to be measured upon\n",
 }
