@@ -25,3 +25,8 @@ def test_no_file_has_outgrown_its_subject() -> None:
         if ".venv" not in path.parts and (n := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not long
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    names = [path.name for path in (HOUSE / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
