@@ -27,6 +27,19 @@ from plan.nouns import (
 TARGET = Target(
     metric="accuracy", comparator=Comparator.GE, threshold=Threshold(value=0.5), rule=Rule(kind=RuleKind.LOWER, level=0.95)
 )
+PLAN = """# Plan: one task
+
+## a: a task
+
+- **module**: `attention`
+- **benchmark**: `mqar-16x2-v64-v1`
+- **seeds**: 3
+- **improve**: tune
+
+| metric | | threshold | rule |
+| --- | -- | --: | --- |
+| `accuracy` | >= | 0.5 | every seed |
+"""
 EVIDENCE = tuple(f"r{seed + 1:08x}" for seed in range(3))
 
 

@@ -14,21 +14,7 @@ from bench.fold import fold
 from bench.ledger import Ledger
 from plan.decision import Bout, Say
 from plan.exits import Exit
-from tests.alignment.facts_of_a_task import candidate
-
-PLAN = """# Plan: one task
-
-## a: a task
-
-- **module**: `attention`
-- **benchmark**: `mqar-16x2-v64-v1`
-- **seeds**: 3
-- **improve**: tune
-
-| metric | | threshold | rule |
-| --- | -- | --: | --- |
-| `accuracy` | >= | 0.5 | every seed |
-"""
+from tests.alignment.facts_of_a_task import PLAN, candidate
 
 
 @pytest.fixture

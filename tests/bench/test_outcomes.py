@@ -20,20 +20,8 @@ from bench.report import json as as_json
 from bench.scoreboard import Scoreboard, scoreboard
 from plan.decision import Action, Bout, Decision, Opinion, Say, Stance, Vote
 from plan.nouns import Cost, Request, Run, Status
+from tests.alignment.facts_of_a_task import PLAN
 
-PLAN = """# Plan: one task
-
-## a: a task
-
-- **module**: `attention`
-- **benchmark**: `mqar-16x2-v64-v1`
-- **seeds**: 3
-- **improve**: tune
-
-| metric | | threshold | rule |
-| --- | -- | --: | --- |
-| `accuracy` | >= | 0.5 | every seed |
-"""
 PAIRS = ((0.5, 0.6),) * 6
 
 
