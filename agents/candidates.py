@@ -13,6 +13,7 @@ from typing import Any
 from plan import catalogue
 from plan.catalogue import Entry
 from plan.decision import Candidate, Situation, entries
+from plan.fields import Field
 from plan.nouns import State, Task, Verdict
 from plan.overrides import fits
 
@@ -72,8 +73,11 @@ def unfit(task: Task, candidate: Candidate) -> str | None:
         for name, item in value.items() if key in tables and isinstance(value, Mapping) else [(key, value)]:
             if name not in fields:
                 return f"`{name}` is no field of `{key if key in tables else candidate.module}`"
-            if not fits(list(item) if isinstance(item, tuple) else item, fields[name][0]):
-                return f"`{name}` = {item!r} is not `{fields[name][0]}`"
+            field = fields[name]
+            if not fits(list(item) if isinstance(item, tuple) else item, field.annotation):
+                return f"`{name}` = {item!r} is not `{field.annotation}`"
+            if not field.admits(item):
+                return f"`{name}` = {item!r} is out of range"
     if dict(candidate.config.get("decoder", {})) != dict(task.config.get("decoder", {})):
         return "the decoder is the plan's; a candidate keeps it"
     for name in TERMS:
@@ -93,7 +97,7 @@ def _tuned(task: Task, champion: Candidate) -> Iterator[Candidate]:
     for factor in LADDER:
         yield _changed(champion, "recipe.lr", float(f"{rate * factor:.6g}"))
     fields = {**entry.fields, **{f"recipe.{name}": field for name, field in shelves.recipe.items()}}
-    for path, (kind, default) in fields.items():
+    for path, (kind, default, _) in fields.items():
         if _free(path, entry) and path != "recipe.lr":
             name = path.removeprefix("recipe.")
             now = _recipe(entry, champion, name, shelves.recipe) if path != name else champion.config.get(name, default)
@@ -104,7 +108,7 @@ def _tuned(task: Task, champion: Candidate) -> Iterator[Candidate]:
 def _refactored(task: Task, champion: Candidate) -> Iterator[Candidate]:
     entry = catalogue.shelf("module")[champion.module]
     for name in entry.implementation:
-        kind, default = entry.fields[name]
+        kind, default, _ = entry.fields[name]
         now = champion.config.get(name, default)
         if now != default:
             yield _changed(champion, name, None)
@@ -120,7 +124,7 @@ def _replaced(task: Task, champion: Candidate) -> Iterator[Candidate]:
         if name != champion.module and WIDTH in entry.fields:
             terms = {key: value for key, value in task.config.get("recipe", {}).items() if key in TERMS}
             tables = {"decoder": task.config.get("decoder"), "recipe": terms}
-            kept = {WIDTH: width} if width != entry.fields[WIDTH][1] else {}
+            kept = {WIDTH: width} if width != entry.fields[WIDTH].default else {}
             yield Candidate(module=name, config={**kept, **{key: table for key, table in tables.items() if table}})
 
 
@@ -144,13 +148,13 @@ def _neighbours(kind: str, now: Any) -> Iterator[Any]:
         yield from (choice for choice in choices if choice != now)
 
 
-def _recipe(entry: Entry, candidate: Candidate, name: str, fields: Mapping[str, tuple[str, Any]]) -> Any:
+def _recipe(entry: Entry, candidate: Candidate, name: str, fields: Mapping[str, Field]) -> Any:
     """What the recipe says of `name`: the candidate's table, else the module's file, else the trainer."""
-    return candidate.config.get("recipe", {}).get(name, entry.recipe.get(name, fields[name][1]))
+    return candidate.config.get("recipe", {}).get(name, entry.recipe.get(name, fields[name].default))
 
 
 def _width(entry: Entry, config: Mapping[str, Any]) -> Any:
-    return config.get(WIDTH, entry.fields.get(WIDTH, ("", None))[1])
+    return config.get(WIDTH, entry.fields.get(WIDTH, Field("")).default)
 
 
 def _changed(champion: Candidate, path: str, value: Any) -> Candidate:

@@ -41,7 +41,7 @@ def of_equal_size(bench: Bench, *, parameters: int) -> Decoder:
 def _build(bench: Bench, own: Mapping[str, Any]) -> Decoder:
     request, shelf = bench.request, catalogue.shelf("module")
     theirs = shelf[request.module].fields
-    shared = {key: request.config.get(key, theirs[key][1]) for key in shelf["transformer"].fields if key in theirs}
+    shared = {key: request.config.get(key, theirs[key].default) for key in shelf["transformer"].fields if key in theirs}
     return Decoder.build(
         "transformer",
         config={**shared, **own},

@@ -22,6 +22,7 @@ from typing import Any
 from bench.fingerprint import Code, Reader, code_changes, on_shelf
 from bench.overlay import Overlay, Trees, no_trees
 from plan import catalogue
+from plan.fields import config_fields
 from plan.nouns import Request
 from plan.wire import encode, plain
 
@@ -61,8 +62,8 @@ class Identifier:
         """The identity of `request`; KeyError for a module or benchmark that is not on its shelf, LookupError for a tree that is nowhere."""
         entry, own = _entry("benchmark", request.benchmark), _entry("module", request.module)
         tree = self._trees(request.tree) if request.tree else None
-        fields = own.fields if tree is None else catalogue.config_fields(Overlay(catalogue.HOUSE, tree).real(own.path))
-        defaults = [default for name, (_, default) in fields.items() if name not in request.config]
+        fields = own.fields if tree is None else config_fields(Overlay(catalogue.HOUSE, tree).real(own.path))
+        defaults = [field.default for name, field in fields.items() if name not in request.config]
         words = sorted({*_words([request.config, entry.arguments.get("options"), defaults])})
         names = {request.module, *(name for word in words for name in (word, *word.split()) if on_shelf("module", name))}
         roots = [entry.path, MEASURE, *(_entry("module", name).path for name in sorted(names)), *_customs()]

@@ -131,6 +131,11 @@ class Ledger:
         """Hold the ledger for this process alone; raises `Held`, which says who has it, when another does."""
         with ExitStack() as stack:
             if self._file is not None:
+                if self._file.exists() and self._file.stat().st_nlink > 1:
+                    mend = "remove one of the two names; a symbolic link does no harm"
+                    raise LedgerFault(
+                        "the file has a second name (a hard link), by which others could hold it too", where=self.where, mend=mend
+                    )
                 stack.enter_context(hold_file(self._file.with_name(self._file.name + ".lock")))
             else:
                 with _told(self.where):

@@ -144,7 +144,8 @@ def iqm_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval | N
         return None
     cut = x.size // 4
     kept = x.size - 2 * cut
-    deviation = np.clip(x, x[cut], x[-1 - cut]).std(ddof=1)
+    # Values cut off that differ from others all the same: the winsorised variance would claim certainty, the plain one does not.
+    deviation = np.clip(x, x[cut], x[-1 - cut]).std(ddof=1) or x.std(ddof=1)
     error = deviation * math.sqrt((x.size - 1) / (kept * (kept - 1)))
     reach = float(special.stdtrit(kept - 1, (1 + confidence) / 2) * error)
     return Interval(iqm(x) - reach, iqm(x) + reach, confidence)

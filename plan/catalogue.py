@@ -21,6 +21,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
 
+from plan.fields import Field, config_fields, fields_of, implementation_of, literal, recipe_of
+
 HOUSE = Path(__file__).resolve().parent.parent
 SHELVES = {
     "module": "modules",
@@ -130,8 +132,8 @@ class Entry:
     """First line of the decorated thing's docstring, or of the file's."""
     arguments: Mapping[str, Any]
     """The decorator's literal arguments."""
-    fields: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
-    """Fields of the file's `Config` class: name -> (annotation as text, default)."""
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    """Fields of the file's `Config` class."""
     implementation: tuple[str, ...] = ()
     """Fields that choose how the module is computed, and not what: what its `Config` names in `IMPLEMENTATION`."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -170,9 +172,9 @@ class Shelves:
 
     modules: Mapping[str, Entry]
     benchmarks: Mapping[str, Entry]
-    decoder: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
-    """Fields of the language-model shell: name -> (annotation, default)."""
-    recipe: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    decoder: Mapping[str, Field] = field(default_factory=dict)
+    """Fields of the language-model shell."""
+    recipe: Mapping[str, Field] = field(default_factory=dict)
     """Fields of the training recipe."""
     broken: Mapping[str, str] = field(default_factory=dict)
     """Names of things that stand on a shelf but cannot be read -> why."""
@@ -251,45 +253,6 @@ def suggest(word: str, names: Iterable[str]) -> str | None:
     return plain[close[0]] if close else None
 
 
-def config_fields(path: Path, name: str = "Config") -> dict[str, tuple[str, Any]]:
-    """Annotated fields of class `name` in the file: name -> (annotation, literal default or None). Parsed once per text of the file."""
-    return dict(_fields_in(path.read_text(encoding="utf-8"), name))
-
-
-@lru_cache(maxsize=64)
-def _fields_in(source: str, name: str) -> dict[str, tuple[str, Any]]:
-    return _fields(ast.parse(source), name)
-
-
-def _fields(tree: ast.Module, name: str) -> dict[str, tuple[str, Any]]:
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return {
-                item.target.id: (ast.unparse(item.annotation), _literal(item.value))
-                for item in node.body
-                if isinstance(item, ast.AnnAssign)
-                and isinstance(item.target, ast.Name)
-                and not ast.unparse(item.annotation).startswith(("ClassVar", "typing.ClassVar"))
-            }
-    return {}
-
-
-def _implementation(tree: ast.Module) -> tuple[str, ...]:
-    config = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Config"), None)
-    for item in config.body if config else ():
-        if isinstance(item, ast.Assign) and [ast.unparse(target) for target in item.targets] == ["IMPLEMENTATION"]:
-            return tuple(_literal(item.value) or ())
-    return ()
-
-
-def _recipe(tree: ast.Module) -> dict[str, Any]:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["RECIPE"]:
-            calls = [node.value] if isinstance(node.value, ast.Call) else []
-            return {word.arg: _literal(word.value) for call in calls for word in call.keywords if word.arg}
-    return {}
-
-
 def _house_files(kind: str) -> Iterator[tuple[Path, str]]:
     for folder in (SHELVES[kind], *ANNEXES.get(kind, ())):
         for path in sorted((HOUSE / folder).rglob("*.py")):
@@ -341,22 +304,22 @@ def _registered(kind: str, path: Path, dotted: str, source: str) -> tuple[Entry,
         for call in node.decorator_list:
             if not isinstance(call, ast.Call) or _called(call.func) != kind:
                 continue
-            name = _literal(call.args[0]) if call.args else None
+            name = literal(call.args[0]) if call.args else None
             if not isinstance(name, str):
                 raise SyntaxError(f"`@{kind}` wants its name first, as a literal text", (None, call.lineno, None, None))
             if fault := _misnamed(kind, name, path):
                 raise SyntaxError(fault, (None, call.lineno, None, None))
             for keyword in call.keywords:
-                if keyword.arg is None or (_literal(keyword.value) is None and ast.unparse(keyword.value) != "None"):
+                if keyword.arg is None or (literal(keyword.value) is None and ast.unparse(keyword.value) != "None"):
                     raise SyntaxError(f"`{keyword.arg or '**'}` of `@{kind}(\"{name}\")` is not a literal; the catalogue reads it without running the file",
                                       (None, keyword.value.lineno, None, None))  # fmt: skip
             summary = (ast.get_docstring(node) or ast.get_docstring(tree) or "").partition("\n")[0]
             found.append(Entry(
                 shelf=kind, name=name, path=path, symbol=node.name, line=node.lineno, summary=summary, dotted=dotted,
-                arguments={keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg},
-                fields=_fields(tree, "Config") if kind == "module" else {},
-                implementation=_implementation(tree) if kind == "module" else (),
-                recipe=_recipe(tree) if kind == "module" else {},
+                arguments={keyword.arg: literal(keyword.value) for keyword in call.keywords if keyword.arg},
+                fields=fields_of(tree) if kind == "module" else {},
+                implementation=implementation_of(tree) if kind == "module" else (),
+                recipe=recipe_of(tree) if kind == "module" else {},
             ))  # fmt: skip
     return tuple(found)
 
@@ -389,12 +352,3 @@ def _short(path: Path) -> str:
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "-")
-
-
-def _literal(node: ast.expr | None) -> Any:
-    if node is None:
-        return None
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return None

@@ -201,13 +201,14 @@ EXPLAIN: dict[str, str] = {
         "```toml config\nheads = 4\n\n[recipe]\nlr = 3e-4\n```",
     ),
     "P031": _told(
-        "A config value has another type than the field it overrides; fields and their types stand in the module's file.",
+        "A config value has another type than the field it overrides, or is out of its range; fields, types and ranges stand in\n"
+        "the module's file.",
         '```toml config\nheads = "4"\n```',
         "```toml config\nheads = 4\n```",
     ),
     "P032": _told(
         "Something is where it is not read as a part of the plan: a table or config above the first task or inside a\n"
-        "list item, `needs` for all tasks, a fence marked `toml` but not `toml config`.",
+        "list item, `needs` for all tasks, a fence marked `toml` but not `toml config`, a quoted heading, an indented config.",
         "- a list item\n\n  ```toml config\n  heads = 4\n  ```",
         "- a list item\n\n```toml config\nheads = 4\n```",
     ),

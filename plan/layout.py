@@ -159,8 +159,8 @@ class Layout:
         for index, token in enumerate(tokens):
             if token.nesting < 0:
                 around.pop()
-            elif "blockquote_open" not in around and token.map and token.map[0] >= front:
-                yield from self._block(tokens, index, around)
+            elif token.map and token.map[0] >= front:
+                yield from self._quoted(tokens, index) if "blockquote_open" in around else self._block(tokens, index, around)
             if token.nesting > 0:
                 around.append(token.type)
 
@@ -221,14 +221,29 @@ class Layout:
                                 help=f"write `## {found['content']}`: two `#` at the left margin, then a space")  # fmt: skip
                 yield Block(kind="heading", first=number, last=number + 1, level=2, content=found["content"])
 
+    def _quoted(self, tokens: Sequence[Token], index: int) -> Iterator[Block]:
+        """A task's heading inside a quotation, its settings outside: a fault, and then read all the same."""
+        token = tokens[index]
+        if token.tag != "h2" or token.map is None:
+            return
+        first, last = token.map
+        below = next((line.text for line in self.lines[last:] if line.text.strip(" \t>")), "")
+        if _NAMED.fullmatch(content := tokens[index + 1].content) and _SETTING.match(below):
+            self.report("P032", "a quoted heading is not read", self.lines[first].strip(), label="a quotation, as it stands",
+                        help="take the `>` away")  # fmt: skip
+            yield Block(kind="heading", first=first, last=last, level=2, content=content)
+
     def _indented(self, first: int, last: int) -> Iterator[Block]:
-        """Task headings that their indentation makes code: a fault, and then read all the same."""
+        """Task headings and configs that their indentation makes code: a fault, and the headings then read all the same."""
         for number in range(first, last):
             line = self.lines[number]
             if found := _TASK.fullmatch(line.text):
                 self.report("P032", "an indented heading is not read", line.strip(), label="code, as it stands",
                             help="put it at the left margin, with an empty line above")  # fmt: skip
                 yield Block(kind="heading", first=number, last=number + 1, level=2, content=found["content"])
+            elif line.text.strip().lstrip("`~").strip() == CONFIG:
+                self.report("P032", "an indented config is not read", line.strip(), label="code, as it stands",
+                            help="put its first and its last line at the left margin, with an empty line above")  # fmt: skip
 
     def _filled(self, blocks: Sequence[Block]) -> Iterator[Block]:
         """`blocks` and, between them, the lines that are blank or prose."""

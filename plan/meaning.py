@@ -76,6 +76,7 @@ class Meaning:
             self._known("P011", "benchmark", section)
             self._usable(section)
             self._idle(section)
+            self._affordable(section)
             for need in section.value("needs") or ():
                 self._task(section, need, "needs")
         self._circles()
@@ -130,6 +131,13 @@ class Meaning:
         if budget and budget.steps is not None and not benchmark.trains:
             self._once(section, "budget", f"`{benchmark.name}` has no training steps to limit", "nothing is trained",
                        "limit its time (`5 min`) or its `runs`")  # fmt: skip
+
+    def _affordable(self, section: Section) -> None:
+        """Report a number of runs that cannot pay for the seeds every target of the task begins with."""
+        budget, seeds = section.value("budget"), section.seeds.first
+        if budget and budget.runs is not None and budget.runs < seeds and "seeds" not in section.excused:
+            self._once(section, "budget", f"{budget.runs} runs cannot pay for the {seeds} seeds of task `{section.id}`", "no verdict is possible",
+                       f"allow `{seeds} runs` or more, or start with fewer seeds: `- **seeds**: {budget.runs}`")  # fmt: skip
 
     def _no_architecture(self, section: Section, entry: Entry, benchmark: Entry | None) -> None:
         """Report a gate, ways to improve and a benchmark of architectures for what is none."""

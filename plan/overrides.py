@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plan.catalogue import Shelves, suggest
+from plan.fields import Field
 from plan.layout import Block, Layout, Piece
 
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)")
@@ -42,9 +43,11 @@ def read_config(page: Layout, block: Block, shelves: Shelves, module: str | None
         where = _AT_LINE.search(str(error))
         row, column = (int(where[1]) - 1, int(where[2]) - 1) if where else (len(lines) - 1, 0)
         place = lines[row].cut(min(column, len(lines[row].text))) if 0 <= row < len(lines) else page.lines[block.first].strip()
+        help = "text needs quotes, true and false are lower case, one `key = value` a line"
+        if where and re.search(r"overwrite|twice", str(error)):
+            place, help = lines[row].strip(), "it stands above already; keep one of them"
         said = str(error).replace("(at end of document)", "at the end of the config")
-        page.report("P029", "the config is not TOML", place, label=_AT_LINE.sub("", said).lower(),
-                    help="text needs quotes, true and false are lower case, one `key = value` a line")  # fmt: skip
+        page.report("P029", "the config is not TOML", place, label=_AT_LINE.sub("", said).lower(), help=help)
         return {}
     tables = {"decoder": shelves.decoder, "recipe": shelves.recipe}
     own = shelves.modules[module].fields if module and module in shelves.modules else None
@@ -71,8 +74,8 @@ def fits(value: Any, annotation: str) -> bool:
 
 
 def _checked(
-    page: Layout, block: Block, path: Sequence[str], value: Any, fields: Mapping[str, tuple[str, Any]], owner: str,
-    tables: Mapping[str, Mapping[str, tuple[str, Any]]] = {},
+    page: Layout, block: Block, path: Sequence[str], value: Any, fields: Mapping[str, Field], owner: str,
+    tables: Mapping[str, Mapping[str, Field]] = {},
 ) -> Any:  # fmt: skip
     key = path[-1]
     if key not in fields:
@@ -82,12 +85,16 @@ def _checked(
         help = f"did you mean `{near}`?" if near else f"it belongs under `[{table}]`" if table else f"the keys are {known}"
         page.report("P030", f"{owner} has no config key `{key}`", _place(page, block, path), label="no such key", help=help)
         return value
-    annotation = fields[key][0]
+    field = fields[key]
+    annotation, limits = field.annotation, field.limits
     if not fits(value, annotation) or not _plain(value):
         page.report(
             "P031", f"`{key}` of {owner} is {_said(value)}, which is not `{annotation}`", _place(page, block, path),
             label=f"wants `{annotation}`", help=_type_help(value, annotation),
         )  # fmt: skip
+    elif limits and not field.admits(value):
+        page.report("P031", f"`{key}` of {owner} cannot be {value}", _place(page, block, path), label="out of range",
+                    help=f"it lies between {limits[0]:g} and {limits[1]:g}")  # fmt: skip
     return float(value) if annotation == "float" and isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from agents.candidates import untried
 from agents.duels import ERROR
@@ -16,6 +15,7 @@ from bench import promotion
 from envs.changes import FEW, KINDS, Aim, State, asks, distance, missed, shortfall
 from plan import catalogue
 from plan.decision import IMPROVING, Candidate, Situation, entries
+from plan.fields import Field
 from plan.nouns import Run, Task, Verdict
 from plan.nouns import State as Word
 from plan.wire import encode
@@ -152,7 +152,7 @@ def moved_to(champion: Candidate, candidate: Candidate) -> Moved | None:
 
 
 @cache
-def _trainer() -> Mapping[str, tuple[str, Any]]:
+def _trainer() -> Mapping[str, Field]:
     return catalogue.shelves().recipe
 
 
@@ -160,7 +160,7 @@ def _number(module: str, config: Mapping[str, object], path: str) -> float | Non
     """The number at `path`, by default the shelf's; None when it is none."""
     entry, name = catalogue.shelf("module")[module], path.rpartition(".")[2]
     trainer = _trainer() if path.startswith("recipe.") else {}
-    fallback = entry.recipe.get(name, trainer[name][1]) if name in trainer else entry.fields.get(name, ("", None))[1]
+    fallback = entry.recipe.get(name, trainer[name].default) if name in trainer else entry.fields.get(name, Field("")).default
     value = config.get(path, fallback)
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 

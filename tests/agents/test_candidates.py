@@ -58,6 +58,7 @@ def test_a_replacement_has_the_plans_width_batch_and_decoder() -> None:
     ("retnet", {**CONFIG, "decoder": {"layers": 9}}, "the decoder is the plan's"),
     ("retnet", {**CONFIG, "heads": "many"}, "is not `int`"),
     ("retnet", {**CONFIG, "haeds": 2}, "no field"),
+    ("retnet", {**CONFIG, "heads": 0}, "out of range"),
 ])  # fmt: skip
 def test_what_buys_its_gain_or_cannot_be_built_is_no_candidate(module: str, config: dict[str, object], word: str) -> None:
     assert word in (unfit(TASK, Candidate(module=module, config=config)) or "")

@@ -243,6 +243,17 @@ def test_two_ledgers_of_one_process_exclude_each_other_and_a_hold_can_be_taken_a
             assert not one.append("stopped", "other", {})
 
 
+def test_a_ledger_with_two_names_cannot_be_held_and_one_behind_a_symbolic_link_can(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "one.db") as ledger:
+        (tmp_path / "two.db").hardlink_to(tmp_path / "one.db")
+        with pytest.raises(LedgerFault, match="a second name"), ledger.hold():
+            pass
+        (tmp_path / "two.db").unlink()
+        (tmp_path / "two.db").symlink_to(tmp_path / "one.db")
+        with ledger.hold(), Ledger.open(tmp_path / "two.db") as other, pytest.raises(Held), other.hold():
+            pass
+
+
 def test_two_ledgers_on_one_server_do_not_exclude_each_other(cluster: str) -> None:
     places = [postgres.schema(cluster, "t" + uuid.uuid4().hex) for _ in range(2)]
     with Ledger.open(places[0]) as one, Ledger.open(places[1]) as two, one.hold(), two.hold():

@@ -79,6 +79,13 @@ def test_the_interval_of_the_interquartile_mean_covers(n: int) -> None:
     assert covered >= 0.935
 
 
+def test_the_interval_of_the_interquartile_mean_does_not_shrink_to_a_point_because_outliers_are_cut_off() -> None:
+    assert (found := statistics.iqm_interval([1, 1, 1, 5]))
+    assert found.low < 1 < found.high
+    assert (same := statistics.iqm_interval([2, 2, 2, 2]))
+    assert same.low == same.high == 2
+
+
 def test_the_interval_of_the_median_is_exact_for_any_continuous_noise() -> None:
     for n in (2, 5, 6, 9, 20):
         samples = np.random.default_rng(n).exponential(size=(8000, n)) - np.log(2)

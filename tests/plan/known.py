@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from plan.catalogue import Entry, Shelves
+from plan.fields import Field
 
 
 def entry(shelf: str, name: str, *, fields: dict[str, tuple[str, Any]] | None = None, **arguments: Any) -> Entry:
@@ -23,14 +24,14 @@ def entry(shelf: str, name: str, *, fields: dict[str, tuple[str, Any]] | None = 
 
 
 FIELDS = {
-    "d_model": ("int", None),
-    "heads": ("int", 4),
-    "gamma": ("float", 0.96875),
-    "router": ("Literal['hash', 'switch']", "switch"),
-    "name": ("str", "plain"),
-    "gated": ("bool", True),
-    "window": ("int | None", None),
-    "spread": ("tuple[float, float]", (0.9, 0.95)),
+    "d_model": Field("int"),
+    "heads": Field("int", 4, limits=(1, 4096)),
+    "gamma": Field("float", 0.96875),
+    "router": Field("Literal['hash', 'switch']", "switch"),
+    "name": Field("str", "plain"),
+    "gated": Field("bool", True),
+    "window": Field("int | None", None),
+    "spread": Field("tuple[float, float]", (0.9, 0.95)),
 }
 SHELVES = Shelves(
     modules={
@@ -50,8 +51,8 @@ SHELVES = Shelves(
         "text-v1": entry("benchmark", "text-v1", metrics={"val_bpb": "bpb"}, options={"corpus": ""}, steps=300),
         "bytes-v1": entry("benchmark", "bytes-v1", metrics={"val_bpb": "bpb", "tokens_rate": "tokens/s"}),
     },
-    decoder={"layers": ("int", 2), "tie": ("bool", True)},
-    recipe={"lr": ("float", 1e-3), "betas": ("tuple[float, float]", (0.9, 0.95))},
+    decoder={"layers": Field("int", 2), "tie": Field("bool", True)},
+    recipe={"lr": Field("float", 1e-3), "betas": Field("tuple[float, float]", (0.9, 0.95))},
     broken={"mamba": "modules/mamba.py:12: expected ':'"},
 )
 GOOD = """\

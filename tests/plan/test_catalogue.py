@@ -13,6 +13,7 @@ import pytest
 
 from plan import catalogue
 from plan.faults import PlanFaults
+from plan.fields import Field
 from plan.grammar import parse
 from tests.plan.known import GOOD
 
@@ -68,7 +69,7 @@ def test_a_file_that_fails_on_import_is_listed_all_the_same(house: Path) -> None
         "modules.mixers.retnet",
     )
     assert entry.arguments == {"system": "C-9", "paper": "arXiv:1", "metrics": {"spread": ""}}
-    assert entry.fields == {"d_model": ("int", None), "heads": ("int", 4)}
+    assert entry.fields == {"d_model": Field("int"), "heads": Field("int", 4)}
 
 
 def test_one_function_may_stand_under_several_versioned_names(house: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_field_that_is_edited_is_read_anew_even_where_size_and_time_are_the_sa
         file = put(house, "modules/trainer.py", f"class Recipe:\n    batch: int = {default}\n")
         os.utime(file, (0, 0))
         read = catalogue.shelves().recipe
-        assert read == {"batch": ("int", default)}
+        assert read == {"batch": Field("int", default)}
         read.clear()  # type: ignore[attr-defined]
 
 
