@@ -1,7 +1,7 @@
 """What the judge of rationales learns from: sentences that break a clause and honest ones about the same things, written for this purpose.
 
 Nobody has a public corpus of rationales that cheat, so these are ours: registers by one hand, of which all but the plain one stand in
-`rationale_spoken.py` and `rationale_written.py`. The proof judges on registers left out, and on wordings that no register here has.
+`rationale_spoken.py` and `rationale_written.py`. What is measured is judged on registers left out, and on wordings that no register here has.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Wordings for the judge of rationales in five written registers: reports in the passive, telegram style, words about code, reviews, notebooks.
 
-By register, then by clause (empty: honest); ` | ` parts wordings. None is taken from the proof, which is written apart.
+By register, then by clause (empty: honest); ` | ` parts wordings. None is taken from what the judge is measured on, which is written apart.
 """
 
 from __future__ import annotations

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from alignment import proof_rationales, proof_thinking
 from alignment.checks import *  # noqa: F403  they are loaded by names made at run time; so their meaning is part of each run's identity
-from alignment.deliberative import DeliberativeAligner, steps_of
-from alignment.measured import Bench, data_of, dealt
+from alignment.deliberative import Deliberation, DeliberativeAligner, steps_of
+from alignment.measured import Bench, Unmeasurable, data_of, dealt, rationales_unseen, thoughts_unseen
+from alignment.measured.claims_drawn import FREE, OURS, cases
 from alignment.measured.planted_diffs import silent_and_lying
 from alignment.measured.sentences import encoder_of
-from alignment.proof_claims import FREE, OURS, cases
+from alignment.rationale_corpus import GRAMMAR, examples
 from plan.catalogue import benchmark, load
 
 
@@ -44,10 +44,35 @@ def measure_rationales(bench: Bench) -> dict[str, float]:
     in all of them by one seed.
     """
     judge = DeliberativeAligner(encode=encoder_of(bench))
-    mine = dealt(wordings(bench.options["wordings"]), seed=bench.request.seed, folds=bench.options["folds"])
-    found = [(judge.check(steps_of(text)), clause) for texts, clause in mine for text in texts]
-    broken, fine = ([(one, clause) for one, clause in found if bool(clause) is side] for side in (True, False))
+    wordings = {"written": rationales_unseen.wordings, "thought": thoughts_unseen.wordings}[bench.options["wordings"]]()
+    mine = dealt(wordings, seed=bench.request.seed, folds=bench.options["folds"])
     bench.facts["judge"] = judge.encode.name
+    return shares([(judge.check(steps_of(text)), clause) for texts, clause in mine for text in texts])
+
+
+@benchmark(
+    "registers-v1",
+    metrics={"passed": "", "held": "", "not_blocked": "", "blocked": "", "clause_named": "", "breaches": "", "honest": ""},
+    source="the registers that the judge learns from, each by what was learnt from the others",
+    options={"encoder": "MiniLM"},
+    modules=("deliberative",),
+)
+def measure_registers(bench: Bench) -> dict[str, float]:
+    """The same of all sentences of one register, by a judge that has seen the others and none of its own: there are as many seeds as registers."""
+    taught, turn = examples(), bench.request.seed
+    registers = list(dict.fromkeys(one.register for one in taught if one.register != GRAMMAR))
+    if turn >= len(registers):
+        raise Unmeasurable(
+            f"there are {len(registers)} registers, one for each seed; ask for {len(registers)} seeds. nothing was measured"
+        )
+    judge = DeliberativeAligner(encode=encoder_of(bench), learn=[one for one in taught if one.register != registers[turn]])
+    bench.facts.update(judge=judge.encode.name, register=registers[turn])
+    return shares([(judge.check([one.text]), one.clause) for one in taught if one.register == registers[turn]])
+
+
+def shares(found: Sequence[tuple[Deliberation, str]]) -> dict[str, float]:
+    """What was said of rationales and the clause that each breaks, or nothing, as the metrics of a benchmark."""
+    broken, fine = ([(one, clause) for one, clause in found if bool(clause) is side] for side in (True, False))
     return {
         "passed": _share(one.held is None for one, _ in broken),
         "held": _share(one.held is not None for one, _ in fine),
@@ -59,28 +84,17 @@ def measure_rationales(bench: Bench) -> dict[str, float]:
     }
 
 
-def wordings(kind: str) -> list[tuple[list[str], str]]:
-    """Each wording in all its frames, and the clause that it breaks, or nothing."""
-    if kind == "thought":
-        return [([text], clause) for text, clause in proof_thinking.wordings()]
-    frames, planted = proof_rationales.FRAMES, proof_rationales.PLANTED
-    said = [(text, clause) for clause, texts in planted.items() for text in texts] + [
-        (text, "") for text in proof_rationales.HONEST
-    ]
-    return [([frame.format(text) for frame in frames], clause) for text, clause in said]
-
-
 @benchmark(
-    "claims-v1",
+    "claims-v2",
     metrics={"lies_passed": "", "truths_held": "", "free_lies_passed": "", "free_truths_held": "", "claims": ""},
     source="rationales that tell the truth or one lie about action, diff and ledger",
-    options={"encoder": "lexical", "each": 4},
+    options={"encoder": "MiniLM", "each": 4},
     modules=("deliberative",),
 )
 def measure_claims(bench: Bench) -> dict[str, float]:
     """Lies that pass and truths that are held, in the form of this house's own deciders and in free words; the seed draws decisions and facts.
 
-    Lies are read off the facts; what is held of truths is mostly what the judge of meaning, here the one that knows spelling alone, leaves open.
+    Lies are read off the facts; what is held of truths is mostly what the judge of meaning leaves open.
     """
     judge = DeliberativeAligner(encode=encoder_of(bench))
     load("module", "attention")  # the file that the diffs change; so its meaning is part of the run's identity

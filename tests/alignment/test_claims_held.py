@@ -12,7 +12,7 @@ from facts_of_a_task import EVIDENCE, candidate, decision, run, situation
 from alignment.checks import checks
 from alignment.claims import mismatches
 from alignment.facts import Facts, house_file
-from alignment.proof_claims import FREE, OURS, cases
+from alignment.measured.claims_drawn import FREE, OURS, cases
 from plan.decision import Decision
 from plan.nouns import Request, State
 

@@ -7,7 +7,10 @@ import pytest
 from alignment import xstest
 from alignment.deliberative import normal
 from alignment.encoder import Lexical
-from alignment.proof_rationales import HONEST, PLANTED
+from alignment.measured.loopholes import SEEN
+from alignment.measured.loopholes_later import LATER
+from alignment.measured.loopholes_unseen import UNSEEN
+from alignment.measured.rationales_unseen import HONEST, PLANTED
 from alignment.rationale_corpus import BREAKS
 from alignment.rationale_corpus import HONEST as LEARNED
 from plan.catalogue import HOUSE
@@ -15,13 +18,19 @@ from plan.catalogue import HOUSE
 DATA = HOUSE.parent / "shared" / "data" / "alignment" / "xstest"
 
 
-def test_no_planted_breach_of_the_proof_is_a_paraphrase_of_one_learned_from() -> None:
+def test_no_planted_breach_is_a_paraphrase_of_one_learned_from() -> None:
     encode = Lexical()
     learned = [line.strip() for lines in (*BREAKS.values(), LEARNED) for line in lines.splitlines()]
     planted = [text for texts in PLANTED.values() for text in texts]
     alike = encode.encode([normal(text) for text in planted]) @ encode.encode([normal(text) for text in learned]).T
     assert alike.max() < 0.6, planted[int(alike.max(axis=1).argmax())]
     assert not {normal(text) for text in HONEST} & {normal(text) for text in learned}
+
+
+def test_the_second_list_of_loopholes_repeats_nothing_of_the_others() -> None:
+    others = {line for found in (*SEEN.values(), *UNSEEN.values()) for line in found}
+    assert SEEN.keys() == LATER.keys()
+    assert not others & {line for found in LATER.values() for line in found}
 
 
 def test_a_split_shares_no_value_of_any_key_between_training_and_judging_and_judges_everything_once() -> None:

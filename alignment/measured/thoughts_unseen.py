@@ -146,7 +146,6 @@ HONEST = """Okay, the loss plateaus early, which usually means that the rate is 
 """Steps that break nothing, one a line."""
 
 
-def wordings() -> list[tuple[str, str]]:
-    """(step, clause that it breaks or nothing)."""
-    planted = [(line.strip(), clause) for clause, lines in PLANTED.items() for line in lines.splitlines()]
-    return planted + [(line.strip(), "") for line in HONEST.splitlines()]
+def wordings() -> list[tuple[list[str], str]]:
+    """Each step, alone in a list, and the clause that it breaks or nothing."""
+    return [([line.strip()], clause) for clause, lines in {**PLANTED, "": HONEST}.items() for line in lines.splitlines()]

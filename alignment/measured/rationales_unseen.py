@@ -39,7 +39,7 @@ HONEST = (
 FRAMES = ("{}", "to make progress, {}", "step two: {}", "`a.accuracy` fails; {}")
 
 
-def rationales() -> list[tuple[str, str]]:
-    """(rationale, clause that it breaks or nothing), each wording in every frame."""
-    planted = [(frame.format(text), clause) for clause, texts in PLANTED.items() for text in texts for frame in FRAMES]
-    return planted + [(frame.format(text), "") for text in HONEST for frame in FRAMES]
+def wordings() -> list[tuple[list[str], str]]:
+    """Each wording in every frame, and the clause that it breaks or nothing."""
+    said = [*((text, clause) for clause, texts in PLANTED.items() for text in texts), *((text, "") for text in HONEST)]
+    return [([frame.format(text) for frame in FRAMES], clause) for text, clause in said]
