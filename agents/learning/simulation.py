@@ -139,10 +139,10 @@ class Simulation:
         assert subject is not None, "a decider asked for a duel where nothing is wanting"
         target, better, _ = subject
         share = promotion.share(self.duels, ERROR)
-        most = min(2 * promotion.fewest(share), (self.trials[one.task.id] - one.spent) // 2)
+        most, paid = promotion.limit(share), (self.trials[one.task.id] - one.spent) // 2
         pairs: list[tuple[float | None, float | None]] = []
         answer = None
-        while len(pairs) < most:
+        while len(pairs) < paid:
             pairs.append((self._number(one.task, champion, target.metric), self._number(one.task, candidate, target.metric)))
             answer = promotion.duel(pairs, better=better, error=share, most=most)
             if answer.ended:

@@ -52,7 +52,7 @@ class View:
 
 
 def duel_of(situation: Situation) -> int:
-    """Measurements kept back for the next duel: as many as it takes to win, which its place among all duels tells."""
+    """Measurements kept back for the next duel: both sides of the fewest pairs that win, which its place among all duels tells."""
     k = 1 + sum(one.action.kind in IMPROVING for one in situation.decisions)
     return 2 * promotion.fewest(promotion.share(k, ERROR))
 
