@@ -57,7 +57,7 @@ class Place:
         """The repository of the house; None, told once, when there is none that could be used."""
         if self._branches is None and self._why is None:
             try:
-                self._branches = Branches(self.work)
+                self._branches = Branches(self.work, ledger=self.standing.facts.first_session)
             except NoRepository as error:
                 self._why = str(error)
                 self.loud.append(
@@ -155,7 +155,7 @@ def sweep(place: Place) -> None:
     if not used or (branches := place.branches()) is None:
         return
     try:
-        place.loud += branches.sweep(keep=kept, known=facts.cases.keys())
+        place.loud += branches.sweep(keep=kept)
         for case in facts.cases.values():
             if (details := case.applied.details if case.applied else {}).get("tree") and details["branch"] in kept:
                 branches.check_out(details["tree"])

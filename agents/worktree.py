@@ -1,7 +1,8 @@
 """A candidate's branch and work tree in the repository that holds the house; the user's own tree, index, stash and hooks are never touched.
 
 Commits are made with an index file of their own and by a fixed committer, at the time of the commit they stand on, so that the same
-candidate on the same commit is the same commit whenever it is made. A branch is `touchstone/TASK/DECISION`. Only a patched
+candidate on the same commit is the same commit whenever it is made. A branch is `touchstone/LEDGER/TASK/DECISION`, since two
+ledgers on one plan make the same decisions: LEDGER tells a ledger and its place apart from every other, a copy included. Only a patched
 candidate needs its files: they are checked out below the ledger's work folder, under the first digits of the commit.
 """
 
@@ -11,8 +12,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +54,14 @@ def folder_of(work: Path, tree: str, house: Path = HOUSE) -> Path:
 class Branches:
     """The candidates' branches in the repository of `house`, for one ledger with the folder `work`; NoRepository when there is none."""
 
-    def __init__(self, work: Path, *, house: Path = HOUSE) -> None:
+    def __init__(self, work: Path, *, ledger: str = "", house: Path = HOUSE) -> None:
+        """`ledger`: what it is told apart by from one that had this folder before; see `Facts.first_session`."""
         try:
             import git
         except ImportError as error:  # GitPython raises it also when there is no git to run
             raise NoRepository(f"git cannot be used ({str(error).strip().partition(chr(10))[0]})") from None
         self.work, self.house = work.resolve(), house
+        self.own = f"{PREFIX}/{sha256(f'{ledger} {self.work}'.encode()).hexdigest()[:8]}/"
         try:
             top = git.Repo(house, search_parent_directories=True).working_tree_dir
         except (git.InvalidGitRepositoryError, git.NoSuchPathError):
@@ -87,7 +91,7 @@ class Branches:
             )
         contents = {path: None if text is None else text.encode() for path, text in files.items()}
         commit = self._commit(parent, self._blobs({f"champions/{task}.toml": champion.encode(), **contents}), message)
-        made = Made(branch=f"{PREFIX}/{task}/{decision}", commit=commit)
+        made = Made(branch=f"{self.own}{task}/{decision}", commit=commit)
         if self.branches().get(made.branch) != commit and (theirs := self._theirs(made.branch)):
             raise GitFault(f"there is a branch `{made.branch}`, which {theirs}; it was left alone")
         try:
@@ -111,7 +115,7 @@ class Branches:
     def remove(self, branch: str, commit: str) -> str:
         """Take a candidate's branch and work tree away; what is not there is no fault.
 
-        A branch on which somebody has committed, or that is checked out somewhere, is theirs by now: it stays, and the answer says why.
+        A branch of another ledger, on which somebody has committed, or that is checked out somewhere, is theirs: it stays, and the answer says why.
         """
         self._remove_tree(self._folder(commit))
         return self._delete(branch)
@@ -129,6 +133,8 @@ class Branches:
         tip = self.branches().get(branch)
         if tip is None:
             return ""
+        if not branch.startswith(self.own):
+            return "was made by another ledger, or by this one in another place"
         if f"branch refs/heads/{branch}" in self._git("worktree", "list", "--porcelain").splitlines():
             return "is checked out"
         made_here = self._git("show", "-s", "--format=%ce", tip) == MAIL or not self._git(
@@ -136,8 +142,8 @@ class Branches:
         )
         return "" if made_here else "has commits of somebody else"
 
-    def sweep(self, *, keep: Mapping[str, str], known: Collection[str]) -> list[str]:
-        """Take away what killed runs of this ledger left: all but `keep` (branch -> commit), of the decisions `known`; what it did, in words."""
+    def sweep(self, *, keep: Mapping[str, str]) -> list[str]:
+        """Take away what killed runs of this ledger left: all of its own but `keep` (branch -> commit); what it did, in words."""
         taken = []
         whole = {self._folder(commit) for commit in keep.values()}
         for folder in self._worktrees():
@@ -148,7 +154,7 @@ class Branches:
             if folder not in whole:
                 shutil.rmtree(folder, ignore_errors=True)
         for branch in self.branches():
-            if branch.rpartition("/")[2] in known and branch not in keep:
+            if branch.startswith(self.own) and branch not in keep:
                 taken.append(self._delete(branch) or f"taken away: {branch}, which an interrupted run left")
         return taken
 

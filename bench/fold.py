@@ -291,6 +291,11 @@ class Facts:
         return tuple(one for one in self.made.values() if one.id not in self.withdrawn)
 
     @property
+    def first_session(self) -> str:
+        """The uuid of the oldest session, which no other ledger has but a copy; empty before it."""
+        return next(iter(self.sessions), "")
+
+    @property
     def session(self) -> Session | None:
         """The latest session: its plan text is what a report without a plan file reads."""
         return self.sessions[self._session] if self._session else None

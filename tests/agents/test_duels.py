@@ -14,6 +14,7 @@ from agents.champions import DUELS, Terms, terms_of
 from agents.duels import Duel, agenda
 from agents.replay import replayed
 from agents.schedule import Job
+from agents.worktree import Branches
 from bench import promotion
 from bench.events import Effect
 from bench.fold import Case
@@ -25,7 +26,7 @@ from tests.agents.loop import Loop, facts
 
 IDENTIFY = Identifier().identify
 OWN = Task(id="a", title="", module="retnet", benchmark="flops-v1", targets=(), config={"path": "torch"})
-MOST = 2 * promotion.fewest(0.025)
+MOST = promotion.limit(0.025)
 
 
 def duel(kind: str = "tune", *, gate: bool = True, **terms: Any) -> Duel:
@@ -179,7 +180,8 @@ def test_a_patch_changes_the_number_and_the_key_and_nothing_of_the_users_tree(
     assert {tree: run.metrics["parameters"] for tree, run in pairs[2000].items()} == {"": 7216.0, terms.tree: 5680.0}
     assert len({run.key for run in pairs[2000].values()}) == 2
     assert state(house) == before
-    assert terms.branch in git(house, "branch", "--list", "touchstone/*")
+    ours = Branches(loop.folder / "runs/ledger-work", ledger=known.first_session, house=house)
+    assert ours.branches() == {f"{ours.own}wide/{case.decision.id}": terms.commit}
     assert "# not committed" in git(house, "show", f"{terms.commit}:modules/moe.py")
 
 

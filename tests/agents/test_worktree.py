@@ -90,7 +90,7 @@ def test_the_users_tree_index_head_and_hooks_stay_as_they_are(
 def test_the_same_candidate_is_the_same_commit_whenever_it_is_made(house: Path, tmp_path: Path) -> None:
     first = make(Branches(tmp_path / "work", house=house))
     assert make(Branches(tmp_path / "work", house=house)) == first
-    assert make(Branches(tmp_path / "other", house=house)) == first
+    assert make(Branches(tmp_path / "other", house=house))[1] == first[1]
     assert make(Branches(tmp_path / "work", house=house), text="x = 3\n")[1] != first[1]
 
 
@@ -103,7 +103,7 @@ def test_a_sweep_takes_what_a_killed_run_left_and_keeps_champions_and_other_peop
     )
     git(house, "branch", "touchstone-of-mine")
     (tmp_path / "work/trees/half").mkdir()
-    branches.sweep(keep=dict([kept]), known={"d1", "d2"})
+    branches.sweep(keep=dict([kept]))
     assert set(branches.branches()) == {kept[0], foreign[0]}
     assert folder_of(tmp_path / "work", kept[1], house).is_dir()
     with pytest.raises(LookupError):
@@ -111,6 +111,25 @@ def test_a_sweep_takes_what_a_killed_run_left_and_keeps_champions_and_other_peop
     assert not (tmp_path / "work/trees/half").exists()
     assert folder_of(tmp_path / "other", foreign[1], house).is_dir()
     assert "touchstone-of-mine" in git(house, "branch", "--list")
+
+
+def test_ledgers_that_make_the_same_decision_neither_share_its_branch_nor_take_it_from_each_other(
+    house: Path, tmp_path: Path
+) -> None:
+    first = Branches(tmp_path / "one-work", ledger="first", house=house)
+    others = [
+        Branches(tmp_path / "two-work", ledger="second", house=house),
+        Branches(tmp_path / "copied-work", ledger="first", house=house),
+        Branches(tmp_path / "one-work", ledger="began afresh", house=house),
+    ]
+    champion, losers = make(first, text=None), [make(other, text=None) for other in others]
+    assert len({champion[0], *(branch for branch, _ in losers)}) == 4
+    assert {commit for _, commit in losers} == {champion[1]}
+    for other, loser in zip(others, losers, strict=True):
+        assert "another ledger" in other.remove(*champion)
+        assert other.remove(*loser) == ""
+        assert other.sweep(keep={}) == []
+    assert first.branches() == dict([champion])
 
 
 def test_a_work_tree_that_was_cut_off_or_tampered_with_is_made_anew(house: Path, tmp_path: Path) -> None:
@@ -142,7 +161,7 @@ def test_a_work_tree_that_was_cut_off_half_way_stops_no_later_run(house: Path, t
     assert (folder_of(tmp_path / "work", commit, house) / "modules/one.py").read_text() == "x = 2\n"
     if cut == "no link back":
         (tree / ".git").unlink()
-    branches.sweep(keep={}, known={"d1"})
+    branches.sweep(keep={})
     assert branches.branches() == {}
     assert not tree.exists()
     assert git(house, "worktree", "list", "--porcelain").count("worktree ") == 1
@@ -160,7 +179,7 @@ def test_a_branch_that_somebody_looks_at_or_has_committed_on_is_left_alone_and_t
     before = state(house), git(house, "rev-parse", worked[0])
     assert "is checked out" in branches.remove(*looked)
     assert "commits of somebody else" in branches.remove(*worked)
-    assert len([word for word in branches.sweep(keep={}, known={"d1", "d2"}) if "stays" in word]) == 2
+    assert len([word for word in branches.sweep(keep={}) if "stays" in word]) == 2
     with pytest.raises(GitFault, match="commits of somebody else"):
         make(branches, "d2", "x = 4\n")
     with pytest.raises(GitFault, match="is checked out"):
