@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench.events import KINDS, Event
@@ -202,6 +202,8 @@ class Ledger:
 def _insert(connection: sa.Connection) -> sa.Insert:
     if connection.dialect.name == "sqlite":
         return sqlite.insert(_events).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql  # with its drivers' modules: a twentieth of what a session imports
+
     return postgresql.insert(_events).on_conflict_do_nothing()
 
 
