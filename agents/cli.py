@@ -19,12 +19,17 @@ from agents.options import (
     DEFAULT_PLAN,
     Backend,
     Better,
+    BudgetOption,
+    DataOption,
     FailOnOption,
     JsonOption,
+    LastPlanOption,
     LedgerOption,
     PlanOption,
     PlanVerb,
+    RetryOption,
     Show,
+    WorkersOption,
 )
 from agents.rules import rules
 from plan.exits import Exit, FailOn
@@ -52,10 +57,10 @@ def run(
     plan: PlanOption = DEFAULT_PLAN,
     ledger: LedgerOption = DEFAULT_LEDGER,
     only: Annotated[list[str] | None, typer.Option("--only", help="Only this task and what it needs; may be repeated.")] = None,
-    budget: Annotated[str | None, typer.Option("--budget", help="Wall-clock limit of this session, e.g. 90s, 3m, 1.5h.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Measurements at a time; default: one a core.")] = None,
+    budget: BudgetOption = None,
+    workers: WorkersOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set the ledger aside and start a new one.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure again what ended without numbers.")] = False,
+    retry_failed: RetryOption = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -107,7 +112,7 @@ def run(
 @app.command()
 def why(
     what: Annotated[str, typer.Argument(help="task, task::metric, run id (r...), or decision id (d...).")],
-    plan: Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")] = None,
+    plan: LastPlanOption = None,
     ledger: LedgerOption = DEFAULT_LEDGER,
     json: JsonOption = False,
 ) -> None:
@@ -119,7 +124,7 @@ def why(
 
 @app.command()
 def report(
-    plan: Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")] = None,
+    plan: LastPlanOption = None,
     ledger: LedgerOption = DEFAULT_LEDGER,
     format: Annotated[str, typer.Option("--format", help="html, md, json or text.")] = "html",
     out: Annotated[Path | None, typer.Option("--out", help="Where to write; default: beside the ledger; `-` is stdout.")] = None,
@@ -183,11 +188,11 @@ def compare(
         typer.Option("--config-a", help="A line of TOML for A, e.g. d_model=64 or recipe.lr=1e-2; may be repeated."),
     ] = None,
     config_b: Annotated[list[str] | None, typer.Option("--config-b", help="A line of TOML for B; may be repeated.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Text file or folder, for a benchmark that reads one.")] = None,
+    data: DataOption = None,
     ledger: LedgerOption = DEFAULT_LEDGER,
-    budget: Annotated[str | None, typer.Option("--budget", help="Wall-clock limit of this session, e.g. 90s, 3m, 1.5h.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Measurements at a time; default: one a core.")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure again what ended without numbers.")] = False,
+    budget: BudgetOption = None,
+    workers: WorkersOption = None,
+    retry_failed: RetryOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure nothing; print the runs and the time.")] = False,
     display: Annotated[Show, typer.Option("--display", help="How the work is told on stderr.")] = Show.AUTO,
     json: JsonOption = False,
@@ -281,7 +286,7 @@ def calibrate(
     config: Annotated[
         list[str] | None, typer.Option("--config", help="A line of TOML, e.g. d_model=64; may be repeated.")
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Text file or folder, for a benchmark that reads one.")] = None,
+    data: DataOption = None,
     ledger: LedgerOption = DEFAULT_LEDGER,
     show: Annotated[bool, typer.Option("--show", help="Measure nothing; print every calibration of the ledger.")] = False,
     json: JsonOption = False,
@@ -304,7 +309,7 @@ def review(
     reject: Annotated[bool, typer.Option("--reject", help="It should not be tried: the guard `critic` blocks it.")] = False,
     comment: Annotated[str, typer.Option("--comment", help="What to keep with it; alone it is no vote.")] = "",
     by: Annotated[str | None, typer.Option("--by", help="Who says so; default: your account.")] = None,
-    plan: Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")] = None,
+    plan: LastPlanOption = None,
     ledger: LedgerOption = DEFAULT_LEDGER,
     json: JsonOption = False,
 ) -> None:
@@ -323,7 +328,7 @@ app.command()(rules)
 def promote(
     task: Annotated[str, typer.Argument(help="The task whose champion is to be reviewed.")],
     branch: Annotated[str | None, typer.Option("--branch", help="Name of the branch; default: promote/TASK.")] = None,
-    plan: Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")] = None,
+    plan: LastPlanOption = None,
     ledger: LedgerOption = DEFAULT_LEDGER,
     json: JsonOption = False,
 ) -> None:
@@ -362,38 +367,9 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("ORCHESTRATE_DEBUG") == "1":
             raise
-        sys.exit(_tell(error))
+        from agents.crash import tell
 
-
-def _tell(error: Exception) -> Exit:
-    """Print what went wrong the way its kind asks for; the exit code."""
-    from plan.faults import PlanFaults
-    from plan.house import StrangerInTheHouse
-
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    if isinstance(error, PlanFaults):
-        print(error, file=sys.stderr)
-        return Exit.FAULTS
-    if isinstance(error, StrangerInTheHouse) or type(error).__name__ in (
-        "LedgerFault",
-        "Held",
-        "DataError",
-        "NoPlan",
-        "NoDevice",
-    ):
-        print(f"error: {error}", file=sys.stderr)
-        return Exit.ENVIRONMENT
-    if isinstance(error, OSError):
-        print(
-            f"error: {error.strerror or error}: {error.filename or ''}\n  every finished measurement is in the ledger",
-            file=sys.stderr,
-        )
-        return Exit.ENVIRONMENT
-    from agents.crash import write_crash
-
-    print(write_crash(error), file=sys.stderr)
-    return Exit.INTERNAL
+        sys.exit(tell(error))
 
 
 if __name__ == "__main__":

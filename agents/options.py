@@ -42,8 +42,13 @@ class PlanVerb(StrEnum):
 
 
 PlanOption = Annotated[Path, typer.Option("--plan", help="The plan, a Markdown file.")]
+LastPlanOption = Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")]
 LedgerOption = Annotated[str, typer.Option("--ledger", envvar="ORCHESTRATE_LEDGER", help="SQLite file or database URL.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 FailOnOption = Annotated[FailOn, typer.Option("--fail-on", help="From which verdict on the exit code is 1.")]
+BudgetOption = Annotated[str | None, typer.Option("--budget", help="Wall-clock limit of this session, e.g. 90s, 3m, 1.5h.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Measurements at a time; default: one a core.")]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Measure again what ended without numbers.")]
+DataOption = Annotated[str | None, typer.Option("--data", help="Text file or folder, for a benchmark that reads one.")]
 DEFAULT_PLAN = Path("plan/Plan.md")
 DEFAULT_LEDGER = "runs/ledger.db"
