@@ -20,6 +20,7 @@ from agents.orchestrator import Options, Orchestrator, cores
 from agents.plan_diff import refused
 from agents.reading import beside, read_plan, say, tell
 from agents.schedule import select
+from bench import texts
 from bench.data import DataError, digest
 from bench.fold import fold
 from bench.identity import environment_facts
@@ -128,9 +129,11 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
 def session(plan: Plan, ledger: Ledger, options: Options, *, display: str, backend: str) -> Orchestrator:
     """One session of the loop, to its end, over a ledger that the caller holds."""
     _build_kernels()
+    texts.recall()
     with _display(display) as watch:
         loop = Orchestrator(plan, ledger, work=workshop(ledger), options=options, watch=watch)
         anyio.run(loop.run, backend=backend)
+    texts.keep()
     return loop
 
 

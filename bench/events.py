@@ -30,7 +30,8 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 from bench.hold import LedgerFault
 from bench.misfit import misfit
@@ -84,15 +85,12 @@ class Event:
 
     def plain(self) -> Any:
         """The body as plain JSON values; ValueError when it is no JSON, or holds a number that is not finite, as `1e999`."""
-        return json.loads(self.body, parse_constant=_no_number, parse_float=_finite)
+        return _plain(self.body)
 
     def read(self, noun: type[T]) -> T:
         """The body as the noun it was appended as; LedgerFault when it is not one."""
         try:
-            body = self.plain()
-            if fault := misfit(noun, body):
-                raise self.fault(fault)
-            found: T = rebuild(noun, body)
+            found: T = _read(cast(Any, noun), self.body)
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise self.fault(str(error)) from None
         return found
@@ -106,6 +104,19 @@ class Event:
             "then start anew with `orchestrate run --fresh`, which keeps the old ledger beside the new one",
             untouched="nothing was written; all other events are in the ledger as they were",
         )
+
+
+def _plain(body: str) -> Any:
+    return json.loads(body, parse_constant=_no_number, parse_float=_finite)
+
+
+@lru_cache(maxsize=4096)
+def _read(noun: Any, body: str) -> Any:
+    """A noun never changes, so that who folds the ledger again need not read each text again."""
+    value = _plain(body)
+    if fault := misfit(noun, value):
+        raise ValueError(fault)
+    return rebuild(noun, value)
 
 
 def _no_number(name: str) -> float:

@@ -6,7 +6,6 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -24,9 +23,13 @@ def misfit(kind: Any, value: Any, place: str = "its body") -> str | None:
 
     Fields that have a default may be missing, and unknown ones are left to newer versions, as `rebuild` has it.
     """
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return None
+    if kind in WORDS:
+        word, fitting = WORDS[kind]
+        fits = isinstance(value, fitting) and (kind is bool or not isinstance(value, bool))
+        return None if fits else f"{place} is {_named(value)}, not {word}"
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         optional = value is None and type(None) in inner
         return None if optional else misfit(next(a for a in inner if a is not type(None)), value, place)
@@ -45,13 +48,8 @@ def misfit(kind: Any, value: Any, place: str = "its body") -> str | None:
         if not isinstance(value, dict):
             return f"{place} is {_named(value)}, not an object"
         return _first(_field(name, hint, value, needed=needed, place=place) for name, hint, needed in _fields(kind))
-    if issubclass(kind, Enum):
-        known = [member.value for member in kind]
-        return None if value in known else f"{place} is {_named(value)}, not one of {', '.join(map(str, known))}"
-    word, fitting = WORDS[kind]
-    if isinstance(value, fitting) and (kind is bool or not isinstance(value, bool)):
-        return None
-    return f"{place} is {_named(value)}, not {word}"
+    known = [member.value for member in kind]
+    return None if value in known else f"{place} is {_named(value)}, not one of {', '.join(map(str, known))}"
 
 
 def _field(name: str, hint: Any, value: Mapping[str, Any], *, needed: bool, place: str) -> str | None:

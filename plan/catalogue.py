@@ -211,6 +211,7 @@ def shelf(kind: str) -> Shelf:
     return whole
 
 
+@cache
 def measurable() -> Mapping[str, Entry]:
     """What a task may name as its module: every architecture, then each file that a benchmark of its own package names in `modules`."""
     found: dict[str, Entry] = dict(shelf("module"))
@@ -220,6 +221,12 @@ def measurable() -> Mapping[str, Entry]:
             if name not in found and path.is_file():
                 found[name] = Entry(shelf=SUBJECT, name=name, path=path, symbol="", line=1, summary="", arguments={})
     return found
+
+
+def forget() -> None:
+    """Read every shelf anew when it is next asked for."""
+    shelf.cache_clear()
+    measurable.cache_clear()
 
 
 def shelves() -> Shelves:

@@ -94,6 +94,6 @@ def _limits(config: ast.ClassDef) -> Iterator[tuple[str, tuple[float, float]]]:
 def _number(node: ast.expr) -> float | None:
     match node:
         case ast.BinOp(left=ast.Constant(value=int(base)), op=ast.Pow(), right=ast.Constant(value=int(power))) if power < 64:
-            return base**power
+            return float(base**power)
     value = literal(node)
-    return value if isinstance(value, (int, float)) else None
+    return float(value) if isinstance(value, (int, float)) else None

@@ -47,6 +47,8 @@ def decode(kind: type[T], text: str) -> T:
 
 def rebuild(kind: Any, value: Any) -> Any:
     """`value` (plain JSON) as the annotated type `kind`; unknown fields of newer writers are dropped."""
+    if kind in (str, int, bool, float):
+        return float(value) if kind is float and isinstance(value, int) else value
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         if value is None:
@@ -64,8 +66,6 @@ def rebuild(kind: Any, value: Any) -> Any:
         return kind(**{f.name: rebuild(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
-    if kind is float and isinstance(value, int):
-        return float(value)
     return value
 
 

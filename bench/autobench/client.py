@@ -351,8 +351,8 @@ def _parsed() -> IO[bytes]:
     """A nameless file with what this process has parsed for the keys that it made, if it made any. (What makes keys is not imported
     here: this file is part of what every benchmark reaches.)"""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the server has it
-    if fingerprint := sys.modules.get("bench.fingerprint"):
-        file.write(fingerprint.texts())
+    if texts := sys.modules.get("bench.texts"):
+        file.write(texts.packed())
     file.seek(0)
     return file
 

@@ -25,10 +25,11 @@ from bench.autobench.instruments import Instruments
 from bench.autobench.outcome import Rejected
 from bench.autobench.reading import LISTING, Reading, hide
 from bench.autobench.warden import Warden
-from bench.fingerprint import TEXT, know, symbols
+from bench.fingerprint import TEXT, symbols
 from bench.identity import Identifier, file_digest, foresee
 from bench.overlay import LAID, Overlay
 from bench.request import Bench
+from bench.texts import unpack
 from plan import catalogue, house
 from plan.nouns import Status
 
@@ -45,7 +46,7 @@ def prepare() -> None:
     """In the fork server: take over what the orchestrator has parsed, from stdin, and fill what cannot become stale. No code of a
     module, kernel or benchmark runs here: each worker compiles it anew."""
     if texts := sys.stdin.buffer.read():
-        know(texts)
+        unpack(texts)
     foresee()
 
 

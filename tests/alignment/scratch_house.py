@@ -27,7 +27,7 @@ from plan.nouns import Limits, Request
 with AutoBench() as bench:
     for number, line in enumerate(sys.stdin):
         request = wire.decode(Request, line)
-        catalogue.shelf.cache_clear()
+        catalogue.forget()
         folder = Path(f"runs/{number}").resolve()
         folder.mkdir(parents=True)
         child = bench.start(request, limits=Limits(seconds=120), folder=folder, key=Identifier().identify(request).key)

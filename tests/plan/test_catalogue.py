@@ -46,9 +46,9 @@ class Block:
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty house of its own; files written into it stand on its shelves."""
     monkeypatch.setattr(catalogue, "HOUSE", tmp_path)
-    catalogue.shelf.cache_clear()
+    catalogue.forget()
     yield tmp_path
-    catalogue.shelf.cache_clear()
+    catalogue.forget()
 
 
 def put(house: Path, path: str, text: str) -> Path:

@@ -66,7 +66,7 @@ def test_the_annex_is_read_like_the_shelf_and_its_subjects_are_the_packages_file
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalogue, "HOUSE", tmp_path)
-    catalogue.shelf.cache_clear()
+    catalogue.forget()
     try:
         (tmp_path / "alignment" / "measured").mkdir(parents=True)
         (tmp_path / "alignment" / "votes.py").write_text("raise ImportError")
@@ -80,7 +80,7 @@ def test_the_annex_is_read_like_the_shelf_and_its_subjects_are_the_packages_file
         }
         assert catalogue.shelves().modules == found
     finally:
-        catalogue.shelf.cache_clear()
+        catalogue.forget()
 
 
 def test_whatever_a_benchmark_of_this_house_names_can_be_measured() -> None:
