@@ -172,16 +172,16 @@ struct Decays {
     }
 };
 
-// state = whole * state + left' right, over n steps; left (n, KP), right (n, VP), state (KP, VP)
+// state = whole * state + left' right, over n steps; left (n, KP), right (n, VP), state (KP, VP). The steps are added up by themselves first:
+// a state that never fades outgrows them, and would be rounded at every one.
 void advance(float* state, long rows, long columns, float whole, const float* left, long left_ld, const float* right, long n) {
     for (long i = 0; i < rows; i += ROWS)
         over_columns(columns, [&](long j, auto& tile) {
             constexpr int N = sizeof(tile[0]) / sizeof(vec);
             float* to = state + i * columns + j;
-            for (int r = 0; r < ROWS; ++r)
-                for (int c = 0; c < N; ++c) tile[r][c] = whole * at(to + r * columns + c * WIDTH);
             multiply(tile, left + i, 1, left_ld, right + j, columns, n);
-            store(tile, to, columns, ROWS, N * WIDTH);
+            for (int r = 0; r < ROWS; ++r)
+                for (int c = 0; c < N; ++c) at(to + r * columns + c * WIDTH) = whole * at(to + r * columns + c * WIDTH) + tile[r][c];
         });
 }
 

@@ -76,6 +76,16 @@ def test_the_gradient_of_a_long_memory_is_not_lost_in_a_sum_over_a_long_sequence
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_a_sum_of_a_quarter_million_steps_that_never_fades_does_not_drift(path: paths.Path) -> None:
+    """A step that comes again and again is rounded to the same side every time by a sum that outgrew it; only chunks may be added to that."""
+    k_BTGK = torch.tensor([0.9, 0.7, 1.1, 0.33]).expand(1, 2**18, 1, 4)
+    v_BTHV = torch.ones(1, 2**18, 1, 3)
+    _, last_BHKV = simple_gla(k_BTGK, k_BTGK, v_BTHV, torch.zeros(1, 2**18, 1), path=path)
+    expected = torch.einsum("btgk,btgv->bgkv", k_BTGK.double(), v_BTHV.double())
+    assert_agrees({"state": last_BHKV}, {"state": expected}, within=1e-4)
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("cuts", [[100, 100], [1, 63, 136], [65, 1, 1, 133]])
 def test_carrying_the_state_over_any_cut_changes_nothing(path: paths.Path, cuts: list[int]) -> None:
     x = inputs(200)
