@@ -17,7 +17,20 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kernels.triton.gla import CHUNK, column, decays, load_rows, next_step, product, row, since, sizes, store_rows, triangle
+from kernels.triton.gla import (
+    CHUNK,
+    at_head,
+    column,
+    decays,
+    load_rows,
+    next_step,
+    product,
+    row,
+    since,
+    sizes,
+    store_rows,
+    triangle,
+)
 
 
 @triton.jit
@@ -64,12 +77,7 @@ def _forward(
     q, k, v, a, b, g, state, out, last, states, T, H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, X: tl.constexpr,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
 ):  # fmt: skip
-    unit = tl.program_id(0).to(tl.int64)
-    batch, head = unit // H, unit % H
-    step, at_k, at_v = tl.arange(0, C), tl.arange(0, BK), tl.arange(0, BV)
-    first = batch * T * H + head
-    place = at_k[:, None] * V + at_v[None, :]
-    real = (at_k[:, None] < K) & (at_v[None, :] < V)
+    unit, _, first, step, at_k, at_v, place, real = at_head(T, H, K, V, C, BK, BV)
     memory = tl.load(state + unit * K * V + place, mask=real, other=0.0)
     chunks = tl.cdiv(T, C)
     for n in range(chunks):
@@ -90,12 +98,7 @@ def _backward(
     q, k, v, a, b, g, states, dout, dlast, dq, dk, dv, da, db, dg, dstate, T, H: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
     X: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
 ):  # fmt: skip
-    unit = tl.program_id(0).to(tl.int64)
-    batch, head = unit // H, unit % H
-    step, at_k, at_v = tl.arange(0, C), tl.arange(0, BK), tl.arange(0, BV)
-    first = batch * T * H + head
-    place = at_k[:, None] * V + at_v[None, :]
-    real = (at_k[:, None] < K) & (at_v[None, :] < V)
+    unit, _, first, step, at_k, at_v, place, real = at_head(T, H, K, V, C, BK, BV)
     after = tl.load(dlast + unit * K * V + place, mask=real, other=0.0)
     chunks = tl.cdiv(T, C)
     for back in range(chunks):

@@ -20,6 +20,17 @@ CHUNK = 16
 
 
 @triton.jit
+def at_head(T, H: tl.constexpr, K: tl.constexpr, V: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr):
+    """This program's number, its head and that head's first step, counted in heads; the steps of a chunk, the keys and values in blocks,
+    where the state's numbers stand, and which of them there are."""
+    unit = tl.program_id(0).to(tl.int64)
+    step, at_k, at_v = tl.arange(0, C), tl.arange(0, BK), tl.arange(0, BV)
+    place = at_k[:, None] * V + at_v[None, :]
+    real = (at_k[:, None] < K) & (at_v[None, :] < V)
+    return unit, unit % H, unit // H * T * H + unit % H, step, at_k, at_v, place, real
+
+
+@triton.jit
 def load_rows(x, first, at, column, T, H, X):
     """Steps `at` of one head of a tensor (B, T, H, X), zeros after the last; `first`: its step 0, counted in heads."""
     inside = (at[:, None] < T) & (column[None, :] < X)
@@ -108,12 +119,7 @@ def _forward(
     q, k, v, g, bonus, state, out, last, states, scale, T, H: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, BONUS: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
-    unit = tl.program_id(0).to(tl.int64)
-    batch, head = unit // H, unit % H
-    step, at_k, at_v = tl.arange(0, C), tl.arange(0, BK), tl.arange(0, BV)
-    first = batch * T * H + head
-    place = at_k[:, None] * V + at_v[None, :]
-    real = (at_k[:, None] < K) & (at_v[None, :] < V)
+    unit, head, first, step, at_k, at_v, place, real = at_head(T, H, K, V, C, BK, BV)
     memory = tl.load(state + unit * K * V + place, mask=real, other=0.0)
     u_K = tl.load(bonus + head * K + at_k, mask=(at_k < K) & BONUS, other=0.0)
     chunks = tl.cdiv(T, C)
@@ -137,12 +143,7 @@ def _backward(
     q, k, v, g, bonus, states, dout, dlast, dq, dk, dv, dg, dbonus, dstate, scale, T, H: tl.constexpr, K: tl.constexpr,
     V: tl.constexpr, C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, BONUS: tl.constexpr,
 ):  # fmt: skip
-    unit = tl.program_id(0).to(tl.int64)
-    batch, head = unit // H, unit % H
-    step, at_k, at_v = tl.arange(0, C), tl.arange(0, BK), tl.arange(0, BV)
-    first = batch * T * H + head
-    place = at_k[:, None] * V + at_v[None, :]
-    real = (at_k[:, None] < K) & (at_v[None, :] < V)
+    unit, head, first, step, at_k, at_v, place, real = at_head(T, H, K, V, C, BK, BV)
     after = tl.load(dlast + unit * K * V + place, mask=real, other=0.0)
     u_K = tl.load(bonus + head * K + at_k, mask=(at_k < K) & BONUS, other=0.0)
     du_K = tl.zeros((BK,), tl.float32)
