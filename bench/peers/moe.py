@@ -1,13 +1,15 @@
 """The mixture's experts against transformers' Mixtral block, router included, and against a dense layer of equal active FLOPs.
 
 All three are gated (SwiGLU) feed-forwards: 8 experts, top 2, equal weights. The peer's two ways to compute experts that do not gather a
-copy of the weights per token are raced; the third does, and runs out of memory at this size.
+copy of the weights per token are raced; the third does, and runs out of memory at this size. Beside them run the matrix products that no form
+can leave out: a peer's ratio over theirs is the most that a layer on these products could reach.
 Shapes: N tokens, D width, F expert width, E experts, K experts per token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,7 @@ def contests() -> Iterator[Contest]:
             "transformers Mixtral eager": Peer(form=_mixtral(ours, "eager"), at_least=1.7),
             "transformers Mixtral grouped_mm": Peer(form=_mixtral(ours, "grouped_mm"), at_least=1.7),
             "dense, equal active FLOPs": Peer(form=lambda: _fresh(dense, dense), at_least=1 / 1.15, within=float("inf")),
+            "the six products alone": Peer(form=_floor, within=float("inf")),
         },
         inputs=lambda: {"x": torch.randn(N, D, generator=torch.Generator().manual_seed(1))},
         parameters=tuple(ours.parameters()),
@@ -74,6 +77,35 @@ def _mixtral(ours: Layer, way: str) -> Callable[[], Form]:
         return _fresh(lambda x: theirs(x[None])[0], theirs)
 
     return form
+
+
+class _Products(torch.autograd.Function):
+    """The layer's products for one even share an expert, without routing, gathering, activations or adding up; not the map."""
+
+    @staticmethod
+    def forward(ctx: Any, x_ND: Tensor, widen_DH: Tensor, narrow_FD: Tensor) -> Tensor:
+        ctx.matrices, x_BD = (widen_DH, narrow_FD), x_ND[: N * K // E]
+        for _ in range(E):
+            h_BH = x_BD @ widen_DH
+            y_BD = h_BH[:, :WIDTH] @ narrow_FD
+        ctx.save_for_backward(x_BD, h_BH)
+        return y_BD
+
+    @staticmethod
+    def backward(ctx: Any, dy_BD: Tensor) -> tuple[Tensor, None, None]:
+        (widen_DH, narrow_FD), (x_BD, h_BH) = ctx.matrices, ctx.saved_tensors
+        out = [torch.empty(shape) for shape in ((*dy_BD.shape[:1], WIDTH), narrow_FD.shape, widen_DH.shape, dy_BD.shape)]
+        for _ in range(E):
+            torch.mm(dy_BD, narrow_FD.mT, out=out[0])
+            torch.mm(h_BH[:, :WIDTH].mT, dy_BD, out=out[1])
+            torch.mm(x_BD.mT, h_BH, out=out[2])
+            torch.mm(h_BH, widen_DH.mT, out=out[3])
+        return out[3].repeat(E // K, 1), None, None
+
+
+def _floor() -> Form:
+    widen_DH, narrow_FD = torch.randn(D, 2 * WIDTH), torch.randn(WIDTH, D)
+    return lambda x: _Products.apply(x, widen_DH, narrow_FD)  # type: ignore[no-untyped-call]
 
 
 def _fresh(run: Callable[[Tensor], Tensor], of: nn.Module) -> Form:
