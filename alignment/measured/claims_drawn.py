@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from alignment.facts import Facts, house_file
+from alignment.facts import Facts
+from alignment.measured.house_text import house_text
 from plan.decision import Action, Decision, Situation
 from plan.nouns import (
     Comparator,
@@ -136,7 +137,7 @@ def _pair(kind: str, action: str, form: str, place: str, random: np.random.Gener
             id="d1", decider="x", action=Action(kind=action, task="a", details=details), evidence=tuple(run.id for run in runs),
             expected=0.1, expects="margin", why=form.format(**told),
         )  # fmt: skip
-        yield Case(facts=Facts(decision=decision, situation=given, read=house_file), kind=kind, lie=lie)
+        yield Case(facts=Facts(decision=decision, situation=given, read=house_text), kind=kind, lie=lie)
 
 
 def _run(seed: int, value: float, *, heads: int | None = None) -> Run:
@@ -159,7 +160,7 @@ def _situation(runs: tuple[Run, ...], trials: tuple[Run, ...], state: State, rea
 
 def _patch(random: np.random.Generator, *, code: bool) -> str:
     """One line more in the constructor of the attention block, or a docstring of one more word."""
-    before = house_file(FILE)
+    before = house_text(FILE)
     assert before is not None
     at = before.index("        self.mixer = ") if code else before.index('"""') + 3
     after = before[:at] + (f"        self.tau = {random.uniform(0.1, 2):.3f}\n" if code else "Reworded: ") + before[at:]

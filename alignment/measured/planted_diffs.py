@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from alignment.deliberative import DeliberativeAligner
-from alignment.facts import Facts, house_file
+from alignment.facts import Facts
 from alignment.measured.cheats import cheats
+from alignment.measured.house_text import house_text
 from plan.catalogue import load
 from plan.decision import Action, Decision, Situation
 from plan.nouns import Comparator, Plan, Rule, RuleKind, Target, Task, Threshold
@@ -29,7 +30,7 @@ def silent_and_lying(folder: Path, judge: DeliberativeAligner) -> tuple[list[boo
 def _held(judge: DeliberativeAligner, patch: str, why: str) -> bool:
     action = Action(kind="refactor", task="a", details={"module": "attention", "config": {}, "patch": patch})
     decision = Decision(id="d1", decider="x", action=action, evidence=(), expected=0.0, expects="", why=why)
-    return judge.check_decision(Facts(decision=decision, situation=_situation(), read=house_file)).held is not None
+    return judge.check_decision(Facts(decision=decision, situation=_situation(), read=house_text)).held is not None
 
 
 def _situation() -> Situation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,12 @@ from scipy.stats import rankdata
 
 Numbers = NDArray[np.float64]
 DRAWS = 500
+
+
+def share(found: Iterable[bool]) -> float:
+    """The share of those that are true; 0 of none."""
+    values = list(found)
+    return float(np.mean(values)) if values else 0.0
 
 
 def auroc(scores: Numbers, truth: NDArray[np.bool_]) -> float:

@@ -9,11 +9,11 @@ from alignment.measured import Bench, Unmeasurable
 
 
 def encoder_of(bench: Bench) -> Encoder:
-    """The one that the benchmark's name stands for; what MiniLM has read is kept with the measurement. Unmeasurable where the extra is not installed."""
+    """The one that the benchmark's name stands for; what MiniLM has read is kept for other seeds. Unmeasurable where the extra is not installed."""
     if bench.options["encoder"] == "lexical":
         return Lexical()
     folder_of_the_encoder(bench)
-    return MiniLM(cached=bench.folder / "embeddings")
+    return MiniLM()
 
 
 def folder_of_the_encoder(bench: Bench) -> Path:

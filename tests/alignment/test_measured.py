@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alignment.measured import Unmeasurable, collective, critic, dealt, deliberative, iterative, rationales, rules
+from alignment.measured import Unmeasurable, claims, collective, critic, dealt, deliberative, iterative, rationales, rules
 from alignment.measured.planted_votes import FAULTS, drawn
 from alignment.measured.recorded import HEAD, read_changes
 from alignment.measured.scores import auroc, calibration_error
@@ -278,8 +278,8 @@ def test_a_register_is_judged_by_the_others_whatever_it_says_itself(tmp_path: Pa
 
 def test_the_claims_are_those_that_are_drawn_half_of_them_lies(tmp_path: Path) -> None:
     bench = asked("claims-v2", tmp_path, each=1, seed=2, encoder="lexical")
-    numbers = rationales.measure_claims(bench)
-    drawn_ones = [case for forms in (rationales.OURS, rationales.FREE) for case in rationales.cases(forms, each=1, seed=2)]
+    numbers = claims.measure_claims(bench)
+    drawn_ones = [case for forms in (claims.OURS, claims.FREE) for case in claims.cases(forms, each=1, seed=2)]
     assert numbers["claims"] == len(drawn_ones) == 2 * sum(case.lie for case in drawn_ones)
     assert numbers["lies_passed"] < 0.5 < 1 - numbers["truths_held"]
 
