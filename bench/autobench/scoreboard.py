@@ -17,6 +17,10 @@ from plan.nouns import Limits, Status
 
 ARGUMENTS = "TOUCHSTONE_PYTEST"
 """Environment variable that holds pytest's arguments as a JSON list, for `template`."""
+HUGE = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Has the server's allocator ask for huge pages, of which a fork copies one entry in 512; elsewhere than on Linux it means nothing.
+`template` takes it out of the environment again, so that no test and nothing a test starts has it."""
+LOADING, TEMPLATE = "bench.autobench.loading", "bench.autobench.template"
 SETUP = 300.0
 """Seconds that the imports and pytest's configuration may take before the first module."""
 
@@ -69,12 +73,13 @@ def play(
 
     `preload` is imported once for all, `arguments` are pytest's. Raises Unprepared when pytest cannot be configured or a conftest file cannot be imported.
     """
-    environment = {**os.environ, ARGUMENTS: json.dumps([*arguments, str(directory)])}
+    early, late = ([f"{LOADING}:begin"], [f"{LOADING}:finish"]) if "torch" in preload else ([], [])
+    environment = {**HUGE, **os.environ, ARGUMENTS: json.dumps([*arguments, str(directory)])}
     with (
         tempfile.TemporaryDirectory(prefix="autobench-", ignore_cleanup_errors=True) as scratch,
-        AutoBench(preload=(*preload, "bench.autobench.template:prepare"), environment=environment) as bench,
+        AutoBench(preload=(*early, TEMPLATE, *preload, *late, f"{TEMPLATE}:prepare"), environment=environment) as bench,
     ):
-        listed = bench.start_call("bench.autobench.template:modules", folder=Path(scratch, "list"), limits=limits)
+        listed = bench.start_call(f"{TEMPLATE}:modules", folder=Path(scratch, "list"), limits=limits)
         first = listed.wait(timeout=SETUP)
         if first is None or first.status is not Status.OK:
             raise Unprepared(first.log_tail or first.message if first else f"not set up within {SETUP:g} s")
@@ -86,7 +91,7 @@ def play(
             while waiting and len(running) < jobs:
                 number, module = waiting.popleft()
                 running[number] = bench.start_call(
-                    "bench.autobench.template:run", {"module": module}, folder=Path(scratch, str(number)), limits=limits
+                    f"{TEMPLATE}:run", {"module": module}, folder=Path(scratch, str(number)), limits=limits
                 )
             select.select(running.values(), [], [], min(child.left for child in running.values()))
             for number, child in list(running.items()):

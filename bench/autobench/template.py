@@ -23,7 +23,7 @@ from _pytest.capture import CaptureManager
 from _pytest.config import _prepareconfig
 from _pytest.runner import collect_one_node
 
-from bench.autobench.scoreboard import ARGUMENTS
+from bench.autobench.scoreboard import ARGUMENTS, HUGE
 from bench.autobench.worker import Tell, is_allocation
 
 LATE, PLUGIN = "hypothesis", "hypothesispytest"
@@ -36,6 +36,9 @@ _modules: dict[str, pytest.Collector] = {}
 def prepare() -> None:
     """Make the session, and find the modules without importing one."""
     global _session
+    for name, value in HUGE.items():
+        if os.environ.get(name) == value:
+            del os.environ[name]
     config = _prepareconfig([*json.loads(os.environ[ARGUMENTS]), "--capture=no"])
     _session = session = pytest.Session.from_config(config)
     session.exitstatus = pytest.ExitCode.OK

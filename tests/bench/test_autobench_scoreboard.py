@@ -234,3 +234,44 @@ def test_a_package_that_is_slow_to_import_is_imported_once_for_all_where_a_modul
     text = f"{mention}import sys\ndef test_it(): assert ('hypo' + 'thesis' in sys.modules) is {there}\n"
     ran = scoreboard(write(tmp_path, {"test_one.py": text}), ".")
     assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.parametrize("given", [None, "glibc.malloc.tcache_count=7"])
+def test_tests_and_what_they_start_see_the_environment_they_were_given(
+    given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if given:
+        monkeypatch.setenv("GLIBC_TUNABLES", given)
+    started = f"{sys.executable!r}, '-c', 'import os; print(os.environ.get(\"GLIBC_TUNABLES\"))'"
+    text = f"import os, subprocess\ndef test_it():\n    assert os.environ.get('GLIBC_TUNABLES') == {given!r}\n"
+    text += f"    assert subprocess.check_output([{started}], text=True).strip() == '{given}'\n"
+    ran = scoreboard(write(tmp_path, {"test_one.py": text}), ".")
+    assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+def test_torch_is_there_before_the_fork_and_the_thread_that_linked_it_is_not(tmp_path: Path) -> None:
+    text = """
+import os, sys
+from pathlib import Path
+from bench.autobench.tree import _stat
+
+SERVER = Path("/proc", _stat(os.getppid())[1])
+
+def test_torch_was_imported_and_linked_by_its_own_name():
+    assert "torch" in sys.modules
+    mapped = {line.split()[-1] for line in (SERVER / "maps").read_text().splitlines() if "libtorch_cpu.so" in line}
+    assert mapped == {str(Path(sys.modules["torch"].__file__).parent / "lib/libtorch_cpu.so")}
+
+def test_the_server_has_one_thread():
+    assert b"bench/autobench/sources.py" in (SERVER / "cmdline").read_bytes()
+    assert len(list((SERVER / "task").iterdir())) == 1
+
+def test_the_server_lies_in_huge_pages_where_they_are_to_be_had_by_asking():
+    offered = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    sizes = [line.split()[1] for line in (SERVER / "smaps_rollup").read_text().splitlines() if line.startswith("AnonHugePages")]
+    assert int(sizes[0]) > 0 or not offered.exists() or "[madvise]" not in offered.read_text()
+"""
+    ran = scoreboard(write(tmp_path, {"test_one.py": text}), ".", "--preload", "torch", "--json")
+    assert set(modules(ran)["test_one.py"]["tests"].values()) == {"passed"}, ran.stdout
