@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,3 +132,17 @@ def test_the_encoder_of_the_wheel_knows_meaning_and_not_only_spelling() -> None:
         ["pick the luckiest seed", "choose the most fortunate random start", "the projection has a bias"]
     )
     assert one @ two > one @ other + 0.2
+
+
+@needs_language
+def test_what_is_read_back_is_what_was_read_and_other_texts_or_layers_are_read_anew(tmp_path: Path) -> None:
+    texts = [f"seed {number} is measured" for number in range(32)]
+    fresh = MiniLM(cached=tmp_path / "a").encode(texts)
+    kept = MiniLM(cached=tmp_path / "b")
+    assert np.array_equal(kept.encode(texts), fresh)
+    assert np.array_equal(kept.encode(texts), fresh)
+    (file,) = (tmp_path / "b").iterdir()
+    np.save(file, fresh + 1)
+    assert np.array_equal(kept.encode(texts), fresh + 1)
+    assert np.allclose(kept.encode([*texts, "and one more"])[:32], fresh, atol=1e-5)
+    assert kept.reading((2, 4)).encode(texts).shape == (32, 768)
