@@ -144,6 +144,7 @@ def _print(found: Sequence[Calibration], where: str, *, json: bool) -> None:
             "metric",
             "mean",
             "sd of a pair's difference",
+            "95% interval of it",
             "autocorrelation",
             "pairs",
             *(f"found in {n} pairs" for n in SHOWN),

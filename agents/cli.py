@@ -6,6 +6,7 @@ Results go to stdout, narration to stderr.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -15,7 +16,6 @@ from typing import Annotated
 import typer
 
 from agents.options import (
-    DEFAULT_LEDGER,
     DEFAULT_PLAN,
     Backend,
     Better,
@@ -32,6 +32,7 @@ from agents.options import (
     WorkersOption,
 )
 from agents.rules import rules
+from bench.hold import DEFAULT_LEDGER
 from plan.exits import Exit, FailOn
 from plan.nouns import Status
 
@@ -357,6 +358,9 @@ def explain(code: Annotated[str, typer.Argument(help="A fault code such as P007.
 def main() -> None:
     """Entry point: user errors are told in one paragraph, internal ones leave a crash file."""
     signal.signal(signal.SIGINT, lambda *_: sys.exit(Exit.INTERRUPTED))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a sign that the terminal cannot show is no reason to end
     try:
         from plan.house import check_house
 
@@ -364,6 +368,9 @@ def main() -> None:
         app(standalone_mode=True)
     except SystemExit:
         raise
+    except BrokenPipeError:  # whoever read the output has gone; nothing more can be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.PIPE)
     except Exception as error:
         if os.environ.get("ORCHESTRATE_DEBUG") == "1":
             raise

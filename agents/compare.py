@@ -22,6 +22,7 @@ from bench.direction import Better, better_when
 from bench.report import wording
 from bench.report.terminal import PLAIN_HEAD, Face
 from bench.table import primary
+from plan import catalogue
 from plan.exits import Exit
 from plan.grammar import parse
 from plan.nouns import Plan
@@ -68,6 +69,8 @@ def compare(
     """Everything `orchestrate compare` does; the exit code. PlanFaults when the wish names what is not there."""
     if wish.up_to is not None and wish.up_to < wish.seeds:
         return say(Exit.USAGE, f"`--up-to {wish.up_to}` is below `--seeds {wish.seeds}`; nothing was run")
+    if fault := unmeasured(wish):
+        return say(Exit.USAGE, f"{fault}; nothing was run")
     plan, better = plan_for(wish)
     if better is None:
         metric = plan.tasks[-1].targets[0].metric
@@ -106,6 +109,20 @@ def compare(
         print_comparison(found, ledger=where, detectable=detectable)
     ended = stopped_by_signal(loop)
     return EXITS[found.answer] if ended is None else ended
+
+
+def unmeasured(wish: Wish) -> str | None:
+    """Why `--metric` names what is not measured; None where it names what is, or where something graver is at fault."""
+    benchmark, modules = catalogue.shelf("benchmark").get(wish.benchmark), catalogue.shelf("module")
+    if wish.metric is None or benchmark is None or not {wish.a, wish.b} <= modules.keys():
+        return None
+    known = {**(benchmark.arguments.get("metrics") or {}), **(modules[wish.a].arguments.get("metrics") or {})}
+    if wish.metric in known:
+        return None
+    near = catalogue.suggest(wish.metric, known)
+    return f"`{wish.benchmark}` reports no `{wish.metric}`; " + (
+        f"did you mean `--metric {near}`?" if near else f"it reports {', '.join(known)}"
+    )
 
 
 def plan_for(wish: Wish) -> tuple[Plan, Better | None]:
@@ -190,7 +207,7 @@ def print_comparison(found: Comparison, *, ledger: str, detectable: float | None
     face.console.print(_sides(face, found))
     for warning in found.warnings:
         face.line(face.text(f"warning: {warning}", "yellow"))
-    face.line(face.text(f"→  orchestrate why {found.a.task}"), face.text(f"ledger: {ledger}"))
+    face.line(face.text(f"→  orchestrate why {found.a.task}{wording.beside(ledger)}"), face.text(f"ledger: {ledger}"))
 
 
 def sentence(found: Comparison) -> str:

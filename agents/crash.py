@@ -12,7 +12,7 @@ from plan.exits import Exit
 from plan.faults import PlanFaults
 from plan.house import StrangerInTheHouse
 
-MENDED_BY_THE_USER = ("LedgerFault", "Held", "DataError", "NoPlan", "NoDevice")
+MENDED_BY_THE_USER = ("LedgerFault", "Held", "DataError", "NoPlan", "NoDevice", "NoSession")
 """Errors whose text says all, by name, since importing them would cost what was not needed so far."""
 
 

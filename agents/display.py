@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import IO, Any, TextIO
 
@@ -50,7 +50,8 @@ class JsonDisplay(Display):
         fields = plain(event)
         if isinstance(event, Opened):
             fields["plan"] = {"path": event.plan.path, "digest": event.plan.digest, "tasks": len(event.plan.tasks)}
-        print(json.dumps(record | fields, ensure_ascii=False), file=self.stream, flush=True)
+        with suppress(BrokenPipeError):  # whoever listened has gone; the work goes on
+            print(json.dumps(record | fields, ensure_ascii=False), file=self.stream, flush=True)
 
 
 class PlainDisplay(Display):
@@ -78,7 +79,8 @@ class PlainDisplay(Display):
         text = f"{duration(self.told - self.began):>8}  {line}"
         if not speaks_unicode(self.stream):
             text = text.encode("ascii", "replace").decode("ascii")
-        print(text, file=self.stream, flush=True)
+        with suppress(BrokenPipeError):
+            print(text, file=self.stream, flush=True)
 
 
 class LiveDisplay(Display):

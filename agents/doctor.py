@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernels.native import compiler
+from plan.catalogue import HOUSE
 from plan.exits import Exit
 from plan.house import StrangerInTheHouse, check_house
 from plan.wire import SCHEMA, plain
 
-NEEDED = ("torch", "numpy", "scipy", "anyio", "rich", "typer", "sqlalchemy", "markdown-it-py")
+NEEDED = ("torch", "numpy", "scipy", "anyio", "rich", "typer", "sqlalchemy", "markdown-it-py", "gitpython", "optuna")
 FREE_BYTES = 1 << 30
 
 
@@ -38,7 +39,7 @@ def examine(*, json: bool) -> Exit:
         print(jsonlib.dumps({"v": SCHEMA, "findings": [plain(finding) for finding in findings]}))
     else:
         for finding in findings:
-            print(f"{'ok ' if finding.good else 'BAD'}  {finding.name:<12} {finding.found}")
+            print(f"{'ok ' if finding.good else 'BAD'}  {finding.name:<14} {finding.found}")
             if not finding.good:
                 print(f"     mend: {finding.mend}")
     return Exit.HOLDS if all(finding.good for finding in findings) else Exit.ENVIRONMENT
@@ -50,7 +51,7 @@ def _findings() -> Iterator[Finding]:
     )
     try:
         check_house()
-        yield Finding(name="packages", good=True, found="all seven come from one place")
+        yield Finding(name="packages", good=True, found=f"all seven come from {HOUSE}")
     except StrangerInTheHouse as error:
         yield Finding(
             name="packages", good=False, found=str(error).partition("\n")[0], mend="use a virtual environment of its own"
@@ -60,6 +61,8 @@ def _findings() -> Iterator[Finding]:
             yield Finding(name=name, good=True, found=importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
             yield Finding(name=name, good=False, found="not installed", mend="pip install -e . (from the clone's root)")
+    git = shutil.which("git")
+    yield Finding(name="git", good=git is not None, found=git or "not found", mend="install git 2.38 or newer")
     stdlib = Path(os.__file__).parent
     sources = sum(1 for _ in stdlib.glob("*.py"))
     yield Finding(

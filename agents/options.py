@@ -51,4 +51,3 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Mea
 RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Measure again what ended without numbers.")]
 DataOption = Annotated[str | None, typer.Option("--data", help="Text file or folder, for a benchmark that reads one.")]
 DEFAULT_PLAN = Path("plan/Plan.md")
-DEFAULT_LEDGER = "runs/ledger.db"

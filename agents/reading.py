@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,9 +79,14 @@ def list_shelf(kind: str, *, json: bool) -> Exit:
             f"no shelf `{kind}`" + (f"; did you mean `{near}`?" if near else f"; there are {', '.join(catalogue.SHELVES)}"),
         )
     entries = catalogue.shelf(kind)
+    broken = [f"the {kind} `{item.name}` cannot be read: {item.why}" for item in entries.broken]
     if json:
-        print(jsonlib.dumps({"v": SCHEMA, "shelf": kind, "entries": [_entry(entry) for entry in entries.values()]}))
-        return Exit.HOLDS
+        print(
+            jsonlib.dumps(
+                {"v": SCHEMA, "shelf": kind, "entries": [_entry(entry) for entry in entries.values()], "broken": broken}
+            )
+        )
+        return Exit.ENVIRONMENT if broken else Exit.HOLDS
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in (kind, "about", "source"):
         table.add_column(column, overflow="fold")
@@ -91,7 +97,7 @@ def list_shelf(kind: str, *, json: bool) -> Exit:
             str(entry.arguments.get("paper") or entry.arguments.get("source") or entry.arguments.get("clause") or ""),
         )
     console().print(table)
-    return Exit.HOLDS
+    return say(Exit.ENVIRONMENT, "\n  ".join(broken)) if broken else Exit.HOLDS
 
 
 def _entry(entry: catalogue.Entry) -> dict[str, Any]:
@@ -174,6 +180,8 @@ def explain_code(code: str) -> Exit:
     """What a fault code means, with a wrong and a right example."""
     from plan.faults import EXPLAIN
 
+    number = code.upper().removeprefix("P")
+    code = f"P{number:0>3}" if number.isdecimal() else code
     text = EXPLAIN.get(code.upper())
     if text is None:
         near = catalogue.suggest(code.upper(), EXPLAIN)
@@ -183,13 +191,21 @@ def explain_code(code: str) -> Exit:
 
 
 def tell(ledger: Ledger) -> None:
-    """Write the HTML report to its default place and the pass/fail table to stdout."""
+    """Print the pass/fail table and write the HTML report to its default place; where it cannot be written, say so and go on."""
     from bench.report.terminal import print_table
     from bench.scoreboard import scoreboard
 
     board, target = scoreboard(ledger), report_path(ledger)
-    _write(target, report_makers()["html"](board))
-    print_table(board, ledger=ledger.where, report=str(target))
+    try:
+        _write(target, report_makers()["html"](board))
+    except OSError as error:
+        print_table(board, ledger=ledger.where)
+        say(
+            Exit.ENVIRONMENT,
+            f"the report cannot be written to {target} ({error.strerror}); the table above and the ledger are whole",
+        )
+    else:
+        print_table(board, ledger=ledger.where, report=str(target))
 
 
 def write_report(path: Path | None, place: str, *, format: str, out: Path | None, without_times: bool) -> Exit:
@@ -235,8 +251,13 @@ def _as_text(board: Scoreboard) -> str:
 def _write(target: Path, text: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(target)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def report_path(ledger: Ledger) -> Path:

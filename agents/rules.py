@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agents.options import DEFAULT_LEDGER, JsonOption, LedgerOption
+from agents.options import JsonOption, LedgerOption
+from bench.hold import DEFAULT_LEDGER
 from plan.exits import Exit
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def derived(folder: Path, place: str, *, min_agreement: float, accept: Sequence[
         if word not in kinds:
             near = suggest(word, kinds)
             hint = f"did you mean `{near}`?" if near else f"there are {', '.join(kinds)}"
-            return say(Exit.USAGE, f"there is no alarm `{word}`; {hint} nothing was derived")
+            return say(Exit.USAGE, f"there is no alarm `{word}`; {hint}; nothing was derived")
     try:
         conversation = read(folder)
         found = derive_rules(conversation, min_agreement=min_agreement, accept=[kind for kind in kinds if kind in accept])

@@ -75,12 +75,22 @@ def run_plan(
         command=shlex.join(["orchestrate", *sys.argv[1:]]),
         machine=environment_facts(),
     )
+    if fault := _unreadable():
+        return say(Exit.ENVIRONMENT, fault)
     check_needs(plan, only)
     if dry_run:
         from agents.dry_run import print_forecast
 
         return print_forecast(plan, place, options)
     return _work(plan, place, options, display=display, fail_on=fail_on, backend=backend, fresh=fresh)
+
+
+def _unreadable() -> str | None:
+    """What stands on the shelves of those who decide and cannot be read: without it others would decide alone."""
+    broken = [
+        f"the {kind} `{item.name}` cannot be read: {item.why}" for kind in ("guard", "decider") for item in shelf(kind).broken
+    ]
+    return "\n  ".join([*broken, "mend the file or take it off its shelf; nothing was run"]) if broken else None
 
 
 def kinds_in(improve: str) -> tuple[str, ...]:

@@ -89,7 +89,13 @@ def commit_of(revision: str, *, house: Path = HOUSE) -> str:
     """The commit that `revision` names in the repository of the house; BaseFault when there is none."""
     if revision.startswith("-"):
         raise BaseFault(f"`{revision}` is no revision")
-    return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", house=house).decode().strip()
+    try:
+        return (
+            _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", house=house).decode().strip()
+        )
+    except BaseFault:
+        _git("rev-parse", "--git-dir", house=house)  # tells what is the matter where there is no repository at all
+        raise BaseFault(f"there is no revision `{revision}` in {house}; `git branch -a` and `git log` list them") from None
 
 
 def unpacked(commit: str, work: Path, *, house: Path = HOUSE) -> Path:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.hold import DEFAULT_LEDGER
 from plan.exits import Exit, FailOn, exit_code
 
 if TYPE_CHECKING:
     from bench.scoreboard import Scoreboard
     from plan.nouns import Plan
 
-DEFAULT_LEDGER = "runs/ledger.db"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

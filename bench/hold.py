@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+DEFAULT_LEDGER = "runs/ledger.db"
 _LOCK_CLASS = 0x746F7563
 """First half of the advisory lock's key in PostgreSQL; the second is the table's oid."""
 _kept: set[int] = set()

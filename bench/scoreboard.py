@@ -131,8 +131,12 @@ def _steady(run: Run) -> Run:
     return replace(run, cost=Cost(), attempt=1, log_tail="", facts=facts)
 
 
+class NoSession(LookupError):
+    """A ledger in which no plan was run so far."""
+
+
 def scoreboard(ledger: Ledger, plan: Plan | None = None) -> Scoreboard:
-    """The record of what the ledger knows of `plan` (default: the plan of its latest session); LookupError when it has none."""
+    """The record of what the ledger knows of `plan` (default: the plan of its latest session); NoSession when it has none."""
     return from_events(ledger.events(), plan)
 
 
@@ -148,7 +152,7 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         at[event.kind, event.key] = event.at
     if plan is None:
         if facts.session is None:
-            raise LookupError("the ledger holds no session yet, so no plan; give one")
+            raise NoSession("the ledger holds no session yet, and so no plan; give one by `--plan`, or `orchestrate run` one first")
         plan = _kept(facts)
     held = replace(plan, tasks=tuple(_held(facts, task) for task in plan.tasks))
     wanted = {task.id: [key for key in facts.wanted.tasks.get(task.id, ()) if _fits(facts, key, task)] for task in held.tasks}

@@ -29,6 +29,8 @@ class Exit(IntEnum):
     """A mistake of the program's own."""
     INTERRUPTED = 130
     """SIGINT."""
+    PIPE = 141
+    """Whoever read the output went away, as in `| head -1`."""
     TERMINATED = 143
     """SIGTERM."""
 

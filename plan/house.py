@@ -42,3 +42,10 @@ def check_house() -> None:
                 f"  another distribution has probably installed a package called `{name}`; nothing was run\n"
                 f"  mend: install touchstone-lab in a virtual environment of its own"
             )
+    here = Path.cwd()
+    if here != HOUSE and (here / "plan" / "house.py").is_file() and (here / "pyproject.toml").is_file():
+        raise StrangerInTheHouse(
+            f"this folder is a Touchstone of its own, and what would run is the one in {HOUSE}\n"
+            f"  its plan would be measured with other code than stands here; nothing was run\n"
+            f"  mend: `python -m pip install -e .` here, in a virtual environment of its own, or start it in {HOUSE}"
+        )

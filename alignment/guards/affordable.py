@@ -19,7 +19,7 @@ class Affordable:
 
     def _judge(self, decision: Decision, situation: Situation) -> tuple[Stance, str]:
         if decision.action.kind != "measure-again":
-            return Stance.ALLOW, "measures nothing"
+            return Stance.ALLOW, "judges purchases of seeds only; what a trial or duel may spend is limited where it is measured"
         task = situation.plan.task(decision.action.task)
         known, free = situation.runs.get(task.id, ()), situation.free.get(task.id, frozenset())
         runs = [run for run in known if run.request.seed not in free]

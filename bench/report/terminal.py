@@ -59,7 +59,7 @@ def print_table(board: Scoreboard, *, ledger: str = "", report: str = "", stream
         face.line(face.text(words))
     for row in rows:
         if wording.to_explain(row.verdict):
-            _next_step(face, board, row)
+            _next_step(face, board, row, ledger)
     _last_line(face, board, ledger=ledger, report=report)
 
 
@@ -95,14 +95,14 @@ def _footnotes(face: Face, board: Scoreboard) -> None:
         face.line(face.text(f" {part}", "dim"))
 
 
-def _next_step(face: Face, board: Scoreboard, row: wording.Row) -> None:
+def _next_step(face: Face, board: Scoreboard, row: wording.Row, ledger: str) -> None:
     verdict = row.verdict
     face.line(
         face.text(verdict.state.value.upper(), COLOUR[verdict.state]),
         face.text(verdict.id, "bold"),
         face.text(wording.place(board, verdict)),
         face.text(wording.reason(row) + (f"; runs {wording.some(verdict.runs)}" if verdict.runs else "")),
-        face.text(f"→  {wording.command(verdict)}"),
+        face.text(f"→  {wording.command(verdict, ledger)}"),
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
+from bench.hold import DEFAULT_LEDGER
 from bench.scoreboard import Scoreboard
 from plan import catalogue
 from plan.nouns import Comparator, RuleKind, State, Target, Task, Verdict
@@ -275,9 +278,15 @@ def some(names: Iterable[str], most: int = 5) -> str:
     return " ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "")
 
 
-def command(verdict: Verdict) -> str:
+def command(verdict: Verdict, ledger: str = "") -> str:
     """The pasteable next step."""
-    return f"orchestrate why {verdict.id}"
+    return f"orchestrate why {verdict.id}{beside(ledger)}"
+
+
+def beside(ledger: str) -> str:
+    """The option that names the ledger; nothing for the file that is meant without it, and for a server, whose password nobody shows."""
+    usual = not ledger or "://" in ledger or Path(ledger) == Path(DEFAULT_LEDGER).resolve()
+    return "" if usual else f" --ledger {shlex.quote(ledger)}"
 
 
 def many(n: int, noun: str) -> str:
