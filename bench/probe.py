@@ -49,8 +49,9 @@ def measure_probe(
     """Train until the validation puzzles are solved or the steps are spent; the accuracy is that of the test puzzles.
 
     Returns `accuracy` (share of labelled positions whose most likely token is the label), `steps_to_99` (first validated
-    step with an accuracy of 99 %; the number of steps when there was none), `parameters`, and `state_bytes`: what the decoder
-    carries on for one document of that length. The test puzzles are the same for every module and seed, and are looked at once.
+    step with an accuracy of 99 %; one more than the steps there are where there was none, so that a target of at most all of
+    them fails), `parameters`, and `state_bytes`: what the decoder carries on for one document of that length. The fact
+    `reached_99` tells the two apart. The test puzzles are the same for every module and seed, and are looked at once.
     The benchmark's options give the `vocabulary`, the `length` and the defaults of the tables `decoder` and `recipe`. `around` makes
     the model to train of the decoder; `also` adds numbers of the trained model; above 1, `stop_at` never ends training.
     """
@@ -77,11 +78,11 @@ def measure_probe(
     )
     model.eval()
     test = tensors(puzzles(np.random.default_rng([TEST]), 1024, training=False), device)
-    bench.facts.update(test_labels=int((test[1] != IGNORED).sum()), examples=log.steps * plan.batch)
     solved = [step for step, numbers in log.validation if numbers["accuracy"] >= SOLVED]
+    bench.facts.update(test_labels=int((test[1] != IGNORED).sum()), examples=log.steps * plan.batch, reached_99=bool(solved))
     return {
         "accuracy": accuracy(model, *test, batch=plan.batch),
-        "steps_to_99": float(solved[0] if solved else bench.steps),
+        "steps_to_99": float(solved[0] if solved else bench.steps + 1),
         "parameters": float(sum(parameter.numel() for parameter in model.parameters())),
         "state_bytes": float(decoder.state_bytes(1, options["length"])),
         **also(model),
