@@ -115,6 +115,7 @@ def _describe(task: str, target: Target, evidence: Evidence) -> Verdict:
     return Verdict(
         task=task, target=target, state=State.UNSURE, n=evidence.n, value=value, threshold=bar,
         low=interval.low if interval else None, high=interval.high if interval else None,
+        confidence=interval.confidence if interval and target.rule.kind is not RuleKind.EVERY_SEED else None,
         margin=towards / abs(bar) if bar else None, values=tuple(own.tolist()), runs=evidence.runs,
     )  # fmt: skip
 
@@ -133,8 +134,8 @@ def _plain(shown: Verdict, evidence: Evidence) -> Verdict:
     holds = shown.target.comparator.holds(gap, 0.0)
     word = "holds" if holds else "misses"
     reason = f"the {kind.value} of {_seeds(evidence.n)} {word} by {abs(gap):.3g}; no error rate is claimed"
-    if kind is RuleKind.MEDIAN and (interval := statistics.median_interval(evidence.own)) and interval.confidence < DISPLAYED:
-        reason += f"; smallest to largest covers the median with {100 * interval.confidence:.3g} % only"
+    if shown.confidence is not None and shown.confidence < DISPLAYED:
+        reason += f"; smallest to largest covers the median with {100 * shown.confidence:.3g} % only"
     return replace(shown, state=State.PASS if holds else State.FAIL, reason=reason)
 
 

@@ -310,6 +310,8 @@ class Verdict:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    confidence: float | None = None
+    """What `low` to `high` really covers, which few seeds keep below 95 %; none where they are no interval, and in old records."""
     threshold: float | None = None
     """The threshold as a number; a relative one: factor x the statistic (mean, median, worst seed) that `value` is, of the other task."""
     margin: float | None = None

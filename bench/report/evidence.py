@@ -58,7 +58,7 @@ def certainty(board: Scoreboard) -> Section:
         (
             tag("p", " ".join(filter(None, sentences))) if board.verdicts else None,
             table("How sure are we", headings, body, numeric=(3, 5)),
-            tag("p", coded(f"{wording.spread(board)}."), class_="meta") if wording.spread(board) else None,
+            [tag("p", coded(f"{note}."), class_="meta") for note in (wording.spread(board), wording.short(board)) if note],
         ),
     )
 

@@ -35,6 +35,7 @@ def render(board: Scoreboard) -> str:
         note
         for note in (
             wording.spread(board),
+            wording.short(board),
             wording.rules(board),
             wording.declared(board.verdicts),
             wording.moved(board),

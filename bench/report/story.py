@@ -69,7 +69,8 @@ def scoreboard(board: Scoreboard) -> Section:
             scope="rowgroup",
         )
         bodies.append(tag("tbody", tag("tr", name, class_="group"), [_target(row) for row in own]))
-    notes = [*(f"Note {number}: {note}" for number, note in enumerate(wording.relative(board), 1)), *wording.champions(board)]
+    notes = [f"Note {number}: {note}" for number, note in enumerate(wording.relative(board), 1)]
+    notes += [*wording.champions(board), wording.spread(board), wording.short(board), wording.rules(board).capitalize()]
     key = "Dots are seeds, the bar is the interval, the upright line the threshold; its tinted side is where the target holds."
     missed = [row for row in rows if row.verdict.state in (State.FAIL, State.UNSURE)]
     steps = [
@@ -98,9 +99,7 @@ def scoreboard(board: Scoreboard) -> Section:
             ),
             tag(
                 "p",
-                coded(
-                    " ".join(f"{note}." for note in [*notes, wording.spread(board), wording.rules(board).capitalize()] if note)
-                ),
+                coded(" ".join(f"{note}." for note in notes if note)),
                 class_="meta",
             )
             if rows

@@ -86,6 +86,7 @@ def _footnotes(face: Face, board: Scoreboard) -> None:
         face.line(face.text(f" {str(number).translate(SUPERSCRIPT)} {note}", "dim"))
     parts = [
         wording.spread(board),
+        wording.short(board),
         wording.rules(board),
         wording.declared(board.verdicts),
         wording.moved(board),

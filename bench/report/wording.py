@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.hold import DEFAULT_LEDGER
+from bench.judge import DISPLAYED
 from bench.scoreboard import Scoreboard
 from plan import catalogue
 from plan.nouns import Comparator, RuleKind, State, Target, Task, Verdict
@@ -28,6 +29,8 @@ COUNTED = {
 }
 SPREAD = "†"
 """Marks what stands under `95% interval` and is none."""
+SHORT = "‡"
+"""Marks what stands under `95% interval` and covers less, which is said beside it."""
 INTERVAL_RULES = (RuleKind.LOWER, RuleKind.UPPER, RuleKind.ANYTIME)
 ASCII = str.maketrans(
     {
@@ -99,7 +102,7 @@ def rows(board: Scoreboard) -> tuple[Row, ...]:
                 verdict=verdict,
                 target=f"{SIGN[target.comparator]} {threshold(verdict, unit)}",
                 measured=figure(verdict.value, unit),
-                interval=interval(verdict.low, verdict.high, unit) + (f" {SPREAD}" if _is_spread(verdict) else ""),
+                interval=interval(verdict.low, verdict.high, unit) + _mark(verdict),
                 n=str(verdict.n),
                 margin=percent(verdict.margin),
                 word=WORD[verdict.state],
@@ -110,14 +113,30 @@ def rows(board: Scoreboard) -> tuple[Row, ...]:
     return tuple(made)
 
 
+def _mark(verdict: Verdict) -> str:
+    if _is_spread(verdict):
+        return f" {SPREAD}"
+    return f" {SHORT} {rate(verdict.confidence or 0.0)}" if _is_short(verdict) else ""
+
+
 def _is_spread(verdict: Verdict) -> bool:
     return verdict.target.rule.kind is RuleKind.EVERY_SEED and verdict.low is not None
+
+
+def _is_short(verdict: Verdict) -> bool:
+    return verdict.confidence is not None and verdict.confidence < DISPLAYED
 
 
 def spread(board: Scoreboard) -> str:
     """The footnote on rows that show what their seeds span instead of an interval; empty when there are none."""
     found = any(map(_is_spread, board.verdicts))
     return f"{SPREAD} smallest to largest of the seeds: `every seed` rests on no interval" if found else ""
+
+
+def short(board: Scoreboard) -> str:
+    """The footnote on intervals that cover less than the heading says; empty when there are none."""
+    found = any(map(_is_short, board.verdicts))
+    return f"{SHORT} covers the median with that probability only: so few seeds have no 95 % interval" if found else ""
 
 
 def relative(board: Scoreboard) -> tuple[str, ...]:

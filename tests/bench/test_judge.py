@@ -159,6 +159,17 @@ def test_plain_rules_use_their_statistic_and_claim_no_error() -> None:
     assert by_rule[RuleKind.EVERY_SEED].reason == "1 of 5 seeds misses it: seed 0"
 
 
+def test_a_verdict_tells_what_its_interval_really_covers() -> None:
+    """Fewer than six values have no 95 % interval of their median: both extremes lie on one side of it with 2 / 2^n."""
+    for n, covered in ((2, 0.5), (3, 0.75), (5, 0.9375)):
+        shown = one(wish(">=", 0.9, RuleKind.MEDIAN), runs(*np.linspace(0.9, 0.95, n)), first=n)
+        assert (shown.low, shown.high, shown.confidence) == (pytest.approx(0.9), pytest.approx(0.95), pytest.approx(covered))
+    assert one(wish(">=", 0.9, RuleKind.MEAN), runs(0.9, 0.91, 0.92)).confidence == 0.95
+    assert one(wish(">=", 0.9, RuleKind.EVERY_SEED), runs(0.9, 0.91, 0.92)).confidence is None
+    before = encode(shown).replace(f'"confidence":{shown.confidence},', "")
+    assert decode(Verdict, before) == replace(shown, confidence=None), "records of before can be read"
+
+
 def test_equality_holds_seed_by_seed_and_no_interval_can_show_it() -> None:
     assert one(wish("=", 0.5, RuleKind.EVERY_SEED), runs(0.5, 0.5, 0.5)).state is State.PASS
     missed = one(wish("=", 0.5, RuleKind.EVERY_SEED), runs(0.5, 0.5, 0.7))

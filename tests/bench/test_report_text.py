@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from markdown_it import MarkdownIt
 
-from bench.report import json, markdown, wording
+from bench.report import html, json, markdown, wording
 from bench.report.terminal import print_table
 from bench.scoreboard import Scoreboard
 from plan.nouns import Rule, RuleKind, State, Verdict
@@ -49,7 +49,7 @@ def test_interval_n_and_margin_stand_beside_every_number() -> None:
     text = printed(report_boards.mixers())
     for words in (
         r"≤ 512 MiB +324\.2 MiB +311 – 324\.2 MiB † +5 +\+37 % +✓ pass",
-        r"≤ 18 ms +21\.5 ms +21\.1 – 21\.9 ms +5 +−19 % +✗ FAIL",
+        r"≤ 18 ms +21\.5 ms +21\.1 – 21\.9 ms ‡ 93\.8 % +5 +−19 % +✗ FAIL",
         r"≥ 0\.9755 ¹ +0\.9814 +0\.97 – 0\.9927 +5 +\+0\.6 % +~ unsure",
         r"≤ 1\.1 bpb +– +– +0 +– +… waiting",
     ):
@@ -58,12 +58,21 @@ def test_interval_n_and_margin_stand_beside_every_number() -> None:
     assert "¹ 0.98 × attention-copy.accuracy, paired by seed" in text
 
 
+def test_an_interval_that_covers_less_than_its_heading_says_is_marked_in_every_face() -> None:
+    board = report_boards.mixers()
+    for text in (printed(board), markdown.render(board), html.render(board)):
+        assert "21.9 ms ‡ 93.8 %" in text
+        assert "‡ covers the median with that probability only" in text
+    whole = replace(board, verdicts=tuple(replace(verdict, confidence=0.95) for verdict in board.verdicts))
+    assert "‡" not in printed(whole) + markdown.render(whole) + html.render(whole)
+
+
 def test_each_miss_has_one_line_with_its_place_its_reason_and_a_pasteable_command() -> None:
     lines = printed(report_boards.mixers()).splitlines()
     unsure = next(line for line in lines if line.startswith("UNSURE"))
     assert "retnet-copy::accuracy  plan/Plan.md:34" in unsure
     assert "about 15 more seeds would decide it" in unsure
-    assert unsure.rstrip().endswith("→  orchestrate why retnet-copy::accuracy")
+    assert unsure.rstrip().endswith("→  orchestrate why retnet-copy::accuracy --ledger runs/ledger.db")
     assert [line.split()[1] for line in lines if line.startswith("FAIL")] == [
         "retnet-copy::step_time",
         "moe-copy::accuracy",
