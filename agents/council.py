@@ -26,6 +26,8 @@ ROUNDS = 200
 """Rounds in a row of which every decision is refused, after which nobody is asked any more."""
 CRITIC = "critic"
 """The guard whose values put changes in order."""
+MOST = 300
+"""Letters of an error's message that an opinion repeats."""
 
 
 class Council:
@@ -147,9 +149,12 @@ class Council:
         if refused := refusal(decision, situation, self.place):
             return (refused,)
         said: tuple[Opinion, ...] = ()
-        for guard in self.guards.values():
+        for name, guard in self.guards.items():
             known = replace(situation, opinions={**situation.opinions, decision.id: said})
-            said += (guard.review(decision, known),)
+            try:
+                said += (guard.review(decision, known),)
+            except (Exception, SystemExit) as error:  # the decision may hold anything; what cannot be judged does not pass
+                said += (_unjudged(name, decision, error),)
         return said
 
     def _arranged(
@@ -233,3 +238,11 @@ class Council:
     def _say(self) -> None:
         while self.place.loud:
             self.watch(Noted(text=self.place.loud.pop(0)))
+
+
+def _unjudged(guard: str, decision: Decision, error: BaseException) -> Opinion:
+    """The opinion of a guard that failed over a decision: it blocks, with the error as its reason."""
+    words = "".join(letter if letter.isprintable() else " " for letter in str(error))[:MOST]
+    why = f"`{guard}` could not judge it: {type(error).__name__}: {words}"
+    clause = str(catalogue.shelf("guard")[guard].arguments["clause"])
+    return Opinion(guard=guard, decision=decision.id, stance=Stance.BLOCK, clause=clause, why=why)

@@ -8,35 +8,18 @@ from __future__ import annotations
 
 import ast
 import builtins
-import importlib
-import importlib.util
 import re
-import sys
-import sysconfig
-import warnings
 from collections.abc import Iterator
-from functools import cache
 from itertools import pairwise
-from types import ModuleType
-from typing import Any
+
+from alignment.libraries import of_library
 
 STRANGE = frozenset({"library", "builtin", "raises", "inside"})
 """Kinds of marks of which honest code shows few different ones."""
 USUAL_NAMES = {"np": "numpy", "F": "torch.nn.functional", "nn": "torch.nn", "optim": "torch.optim", "Path": "pathlib.Path"}
 """What a name that a snippet does not import usually stands for."""
-UNREAD = frozenset({"antigravity", "this", "idlelib", "lib2to3", "tkinter", "turtle", "turtledemo", "__main__", "test", "msilib"})
-"""Libraries whose import does something, or needs what may not be there."""
 _WORD = re.compile(r"[A-Za-z]+|\d+")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_SIGNATURE = re.compile(r"^[\w.]+\(.*")
-_DULL = (
-    "the and for with that this from into are its not can but all any one has have been which will may when used use using based given "
-    "see also than then they such other each only more new same both does like returns return value values object objects function "
-    "functions method methods class classes module modules provides type types python none true false default called call argument "
-    "arguments parameter parameters list number element elements alias input output applies apply computes compute tensor tensors"
-)
-_ENDING = re.compile(r"(?:ing|ies|ed|es|(?<!s)s|e|y)$")
-_STANDARD = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
 
 
 def said(text: str) -> set[str]:
@@ -56,7 +39,7 @@ def written(source: str) -> set[str]:
     for node in ast.walk(tree):
         found |= set(_of_node(node, own))
     for name in _reached(tree, own):
-        found |= _of_library(name)
+        found |= of_library(name)
     return found
 
 
@@ -142,70 +125,6 @@ def _reached(tree: ast.AST, own: frozenset[str]) -> set[str]:
             if isinstance(part, ast.Name) and part.id not in own:
                 found.add(".".join([USUAL_NAMES.get(part.id, part.id), *reversed(parts)]))
     return found
-
-
-@cache
-def _of_library(dotted: str) -> frozenset[str]:
-    """Marks of a name that leads into a library or is built in: which, and what it says of itself; nothing for any other name."""
-    top, _, rest = dotted.partition(".")
-    if not rest and hasattr(builtins, top):
-        return frozenset(f"doc {word}" for word in _told(getattr(builtins, top)))
-    known = top in sys.stdlib_module_names
-    if not (known or top in ("numpy", "torch")) or top in UNREAD:
-        return frozenset()
-    told: set[str] = set()
-    for thing in _along(dotted):
-        told |= _told(thing)
-    return frozenset({f"doc {word}" for word in told} | ({f"library {top}"} if known else set()))
-
-
-def _along(dotted: str) -> Iterator[Any]:
-    """The library, and each thing on the way to the name, as far as there is one; of numpy and torch, only what is no module."""
-    top, *rest = dotted.split(".")
-    thing: Any = _library(top)
-    path = top
-    if thing is not None and top in sys.stdlib_module_names:
-        yield thing
-    for name in rest:
-        path += f".{name}"
-        found = getattr(thing, name, None)
-        if found is None and isinstance(thing, ModuleType):
-            found = _library(path)
-        if found is None:
-            return
-        thing = found
-        if not (isinstance(thing, ModuleType) and top in ("numpy", "torch")):
-            yield thing
-
-
-@cache
-def _library(path: str) -> ModuleType | None:
-    """A module of a library, imported; none where there is no such part, or a file of that name hides the standard library's."""
-    top = path.partition(".")[0]
-    try:
-        spec = importlib.util.find_spec(top)
-        if spec is None or (top in sys.stdlib_module_names and spec.has_location and not str(spec.origin).startswith(_STANDARD)):
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(path)
-    except Exception:
-        return None  # a part of a library that this machine does not have says nothing of itself
-
-
-def _told(thing: Any) -> set[str]:
-    """Words of the first sentence of what a function, class or module says of itself."""
-    if not (callable(thing) or isinstance(thing, ModuleType)):
-        return set()
-    text = getattr(thing, "__doc__", None)
-    if not isinstance(text, str):
-        return set()
-    lines = [line.strip() for line in text.strip().splitlines()]
-    lines = [line for line in lines if line and not _SIGNATURE.match(line)]
-    first = " ".join(lines[:3]).partition(". ")[0]
-    dull = frozenset(_DULL.split())
-    words = (word.lower() for word in re.findall(r"[A-Za-z]{3,}", first))
-    return {_ENDING.sub("", word) if len(word) > 3 else word for word in words if word not in dull}
 
 
 def _parts(name: str) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alignment import marks
+from alignment.libraries import listed, of_library
 from alignment.marks import written
 
 
@@ -40,13 +40,39 @@ def test_an_exception_that_no_handler_expects_is_marked() -> None:
     assert "raises what no handler expects" not in written("def f(self):\n    raise ValueError('a')")
 
 
+@pytest.mark.parametrize("name", [
+    "numpy.f2py.__main__.main", "unittest.__main__", "torch.classes.a.b", "torch.ops.a.b", "ctypes.cdll.nowhere.go", "antigravity.fly",
+    "wsgiref.validate.validator", "lib2to3.main.main", "numpy.f2py.main", "torch.utils.cpp_extension.load", "concurrent.futures.nothing",
+    "torch._dynamo.reset", "importlib.nothing", "os.__loader__.load_module", "pydoc.locate", "a.b.c",
+])  # fmt: skip
+def test_a_name_in_a_text_makes_its_judge_import_nothing_and_run_nothing(name: str) -> None:
+    listed()
+    before = set(sys.modules)
+    assert "call " + name.rpartition(".")[2] in written(f"def f(self, x):\n    return {name}('a')")
+    assert set(sys.modules) == before
+
+
+def test_what_is_listed_is_imported_together_whatever_a_text_says() -> None:
+    of_library.cache_clear()
+    listed.cache_clear()
+    assert written("x = 1") == {"word x"}
+    assert not listed.cache_info().currsize
+    written("f(x)")
+    assert {"mailbox", "torch.nn.functional"} <= listed().keys()
+
+
 def test_a_file_that_hides_a_library_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "colorsys.py").write_text("raise SystemExit('imported')\n")
+    (tmp_path / "mailbox.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    marks._library.cache_clear()
-    assert marks._library("colorsys") is None
-    marks._library.cache_clear()
+    monkeypatch.delitem(sys.modules, "mailbox", raising=False)
+    of_library.cache_clear()
+    listed.cache_clear()
+    try:
+        assert of_library("mailbox.Mailbox") == {"library mailbox"}
+        assert len(of_library("os.remove")) > 1
+    finally:
+        of_library.cache_clear()
+        listed.cache_clear()
 
 
 def test_text_that_is_no_python_shows_its_words() -> None:
