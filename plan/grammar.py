@@ -8,17 +8,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from plan import catalogue
 from plan.catalogue import Shelves
 from plan.faults import Fault, PlanFaults
-from plan.layout import CONFIG, CONFIG_MARKS, SETTINGS, Block, Layout, Piece, Span, print_plan, setting, spans
+from plan.layout import CONFIG, CONFIG_MARKS, MEANT, SETTINGS, Block, Layout, Span, print_plan, setting, spans
 from plan.meaning import Meaning, Section, guess_id
 from plan.nouns import Budget, Plan, Task
 from plan.overrides import read_config
-from plan.rows import read_table
+from plan.pieces import Piece
+from plan.rows import is_target_table, read_table
 from plan.settings import read_value
 
 __all__ = ["Shelves", "Span", "parse", "print_plan", "read", "spans"]
@@ -89,8 +92,8 @@ class _Reader:
         self.title: str | None = None
 
     def plan(self, path: str) -> Plan:
-        for block in self.page.blocks:
-            self._read(block)
+        for number, block in enumerate(self.page.blocks):
+            self._read(self._meant(number, block))
         self._opening()
         for section in self.sections:
             section.bare = not (section.settings or section.rows or section.configs)
@@ -109,6 +112,19 @@ class _Reader:
     def section(self) -> Section:
         """The task being read, or what stands above the first one."""
         return self.sections[-1] if self.sections else self.common
+
+    def _meant(self, number: int, block: Block) -> Block:
+        """A heading of prose that reads as a task's and has a task's parts below it is a fault, and is then read as one."""
+        below = takewhile(lambda other: other.kind != "heading", self.page.blocks[number + 1 :])
+        if block.kind != "heading" or block.level < 3 or not _TASK.fullmatch(block.content):
+            return block
+        if not any(
+            one.kind in ("setting", "config") or (one.kind == "table" and is_target_table(self.page, one)) for one in below
+        ):
+            return block
+        self.page.report("P015", "this line looks like a task heading but is prose", self.page.lines[block.first].strip(),
+                         label="what stands below would belong to the task above", help=f"write `## {block.content}`, or leave the colon out")  # fmt: skip
+        return replace(block, level=2)
 
     def _read(self, block: Block) -> None:
         if block.kind == "heading" and block.level == 1:
@@ -173,7 +189,7 @@ class _Reader:
         key, value = setting(self.page.lines[block.first])
         section = self.section
         if key.text not in SETTINGS:
-            near = catalogue.suggest(key.text, SETTINGS)
+            near = MEANT.get(key.text.lower()) or catalogue.suggest(key.text, SETTINGS)
             if near:
                 section.excused.add(near)
             self.page.report("P003", f"unknown setting `{key.text}`", key, label="no such setting",

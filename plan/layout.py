@@ -10,10 +10,10 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from plan.faults import Fault
+from plan.pieces import Piece, cells
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 SETTINGS = (
     "module", "benchmark", "needs", "budget", "seeds", "device", "priority", "gate", "data", "pulls", "improve", "trials", "search",
 )  # fmt: skip
+MEANT = {
+    "depends": "needs", "depends on": "needs", "after": "needs", "steps": "budget", "time": "budget", "corpus": "data", "dataset": "data",
+    "model": "module", "suite": "benchmark", "gpu": "device", "repeats": "seeds",
+}  # fmt: skip
+"""Other words that people write for a setting."""
 HEADER = ("metric", "", "threshold", "rule")
 CONFIG = "toml config"
 CONFIG_MARKS = frozenset({"toml", "config", "conf", "cfg", "ini"})
 """Words in another fence's mark that show it was meant as one."""
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
-_LINK = re.compile(r"\[([^\]]+)\]\([^()]*\)")
 _SETTING = re.compile(r"\s*[-*+]\s+\*\*(?P<key>[^*]+)\*\*[ \t]*:(?P<value>.*)")
 _ALMOST = re.compile(
     r"(?P<before>\s*(?:\d+[.)]\s)?(?:\s*[-*+]?\s*\[[ x]?\]\s)?(?:[^\w|<]|_)*)(?P<key>[a-z]+)(?P<after>[^\w]*)", re.IGNORECASE
@@ -39,46 +43,13 @@ _TASK = re.compile(r"\s+##\s+(?P<content>[a-z0-9-]+:\s.*)")
 _ALMOST_TASK = re.compile(
     r" {0,3}(?:[#＃]{2}(?![#＃])|\\#\\?#(?!#)|<h2\b[^>]*>)\s*(?P<content>[^\s#].*?)(?:</h2>)?\s*", re.IGNORECASE
 )
+_MAYBE_TASK = re.compile(
+    r"[ \ufeff]{0,3}(?:#{2,6}\s*|\*\*|__|<h[2-6]\b[^>]*>)(?P<content>[^\s#].*?)(?:\*\*|__|</h[2-6]>)?\s*", re.IGNORECASE
+)
 _NAMED = re.compile(r"`?[a-z0-9][a-z0-9-]*`?\s*:\s*\S.*")
 _HEADING = re.compile(r" {0,3}#{1,2}[ \t]+\S")
 _TABLE = re.compile(r"\s*\|.*|\s*`?metric`?\s*\|.*|[^|]+\|\s*(?:[<>]=?|[=≤≥])\s*\|[^|]+\|.*", re.IGNORECASE)
 """The beginning of a table, its header, or a target whose first `|` is missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of the source and the offset at which it begins."""
-
-    text: str
-    at: int
-
-    def cut(self, start: int, end: int | None = None) -> Piece:
-        """The characters from `start` to `end` of this piece."""
-        return Piece(self.text[start:end], self.at + start)
-
-    def strip(self) -> Piece:
-        """Without white space at either end; nothing but white space leaves its second place, as in an empty cell."""
-        text = self.text.strip()
-        return Piece(text, self.at + (len(self.text) - len(self.text.lstrip()) if text else min(1, len(self.text))))
-
-    def split(self, separator: str) -> list[Piece]:
-        """The stripped pieces between `separator`s."""
-        pieces, at = [], 0
-        for part in self.text.split(separator):
-            pieces.append(self.cut(at, at + len(part)).strip())
-            at += len(part) + len(separator)
-        return pieces
-
-    def bare(self) -> Piece:
-        """The name itself: without backticks, and the text of a link rather than its address."""
-        piece = self.strip()
-        while True:
-            if len(piece.text) > 2 and piece.text[0] == piece.text[-1] == "`":
-                piece = piece.cut(1, -1).strip()
-            elif link := _LINK.fullmatch(piece.text):
-                piece = piece.cut(link.start(1), link.end(1)).strip()
-            else:
-                return piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +127,18 @@ class Layout:
         tokens = markdown.parse(body)
         around: list[str] = []
         front = self._front_matter()
+        quoted: list[tuple[int, Token]] = []
         for index, token in enumerate(tokens):
             if token.nesting < 0:
                 around.pop()
+                if quoted and "blockquote_open" not in around:
+                    yield from self._quotation(tokens, quoted)
+                    quoted = []
             elif token.map and token.map[0] >= front:
-                yield from self._quoted(tokens, index) if "blockquote_open" in around else self._block(tokens, index, around)
+                if "blockquote_open" in around:
+                    quoted.append((index, token))
+                else:
+                    yield from self._block(tokens, index, around)
             if token.nesting > 0:
                 around.append(token.type)
 
@@ -220,18 +198,27 @@ class Layout:
                     self.report("P015", "this line looks like a task heading but is prose", line.strip(), label="not read as a heading",
                                 help=f"write `## {found['content']}`: two `#` at the left margin, then a space")  # fmt: skip
                 yield Block(kind="heading", first=number, last=number + 1, level=2, content=found["content"])
+            elif (found := _MAYBE_TASK.fullmatch(line.text)) and _NAMED.fullmatch(found["content"]):
+                yield Block(kind="heading", first=number, last=number + 1, level=3, content=found["content"])
 
-    def _quoted(self, tokens: Sequence[Token], index: int) -> Iterator[Block]:
-        """A task's heading inside a quotation, its settings outside: a fault, and then read all the same."""
-        token = tokens[index]
-        if token.tag != "h2" or token.map is None:
-            return
-        first, last = token.map
-        below = next((line.text for line in self.lines[last:] if line.text.strip(" \t>")), "")
-        if _NAMED.fullmatch(content := tokens[index + 1].content) and _SETTING.match(below):
-            self.report("P032", "a quoted heading is not read", self.lines[first].strip(), label="a quotation, as it stands",
-                        help="take the `>` away")  # fmt: skip
-            yield Block(kind="heading", first=first, last=last, level=2, content=content)
+    def _quotation(self, tokens: Sequence[Token], quoted: Sequence[tuple[int, Token]]) -> Iterator[Block]:
+        """Parts of the plan in a quotation: a fault, unless they are a task that is quoted whole, and a heading is then read all the same."""
+        heads = [(token, tokens[index + 1].content) for index, token in quoted if token.tag == "h2"]
+        heads = [(token, content) for token, content in heads if _NAMED.fullmatch(content)]
+        for token, content in heads:
+            first, last = token.map or (0, 0)
+            below = next((line.text for line in self.lines[last:] if line.text.strip(" \t>")), "")
+            if _SETTING.match(below) or _TABLE.fullmatch(below) or _marks_config(below):
+                self._unread(self.lines[first], "a quoted heading")
+                yield Block(kind="heading", first=first, last=last, level=2, content=content)
+        for _, token in () if heads else quoted:
+            line = self.lines[(token.map or (0, 0))[0]]
+            inside = Piece(line.text.lstrip(" \t>"), 0)
+            if what := self._part(token, inside):
+                self._unread(line, f"a quoted {what}")
+
+    def _unread(self, line: Piece, what: str) -> None:
+        self.report("P032", f"{what} is not read", line.strip(), label="a quotation, as it stands", help="take the `>` away")
 
     def _indented(self, first: int, last: int) -> Iterator[Block]:
         """Task headings and configs that their indentation makes code: a fault, and the headings then read all the same."""
@@ -241,7 +228,7 @@ class Layout:
                 self.report("P032", "an indented heading is not read", line.strip(), label="code, as it stands",
                             help="put it at the left margin, with an empty line above")  # fmt: skip
                 yield Block(kind="heading", first=number, last=number + 1, level=2, content=found["content"])
-            elif line.text.strip().lstrip("`~").strip() == CONFIG:
+            elif _marks_config(line.text):
                 self.report("P032", "an indented config is not read", line.strip(), label="code, as it stands",
                             help="put its first and its last line at the left margin, with an empty line above")  # fmt: skip
 
@@ -306,15 +293,22 @@ class Layout:
 
     def _nested(self, token: Token, line: Piece) -> bool:
         """Whether this is a part of the plan inside a list item: a fault, and then read all the same."""
-        is_target_table = token.type == "table_open" and any(cell.bare().text.lower() == "metric" for cell in cells(line))
-        if not (is_target_table or token.tag in ("h1", "h2") or token.info.strip() == CONFIG):
+        what = self._part(token, line)
+        if not what:
             return False
-        what = {"table_open": "target table", "fence": "config"}.get(token.type, "heading")
         self.report(
             "P032", f"a {what} inside a list item is not read", line.strip(), label="inside a list item",
             help="put it at the left margin, with an empty line above",
         )  # fmt: skip
         return True
+
+    def _part(self, token: Token, line: Piece) -> str:
+        """What part of a plan begins with `token`; empty for prose."""
+        if token.type == "table_open" and any(cell.bare().text.lower() == "metric" for cell in cells(line)):
+            return "target table"
+        return (
+            "heading" if token.tag in ("h1", "h2") else "config" if token.type == "fence" and token.info.strip() == CONFIG else ""
+        )
 
     def _closed(self, token: Token, first: int, last: int) -> None:
         fence = token.markup
@@ -340,21 +334,11 @@ class Layout:
             if "-->" not in content:
                 self.report("P022", "this comment is never closed; everything below it is lost", opening,
                             label="opened here", help="put `-->` where it ends")  # fmt: skip
-        elif any(shape.match(line.text) for line in self.lines[first:last] for shape in (_HEADING, _SETTING, _TABLE)):
+        elif any(shape.match(line.text) for line in self.lines[first:last] for shape in (_HEADING, _SETTING, _TABLE)) or any(
+            _marks_config(line.text) for line in self.lines[first:last]
+        ):
             self.report("P022", "this piece of HTML swallows a part of the plan", opening, label="opened here",
                         help="leave an empty line after it, and close it")  # fmt: skip
-
-
-def cells(row: Piece) -> list[Piece]:
-    """The cells of a table row; `\\|` does not end one."""
-    row = row.strip()
-    edges = [-1, *(match.start() for match in re.finditer(r"(?<!\\)\|", row.text)), len(row.text)]
-    found = [row.cut(start + 1, end) for start, end in pairwise(edges)]
-    if found and not found[0].text:
-        found = found[1:]
-    if found and not found[-1].text:
-        found = found[:-1]
-    return [cell.strip() for cell in found]
 
 
 def setting(line: Piece) -> tuple[Piece, Piece]:
@@ -372,6 +356,11 @@ def spans(source: str) -> list[Span]:
 def print_plan(spans: Sequence[Span]) -> str:
     """The text the spans were read from."""
     return "".join(span.text for span in spans)
+
+
+def _marks_config(line: str) -> bool:
+    """Whether the line would open a config at the left margin."""
+    return line.strip()[:3] in ("```", "~~~") and line.strip().lstrip("`~").strip() == CONFIG
 
 
 def _opens(line: str, fence: str) -> bool:

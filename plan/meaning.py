@@ -9,8 +9,9 @@ from typing import Any
 
 from plan.catalogue import SUBJECT, Entry, Shelves, suggest
 from plan.decision import IMPROVING
-from plan.layout import Block, Layout, Piece
+from plan.layout import Block, Layout
 from plan.nouns import Comparator, Rule, RuleKind, Seeds, Target, Threshold
+from plan.pieces import Piece
 from plan.rows import Amount, Row
 from plan.units import KNOWN, in_base, show, writable
 

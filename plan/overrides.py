@@ -11,7 +11,8 @@ from typing import Any
 
 from plan.catalogue import Shelves, suggest
 from plan.fields import Field
-from plan.layout import Block, Layout, Piece
+from plan.layout import Block, Layout
+from plan.pieces import Piece
 
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)")
 _TABLE = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
@@ -53,7 +54,10 @@ def read_config(page: Layout, block: Block, shelves: Shelves, module: str | None
     own = shelves.modules[module].fields if module and module in shelves.modules else None
     checked: dict[str, Any] = {}
     for key, value in read.items():
-        if key in tables and isinstance(value, dict):
+        if key in tables and not isinstance(value, dict):
+            page.report("P030", f"`{key}` is a table, not {_said(value)}", _place(page, block, (key,)), label="not a table",
+                        help=f"write `[{key}]` on a line of its own, and its keys below")  # fmt: skip
+        elif key in tables:
             whole = {name: _checked(page, block, (key, name), item, tables[key], f"`[{key}]`") for name, item in value.items()}
             checked[key] = whole
         elif isinstance(value, dict) and (own is None or key not in own):

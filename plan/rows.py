@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from plan.catalogue import suggest
-from plan.layout import HEADER, Block, Layout, Piece, cells
+from plan.layout import HEADER, Block, Layout
 from plan.nouns import Comparator, Rule, RuleKind
+from plan.pieces import Piece, cells
 
 COMPARATORS = {
     "<": Comparator.LT, "<=": Comparator.LE, "≤": Comparator.LE, "=": Comparator.EQ,
@@ -50,13 +51,22 @@ class Row:
     versus: Piece | None = None
 
 
+def is_target_table(page: Layout, block: Block) -> bool:
+    """Whether a table was meant to hold targets, by its titles or, where it has none, by its first line."""
+    titles = _titles(page, block)
+    alike = [title for title in titles if suggest(title, ("metric", "threshold", "rule"))]
+    return "metric" in titles or len(alike) >= 2 or (len(titles) == len(HEADER) and titles[1] in COMPARATORS)
+
+
+def _titles(page: Layout, block: Block) -> tuple[str, ...]:
+    return tuple(cell.bare().text.strip("*_").lower() for cell in cells(page.lines[block.first]))
+
+
 def read_table(page: Layout, block: Block) -> list[Row] | None:
     """The rows of a target table; None for a table that is prose, an empty list after a fault."""
-    header = cells(page.lines[block.first])
-    titles = tuple(cell.bare().text.lower() for cell in header)
-    if "metric" not in titles and len({"threshold", "rule"} & set(titles)) < 2:
+    if not is_target_table(page, block):
         return None
-    if titles != HEADER:
+    if _titles(page, block) != HEADER:
         page.report(
             "P019", "a target table has other columns", page.lines[block.first].strip(), label="not the header of a target table",
             help="the header is exactly `| metric |    | threshold | rule |`",
@@ -159,6 +169,8 @@ def _rule(page: Layout, cell: Piece) -> tuple[Rule | None, Piece | None]:
 
 
 def _rule_help(text: str) -> str:
+    if match := re.fullmatch(r"(lower|upper|anytime) 0?(\.\d+)", text):
+        return f"say the confidence in percent: `{match[1]} {100 * float(match[2]):g}%`"
     if re.fullmatch(r"(lower|upper|anytime)( \d+(\.\d+)?)?", text):
         return f"say the confidence in percent: `{text if ' ' in text else text + ' 95'}%`"
     if re.fullmatch(r"p ?< ?[\d.]+", text):

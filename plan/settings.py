@@ -8,8 +8,9 @@ from typing import Any
 
 from plan.catalogue import suggest
 from plan.decision import IMPROVING
-from plan.layout import SETTINGS, Layout, Piece
+from plan.layout import SETTINGS, Layout
 from plan.nouns import Budget, PullsRule, Search, Seeds
+from plan.pieces import Piece
 
 BUDGET_UNITS = {
     "s": ("seconds", 1.0), "min": ("seconds", 60.0), "h": ("seconds", 3600.0), "steps": ("steps", 1), "runs": ("runs", 1),

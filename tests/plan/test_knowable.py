@@ -94,7 +94,7 @@ def test_steps_cannot_be_limited_where_nothing_is_trained() -> None:
     wrong = fault(source("budget: 5 min, 20 steps", benchmark="count-v1"))
     assert (wrong.code, wrong.line) == ("P014", 7)
     assert task(source("budget: 5 min, 20 steps")).budget.steps == 20
-    assert task(source("budget: 5 min, 2 runs", benchmark="count-v1")).budget.runs == 2
+    assert task(source("budget: 5 min, 6 runs", benchmark="count-v1")).budget.runs == 6
 
 
 def test_a_limit_of_steps_for_all_tasks_is_told_once() -> None:

@@ -55,7 +55,7 @@ def test_dotted_and_inline_tables_are_the_same_as_bracketed_ones() -> None:
         ("name = 1979-05-27", 30, 1, "P031"),
         ("spread = [1]", 30, 1, "P031"),
         ('[recipe]\nlr = "1e-3"', 31, 1, "P031"),
-        ("heads = 4\nheads = 5", 31, 10, "P029"),
+        ("heads = 4\nheads = 5", 31, 1, "P029"),
         ("heads = 4\ngamma =", 31, 8, "P029"),
     ],
 )
