@@ -179,13 +179,23 @@ class Ledger:
                 if damage != "ok":
                     raise _damaged(self.where, str(damage))
             version = _version(connection, self.where)
-        if version is None:
-            if not create:
-                raise LedgerFault("there is no ledger here yet", where=self.where, mend="start one with `orchestrate run`")
-            self._create()
-        elif version != SCHEMA:
+        if version not in (None, SCHEMA):
             mend = f"use the touchstone that wrote it, or give this one another `--ledger` (it reads version {SCHEMA})"
             raise LedgerFault(f"the ledger has version {version}", where=self.where, mend=mend)
+        if version is None and not create:
+            raise LedgerFault("there is no ledger here yet", where=self.where, mend="start one with `orchestrate run`")
+        if create and self._file is not None:
+            self._keep_a_log()
+        if version is None:
+            self._create()
+
+    def _keep_a_log(self) -> None:
+        # Written into the file's header for good, so only once it is known that the file is a ledger, or shall be one.
+        connection = self._engine.raw_connection()
+        try:
+            connection.cursor().execute("pragma journal_mode=wal")
+        finally:
+            connection.close()
 
     def _create(self) -> None:
         with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
@@ -252,7 +262,7 @@ def _reachable(file: Path, *, create: bool) -> None:
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None  # transactions begin where `_begin` says, not where the driver guesses
-    for pragma in (f"busy_timeout={PATIENCE_MS}", "journal_mode=wal", "synchronous=full"):
+    for pragma in (f"busy_timeout={PATIENCE_MS}", "synchronous=full"):
         connection.execute(f"pragma {pragma}")
 
 

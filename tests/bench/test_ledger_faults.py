@@ -81,6 +81,21 @@ def test_a_table_called_events_of_another_program_is_refused_but_other_tables_ar
         assert ledger.append("stopped", "a", {})
 
 
+def test_a_file_of_another_program_is_read_without_a_change_to_it(tmp_path: Path) -> None:
+    """Which journal SQLite keeps stands in the file's header: a look that sets it has changed a stranger's database."""
+    for name, table in (("theirs.db", "events"), ("studies.db", "studies"), ("other.db", "touchstone_ledger")):
+        with sqlite3.connect(tmp_path / name) as stranger:
+            stranger.execute(f"create table {table} (version integer primary key)")
+            stranger.execute(f"insert into {table} values (99)")
+        stranger.close()
+        fault(tmp_path / name, create=False)
+    (tmp_path / "empty.db").touch()
+    fault(tmp_path / "empty.db", create=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.db", "other.db", "studies.db", "theirs.db"]
+    for name in ("theirs.db", "other.db"):
+        fault(tmp_path / name)
+
+
 def test_a_truncated_ledger_is_told_as_damaged_with_the_way_to_save_it(file: Path) -> None:
     os.truncate(file, file.stat().st_size // 2)
     told = fault(file)
