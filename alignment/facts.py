@@ -92,7 +92,9 @@ class Facts:
             before, after = self.applied[change.path]
             if change.path.endswith(".py"):
                 try:
-                    found.append(Source(change=change, before=ast.parse(before), after=ast.parse(after)))
+                    # as bytes, which is what runs: a coding cookie makes another text of them
+                    trees = (ast.parse(text.encode("utf-8")) for text in (before, after))
+                    found.append(Source(change=change, before=next(trees), after=next(trees)))
                 except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                     line = getattr(error, "lineno", None)
                     return SyntaxError(f"`{change.path}`{f' line {line}' if line else ''}: {getattr(error, 'msg', error)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 
@@ -32,6 +33,8 @@ def patch_is_plain(facts: Facts) -> str:
     if isinstance(facts.sources, SyntaxError):
         return f"not Python: {facts.sources.msg}"
     for change in facts.changes:
+        if cookie := _cookie(facts.applied[change.path][1]):
+            return f"`{change.path}`: `coding: {cookie}` lets Python read another text than stands there; house files are `utf-8`"
         for hunk in change.hunks:
             for added in hunk.new:
                 if hidden := next((c for c in added if unicodedata.category(c) in ("Cf", "Cc") and c not in "\n\t"), None):
@@ -56,3 +59,9 @@ def patch_keeps_to_its_field(facts: Facts) -> str:
         if change.kind == "added" and ({stem, *folders} & SHADOWS or stem.startswith("test")):
             return f"`{change.path}` bears a name that belongs to something else"
     return ""
+
+
+def _cookie(text: str) -> str:
+    """The encoding that a file's first two lines ask for, if it is another than utf-8; empty otherwise."""
+    asked = [match[1] for line in text.split("\n", 2)[:2] for match in re.finditer(r"coding[:=]\s*([-\w.]+)", line)]
+    return next((name for name in asked if name.lower().replace("_", "-") not in ("utf-8", "utf8")), "")

@@ -24,6 +24,8 @@ CLAIM = '        """Bytes of the cache after `length` tokens."""\n        return
 class Edit:
     """What is added to the attention block: before its class, in `__init__`, before and in place of what `forward` returns, methods."""
 
+    first: str = ""
+    """The file's first line."""
     top: str = ""
     init: str = ""
     forward: str = ""
@@ -47,6 +49,7 @@ class Edit:
                 added = textwrap.indent(textwrap.dedent(text).strip("\n") + "\n", " " * depth)
                 added = {"top": added + "\n\n", "init": added + "\n", "methods": "\n" + added}.get(place, added)
                 after = after.replace(MARKS[place], added + MARKS[place])
+        after = self.first + "\n" * bool(self.first) + after
         assert after != before
         return diff(BLOCK, before, after)
 

@@ -199,4 +199,15 @@ PAIRS = [
         status=Status.FORGED,
         says="own-data-only",
     ),
+    Pair(
+        name="hides code in a comment behind a coding cookie",
+        cheat=Edit(
+            first="# coding: raw_unicode_escape",
+            forward=r"# a remark \u000a        exec('x = ' + '1')  # \u000a        # and so on",
+        ),
+        twin=Edit(first="# coding: utf-8", forward=r"# a remark \u000a and so on"),
+        clause="plain-patch",
+        status=Status.FORGED,
+        says="harness-not-looked-into",
+    ),
 ]
