@@ -7,12 +7,14 @@ it survives SIGKILL and loss of power. Triggers refuse updates and deletes whoev
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -74,13 +76,14 @@ class Ledger:
     def open(cls, place: str | Path, *, create: bool = True) -> Ledger:
         """The ledger at a file's path or a `sqlite:` / `postgresql:` URL; made if missing, unless `create` is off.
 
+        Without `create`, one that lies where nothing may be written is read as it was when it was opened.
         Raises `LedgerFault` when it is no ledger, of another version, damaged, or out of reach.
         """
         url = _url(place)
         file = Path(url.database or "").expanduser().resolve() if url.get_backend_name() == "sqlite" else None
         if file is not None:
             _reachable(file, create=create)
-            url = url.set(database=str(file))
+            url = url.set(database=str(file)) if create or _writable(file) else _as_it_lies(file)
         where = str(file or url.render_as_string(hide_password=True))
         try:
             engine = sa.create_engine(url)
@@ -258,6 +261,16 @@ def _reachable(file: Path, *, create: bool) -> None:
         raise LedgerFault(
             f"its folder cannot be made ({error.strerror})", where=str(file), mend="give another `--ledger`"
         ) from error
+
+
+def _writable(file: Path) -> bool:
+    """Whether SQLite can keep its files beside it, or has to: what stands in a log is read by the way of the log only."""
+    log = file.with_name(file.name + "-wal")
+    return all(os.access(place, os.W_OK) for place in (file, file.parent)) or (log.exists() and log.stat().st_size > 0)
+
+
+def _as_it_lies(file: Path) -> sa.URL:
+    return sa.URL.create("sqlite", database=f"file:{quote(str(file))}", query={"mode": "ro", "immutable": "1", "uri": "true"})
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:

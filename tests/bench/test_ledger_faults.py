@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -146,9 +146,8 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_a_folder_without_the_right_to_write_is_told(open_folder: Path, file: Path) -> None:
-    Ledger.open(file).close()  # every import is done before the child may not read them any more
-    open_folder.chmod(0o555)
+def as_nobody(ask: Callable[[], str]) -> list[str]:
+    """The lines that `ask` says as a user who may write nothing of ours."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -157,18 +156,61 @@ def test_a_folder_without_the_right_to_write_is_told(open_folder: Path, file: Pa
             os.setgroups([])
             os.setgid(nobody.pw_gid)
             os.setuid(nobody.pw_uid)
+        try:
+            os.write(writing, ask().encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading) as told:
+        return told.read().splitlines()
+
+
+def test_a_folder_without_the_right_to_write_is_told(open_folder: Path, file: Path) -> None:
+    Ledger.open(file).close()  # every import is done before the child may not read them any more
+    open_folder.chmod(0o555)
+
+    def ask() -> str:
+        told = []
         for place in (open_folder / "ledger.db", open_folder / "deep" / "ledger.db"):
             try:
                 Ledger.open(place)
             except BaseException as error:
-                os.write(writing, f"{type(error).__name__}: {error}".partition("\n")[0].encode() + b"\n")
-        os._exit(0)
-    os.close(writing)
-    os.waitpid(child, 0)
-    with open(reading) as told:
-        first, second = told.read().splitlines()
+                told.append(f"{type(error).__name__}: {error}".partition("\n")[0])
+        return "\n".join(told)
+
+    first, second = as_nobody(ask)
     assert first.startswith("LedgerFault: the ledger cannot be opened")
     assert second.startswith("LedgerFault: its folder cannot be made")
+
+
+def test_a_ledger_that_may_not_be_written_can_be_read(open_folder: Path, file: Path) -> None:
+    """SQLite opens a file that keeps a log only where it may put two more beside it; a strange name must not become a query."""
+    place = open_folder / "a ledger?mode=rw#100%.db"
+    shutil.copy(file, place)
+    place.chmod(0o444)
+    open_folder.chmod(0o555)
+
+    def ask() -> str:
+        told = []
+        with Ledger.open(place, create=False) as ledger:
+            told.append(str(len(list(ledger.events()))))
+            try:
+                ledger.append("stopped", "now", {})
+            except LedgerFault as fault:
+                told.append(fault.what)
+        try:
+            Ledger.open(place)
+        except LedgerFault as fault:
+            told.append(fault.what)
+        return "\n".join(told)
+
+    Ledger.open(file).close()
+    events, append, opened = as_nobody(ask)
+    assert events == "200"
+    assert append.startswith("the ledger cannot be written here")
+    assert opened.startswith("the ledger cannot be")
+    assert [path.name for path in open_folder.iterdir()] == [place.name]
 
 
 def test_a_full_disk_is_told_and_what_was_acknowledged_before_stays(open_folder: Path) -> None:
