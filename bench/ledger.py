@@ -114,7 +114,7 @@ class Ledger:
             if kind not in KINDS:
                 raise ValueError(f"no event kind `{kind}`; the kinds are {', '.join(sorted(KINDS))}")
             rows.append({"at": time.time(), "kind": kind, "key": key, "body": encode(noun)})
-        with _told(self.where), self._transaction() as connection:
+        with _told(self.where, appending=True), self._transaction() as connection:
             return [connection.scalar(_insert(connection).returning(_events.c.seq), row) is not None for row in rows]
 
     def events(self, after: int = 0) -> Iterator[Event]:
@@ -302,7 +302,8 @@ _MENDS = {
 
 
 @contextmanager
-def _told(where: str) -> Iterator[None]:
+def _told(where: str, *, appending: bool = False) -> Iterator[None]:
+    untouched = "this event was not written; what came before is kept" if appending else "no event was written or changed"
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
@@ -312,7 +313,7 @@ def _told(where: str) -> Iterator[None]:
             raise _damaged(where, str(cause)) from error
         if name in _MENDS:
             what, mend = _MENDS[name]
-            raise LedgerFault(f"{what} ({cause})", where=where, mend=mend) from error
+            raise LedgerFault(f"{what} ({cause})", where=where, mend=mend, untouched=untouched) from error
         if isinstance(cause, sqlite3.Error):
             raise
         detail = str(cause).strip().splitlines()[0]

@@ -237,7 +237,7 @@ with Ledger.open(folder / "ledger.db") as ledger:
         pytest.skip("no small file system can be mounted here")
     told, counts, afterwards = run_as(code, prefix=prefix).splitlines()
     assert told.startswith("the disk is full (")
-    assert told.endswith("| no event was written or changed")
+    assert told.endswith("| this event was not written; what came before is kept")
     kept, found = map(int, counts.split())
     assert kept >= 3
     assert found == 3 * kept
@@ -275,8 +275,12 @@ def test_another_program_that_keeps_the_file_locked_is_told(file: Path, monkeypa
         browser = sqlite3.connect(file, isolation_level=None)
         browser.execute("begin immediate")
         monkeypatch.setattr("bench.ledger.PATIENCE_MS", 50)
-        with Ledger.open(file) as impatient, pytest.raises(LedgerFault, match="another program keeps the ledger locked"):
+        with (
+            Ledger.open(file) as impatient,
+            pytest.raises(LedgerFault, match="another program keeps the ledger locked") as caught,
+        ):
             impatient.append("stopped", "now", {})
+        assert caught.value.untouched == "this event was not written; what came before is kept"
         browser.execute("rollback")
         browser.close()
         assert ledger.append("stopped", "now", {})
