@@ -6,11 +6,12 @@ import getpass
 import json as jsonlib
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 from agents.reading import NoPlan, read_plan, say
-from alignment.goalposts import Shift, weakened
+from agents.schedule import request_of
+from alignment.goalposts import PAID_PER_LOOK, Shift, weakened
 from bench.events import Acknowledged, Session
 from bench.fold import Facts, fold
 from bench.ledger import Ledger
@@ -18,8 +19,8 @@ from bench.repository import GitFault, attempt, text
 from plan.exits import Exit
 from plan.faults import PlanFaults
 from plan.grammar import parse
-from plan.nouns import Plan, Status
-from plan.wire import SCHEMA, plain
+from plan.nouns import Plan, Status, Task
+from plan.wire import SCHEMA, encode, plain
 
 
 def plan_diff(old: str | None, new: Path, place: str, *, acknowledge: bool, json: bool) -> Exit:
@@ -33,12 +34,15 @@ def plan_diff(old: str | None, new: Path, place: str, *, acknowledge: bool, json
     with Ledger.open(place, create=False) as ledger:
         facts = fold(ledger.events())
         before = last_plan(facts, after)
-        if before is None:
+        again = second_looks(facts, after)
+        if before is None and again:
+            before = Session(path=again[0].path, text="", digest="")
+        elif before is None:
             return say(
                 Exit.NOTHING,
                 f"no session in {ledger.where} worked on {new} or on any of its tasks; there is nothing to compare with",
             )
-        shifts = shifts_of(before, after, facts)
+        shifts = (*(shifts_of(before, after, facts) if before.digest else ()), *again)
         if not acknowledge:
             return _tell(before, after, shifts, json=json, accepted=(before.digest, after.digest) in facts.acknowledged)
         if not shifts:
@@ -57,9 +61,10 @@ def plan_diff(old: str | None, new: Path, place: str, *, acknowledge: bool, json
 def refused(facts: Facts, plan: Plan, place: str) -> str:
     """Why no session may begin on `plan` yet: it asks for less than the one before, and nobody has said that it may. Empty when one may."""
     before = last_plan(facts, plan)
-    if before is None or before.digest == plan.digest or (before.digest, plan.digest) in facts.acknowledged:
+    old = "" if before is None else before.digest
+    if old == plan.digest or (old, plan.digest) in facts.acknowledged:
         return ""
-    shifts = shifts_of(before, plan, facts)
+    shifts = (*(() if before is None else shifts_of(before, plan, facts)), *second_looks(facts, plan))
     if not shifts:
         return ""
     command = shlex.join(["orchestrate", "plan", "diff", "--acknowledge", "--ledger", place, plan.path])
@@ -96,6 +101,38 @@ def shifts_of(before: Plan | Session, after: Plan, facts: Facts | None = None) -
         return weakened(before, after, looked=lambda task: runs.get(task, 0) >= first[task])
     why = "the plan of the last session has faults today (a module or benchmark it names is gone), so nobody can compare them"
     return (Shift(kind="plan", task="*", message=why, path=after.path, line=1),)
+
+
+def second_looks(facts: Facts, plan: Plan) -> tuple[Shift, ...]:
+    """Tasks of `plan` that ask, with other seeds, what a task of another file was judged on in this ledger, whatever it was called there."""
+    runs = (facts.run(key) for key in facts.attempts)
+    measured = {encode(run.request) for run in runs if run is not None and run.status is Status.OK}
+    elsewhere = {one.digest: one for one in facts.sessions.values() if Path(one.path).resolve() != Path(plan.path).resolve()}
+    found: dict[str, Shift] = {}
+    for session in elsewhere.values():
+        try:
+            earlier = parse(session.text, path=session.path)
+        except PlanFaults:
+            continue
+        for task in plan.tasks:
+            for old in earlier.tasks:
+                if task.seeds != old.seeds and _same_question(task, old) and _judged(old, measured):
+                    why = (
+                        f"`{old.id}` of {session.path} asked the same with {old.seeds.first} seeds and a verdict was seen: another number of "
+                        "seeds is one more chance at the whole declared error"
+                    )
+                    found[task.id] = Shift(kind="seeds", task=task.id, message=why, path=plan.path, line=task.line)
+    return tuple(found.values())
+
+
+def _same_question(task: Task, old: Task) -> bool:
+    """Whether both judge the same metric of the same measurement by a rule whose error is shared out over registered looks."""
+    rows = [{(row.metric, row.comparator) for row in one.targets if row.rule.kind in PAID_PER_LOOK} for one in (task, old)]
+    return bool(rows[0] & rows[1]) and request_of(task, 0) == request_of(old, 0)
+
+
+def _judged(task: Task, measured: Set[str]) -> bool:
+    return all(encode(request_of(task, seed)) in measured for seed in range(task.seeds.first))
 
 
 def _measured(facts: Facts, keys: Iterable[str]) -> int:

@@ -308,6 +308,22 @@ def test_seeds_added_by_hand_after_a_look_wait_for_a_person_and_stand_below_the_
     assert "goalposts moved in this ledger, and acknowledged: Plan.md:" in loop.report("md")
 
 
+def test_the_same_question_under_another_name_in_another_file_is_a_second_chance_too(tmp_path: Path) -> None:
+    loop = Loop(tmp_path)
+    assert "finished" in loop.run("--only", "few").stderr
+    text = (tmp_path / "Plan.md").read_text().split("## many")[0]
+    (tmp_path / "Other.md").write_text(text.replace("## few: four pairs", "## decent: four pairs").replace("3, up to 5", "12"))
+    stopped = loop.call("run", "--plan", "Other.md", "--display", "plain")
+    assert stopped.returncode == 3
+    assert "weakened seeds of `decent`: `few` of" in stopped.stderr
+    told = loop.call("plan", "diff", "Other.md")
+    assert (told.returncode, "decent" in told.stdout) == (1, True)
+    assert loop.call("plan", "diff", "--acknowledge", "Other.md").returncode == 0
+    assert loop.call("run", "--plan", "Other.md", "--dry-run").returncode == 0
+    (tmp_path / "Equal.md").write_text(text.replace("## few: four pairs", "## same: four pairs"))
+    assert loop.call("plan", "diff", "Equal.md").returncode == 5
+
+
 def test_a_run_waits_until_a_person_acknowledges_what_the_plan_asks_less_of(tmp_path: Path) -> None:
     from bench.events import Session
     from bench.ledger import Ledger
