@@ -32,6 +32,8 @@ FAMILIAR = 0.5
 """A validation document is moved to train when train holds more than this share of its telling lines."""
 TELLING_LINE = 20
 """Bytes a stripped line needs to count as telling; shorter ones (`return self`) are everywhere."""
+NAMED = 20
+"""Files that are no text, of which so many are named in the facts."""
 LEFT_OUT = frozenset({"site-packages", "dist-packages", "__pycache__", "lib-dynload"})
 
 
@@ -48,7 +50,7 @@ class Corpus:
     train: NDArray[np.uint8]
     validation: NDArray[np.uint8]
     facts: dict[str, Any]
-    """`corpus`, `data_digest`, and counts of files, documents and bytes; belongs into every run."""
+    """`corpus`, `data_digest`, counts of files, documents and bytes, and which files are no text; belongs into every run."""
 
     def batch(self, *, seed: int, step: int, batch: int, length: int) -> NDArray[np.int64]:
         """`batch` random train windows of `length + 1` bytes; a pure function of its arguments."""
@@ -94,8 +96,16 @@ def _digest(documents: Iterable[tuple[str, bytes]]) -> str:
 
 
 def facts(source: str) -> dict[str, Any]:
-    """Digest and counts of a corpus: files, documents, bytes of each side, what was left out."""
+    """Digest and counts of a corpus: files, documents, bytes of each side, and the files that are not UTF-8 text (`not_text`)."""
     return dict(corpus(source).facts)
+
+
+def not_text(source: str) -> list[str]:
+    """Names of the files that a corpus is made without, since they are not UTF-8 text; reads every file, imports nothing heavy."""
+    lost: list[str] = []
+    for _ in _documents(source, lost):
+        pass
+    return lost
 
 
 def corpus(source: str) -> Corpus:
@@ -107,7 +117,8 @@ def corpus(source: str) -> Corpus:
     """
     import numpy as np
 
-    files = list(_documents(source))
+    lost: list[str] = []
+    files = list(_documents(source, lost))
     distinct = _distinct(content for _, content in files)
     unit = "file" if len(distinct) >= FEW_FILES else "block"
     if unit == "block":
@@ -126,6 +137,8 @@ def corpus(source: str) -> Corpus:
             "split_unit": unit,
             "files": len(files),
             "file_bytes": sum(len(content) for _, content in files),
+            "files_not_text": len(lost),
+            "not_text": lost[:NAMED],
             "documents_train": len(train),
             "documents_validation": len(validation),
             "documents_moved_to_train": moved,
@@ -136,8 +149,11 @@ def corpus(source: str) -> Corpus:
     )
 
 
-def _documents(source: str) -> Iterator[tuple[str, bytes]]:
-    """(relative name, content) of every readable text file, sorted by name; one that gzip has packed is read unpacked."""
+def _documents(source: str, lost: list[str] | None = None) -> Iterator[tuple[str, bytes]]:
+    """(relative name, content) of every readable text file, sorted by name; one that gzip has packed is read unpacked.
+
+    Names of files that hold something else are added to `lost`.
+    """
     if source == STDLIB:
         root = Path(sysconfig.get_path("stdlib"))
         names = [name for name in _names(root) if name.endswith(".py")]
@@ -152,12 +168,14 @@ def _documents(source: str) -> Iterator[tuple[str, bytes]]:
     found = False
     for name in names:
         with open(os.path.join(root, name) if name else root, "rb") as file:
-            content = file.read()
+            raw = content = file.read()
         if str(root / name).endswith(".gz"):
-            content = _unpacked(content)
+            content = _unpacked(raw)
         if _is_text(content):
             found = True
             yield name, content
+        elif raw and lost is not None:
+            lost.append(name)
     if not found:
         raise DataError(f"no text in `{root}`; files that are empty, hidden or not UTF-8 are left out")
 

@@ -162,6 +162,20 @@ def test_validation_windows_come_from_validation_and_never_predict_a_byte_twice(
     assert starts[-1] == len(text) - 51
 
 
+def test_files_that_are_no_text_are_counted_and_named(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", seed=1)
+    alone = data.corpus(str(tmp_path))
+    assert (alone.facts["files"], alone.facts["files_not_text"], alone.facts["not_text"]) == (1, 0, [])
+    (tmp_path / "b.txt").write_bytes("caf\xe9\n".encode("latin-1"))
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "torn.gz").write_bytes(b"\x1f\x8b\x08")
+    (tmp_path / "void.txt").touch()
+    beside = data.corpus(str(tmp_path))
+    assert (beside.facts["files"], beside.facts["files_not_text"]) == (1, 2)
+    assert beside.facts["not_text"] == data.not_text(str(tmp_path)) == ["b.txt", "deep/torn.gz"]
+    assert beside.facts["data_digest"] == alone.facts["data_digest"], "what is not read is no part of the data"
+
+
 def test_data_that_cannot_serve_is_told_with_what_helps(tmp_path: Path) -> None:
     with pytest.raises(data.DataError, match=r"no corpus, file or folder `bytes-stdlb`.*`bytes-stdlib`"):
         data.digest("bytes-stdlb")
