@@ -78,7 +78,9 @@ def compare(
             Exit.USAGE, f"nobody has said which way `{metric}` is better; say `--better less` or `--better more`; nothing was run"
         )
     from agents.orchestrator import Options, cores
+    from agents.plan_diff import looked_before
     from agents.running import check_needs, seconds_in, session, stopped_by_signal
+    from bench.fold import fold
     from bench.identity import environment_facts
     from bench.ledger import Ledger
 
@@ -100,8 +102,10 @@ def compare(
 
         return print_forecast(plan, place, options)
     with Ledger.open(place) as ledger, ledger.hold():
+        again = looked_before(fold(ledger.events()), plan)
         loop = session(plan, ledger, options, display=display, backend="asyncio")
         found = compared(plan, loop.standing.verdicts, loop.standing.runs_by_task(), better=better)
+        found = replace(found, warnings=(*found.warnings, *again))
         where, detectable = ledger.where, _detectable(found, loop.standing.facts)
     if json:
         print(jsonlib.dumps({**document(found, plan, ledger=where), "detectable": detectable}))

@@ -125,6 +125,18 @@ def second_looks(facts: Facts, plan: Plan) -> tuple[Shift, ...]:
     return tuple(found.values())
 
 
+def looked_before(facts: Facts, plan: Plan) -> tuple[str, ...]:
+    """A warning for who asks again what was answered in this ledger, with another number of seeds."""
+    before = last_plan(facts, plan)
+    known = before if isinstance(before, Plan) and before.digest != plan.digest else None
+    shifts = (*(shifts_of(known, plan, facts) if known else ()), *second_looks(facts, plan))
+    if not any(shift.kind == "seeds" for shift in shifts):
+        return ()
+    return (
+        "this was answered in this ledger with another number of seeds: the declared error holds for the first answer, not for this one",
+    )
+
+
 def _same_question(task: Task, old: Task) -> bool:
     """Whether both judge the same metric of the same measurement by a rule whose error is shared out over registered looks."""
     rows = [{(row.metric, row.comparator) for row in one.targets if row.rule.kind in PAID_PER_LOOK} for one in (task, old)]

@@ -100,3 +100,10 @@ def test_a_table_of_nothing_says_so(tmp_path: Path) -> None:
     done = Loop(tmp_path).call("modules", "--table")
     assert done.returncode == Exit.NOTHING
     assert "was measured with today's code, data and machine" in done.stderr
+
+
+def test_asked_again_with_more_seeds_the_answer_says_that_its_error_is_not_the_declared_one(loop: Loop) -> None:
+    more = [word if before != "--seeds" else "4" for before, word in zip(["", *ASKED], ASKED, strict=False)]
+    assert more != list(ASKED)
+    found = json.loads(loop.call(*more, "--json").stdout)
+    assert any("the declared error holds for the first answer" in warning for warning in found["warnings"])
