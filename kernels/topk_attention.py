@@ -110,7 +110,7 @@ def _block(q_BHtD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor, k_top: int, scale: fl
 class _Sizes(ctypes.Structure):
     """`struct Sizes` of topk_attention.cpp."""
 
-    _fields_ = [(name, ctypes.c_long) for name in ("B", "H", "G", "T", "S", "D", "k")] + [("scale", ctypes.c_float)]
+    _fields_ = [(name, ctypes.c_long) for name in ("B", "H", "G", "T", "S", "D", "k", "apart")] + [("scale", ctypes.c_float)]
 
 
 class _Gradients(ctypes.Structure):
@@ -125,19 +125,32 @@ def _function(name: str) -> Any:
     return native.function("topk_attention", name, *[ctypes.c_void_p] * pointers, ctypes.c_int)
 
 
-def _sizes(q: Tensor, k: Tensor, k_top: int, scale: float) -> _Sizes:
-    return _Sizes(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], k_top, scale)
+def _sizes(q: Tensor, k: Tensor, k_top: int, scale: float, *, apart: int | None = None) -> _Sizes:
+    """`apart`: floats from one head's keys to the next's, where other keys lie between them."""
+    B, G, S, D = k.shape
+    return _Sizes(B, q.shape[1], G, q.shape[2], S, D, k_top, S * D if apart is None else apart, scale)
+
+
+def _apart(k: Tensor, v: Tensor) -> int | None:
+    """The same for both, if they are the beginnings of longer ones, as those of a cache with room are; copying it costs more than reading it."""
+    B, G, _, D = k.shape
+    of_head = k.stride(1) if G > 1 else k.stride(0)
+    regular = k.stride()[2:] == (D, 1) and (B == 1 or k.stride(0) == G * of_head)
+    return of_head if regular and k.stride() == v.stride() else None
 
 
 @torch.library.custom_op("touchstone::topk_attention", mutates_args=(), device_types="cpu")
 def _compiled(q: Tensor, k: Tensor, v: Tensor, k_top: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """y, the log of each query's sum of exponentials, and the indices of its keys, -1 where it has fewer."""
-    q, k, v = (t.contiguous() for t in (q, k, v))
+    q, apart = q.contiguous(), _apart(k, v)
+    if apart is None:
+        k, v = k.contiguous(), v.contiguous()
     y, log_sum, chosen = _empty(q, k, v, k_top, scale)
     turned = q.new_empty(*k.shape[:2], k.shape[3], k.shape[2] + 32) if q.shape[2] > FEW else None
     given = (q, k, v, turned, y, log_sum, chosen)
     pointers = (None if t is None else t.data_ptr() for t in given)
-    _function("topk_forward")(ctypes.byref(_sizes(q, k, k_top, scale)), *pointers, torch.get_num_threads())
+    sizes = _sizes(q, k, k_top, scale, apart=apart)
+    _function("topk_forward")(ctypes.byref(sizes), *pointers, torch.get_num_threads())
     return y, log_sum, chosen
 
 

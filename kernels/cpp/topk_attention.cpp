@@ -17,7 +17,7 @@ constexpr long CHUNK = 64;      // queries that a thread takes at a time
 constexpr long MOST = 1 << 21;  // scores held at a time, but for those of ROWS queries
 
 struct Sizes {
-    long B, H, G, T, S, D, k;
+    long B, H, G, T, S, D, k, apart;  // apart: floats from a head's first key to the next head's
     float scale;
     long padded() const { return (S + WIDE - 1) / WIDE * WIDE; }
     long group(long bh) const { return bh / H * G + bh % H / (H / G); }
@@ -266,18 +266,18 @@ void pull_back(const Sizes& z, const float* q, const float* k, const float* v, l
 
 extern "C" {
 
-// q (B, H, T, D), k and v (B, G, S, D); out like q, log_sum (B, H, T), chosen (B, H, T, k); keys: room for B G D `padded` floats, or null
+// q (B, H, T, D), k and v (B, G, S, D), which may be the beginnings of longer ones; out like q, log_sum (B, H, T), chosen (B, H, T, k); keys: room for B G D `padded` floats, or null
 int topk_forward(const Sizes* z, const float* q, const float* k, const float* v, float* keys, float* out, float* log_sum, int32_t* chosen, int threads) {
     const long padded = z->padded();
     const long panels = padded / WIDE;
     auto turn = [&](long i) {
         const long bg = i / panels, s = i % panels * WIDE;
-        turn_panel(k + (bg * z->S + s) * z->D, z->S - s, z->D, keys + (bg * padded + s) * z->D);
+        turn_panel(k + bg * z->apart + s * z->D, z->S - s, z->D, keys + (bg * padded + s) * z->D);
     };
     if (keys && parallel(z->B * z->G * panels, threads, turn)) return 1;
     const long chunks = (z->T + CHUNK - 1) / CHUNK;
     return parallel(z->B * z->H * chunks, threads, [&](long i) {
-        const long bh = i / chunks, first = i % chunks * CHUNK, bg = z->group(bh), at = bg * z->S * z->D, row = bh * z->T;
+        const long bh = i / chunks, first = i % chunks * CHUNK, bg = z->group(bh), at = bg * z->apart, row = bh * z->T;
         const Outputs to{out + row * z->D, log_sum + row, chosen + row * z->k};
         attend(*z, q + row * z->D, k + at, keys ? keys + bg * z->D * padded : nullptr, v + at, first, std::min(z->T, first + CHUNK), to);
     });

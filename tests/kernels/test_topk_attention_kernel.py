@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.suites.memory_growth import allocator_peak
 from kernels import native
 from kernels.agreement import assert_agrees, outputs_and_gradients
 from kernels.attention import plain_attention
@@ -41,6 +42,37 @@ def test_outputs_and_gradients_agree_with_the_formula(path: Path, k_top: int, si
     expected = outputs_and_gradients(lambda **x: topk_attention_loop(**x, k_top=k_top), given, dtype=torch.float64)
     found = outputs_and_gradients(lambda **x: topk_sparse_attention(**x, k_top=k_top, path=path), given)
     assert_agrees(found, expected, within=1e-5)
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("T", [1, 40])
+@pytest.mark.parametrize("laid", ["room behind", "tokens first", "one for all heads", "values elsewhere"])
+def test_keys_are_found_however_they_lie_in_memory(laid: str, T: int) -> None:
+    for B, G in ((1, 1), (1, 3), (2, 1), (2, 3)):
+        given = drawn(B, 2 * G, G, T, 70)
+        if laid == "one for all heads":
+            given |= {name: given[name][:, :1].expand(B, G, 70, 12) for name in ("k_BGSD", "v_BGSD")}
+        expected = outputs_and_gradients(lambda **x: topk_attention_loop(**x, k_top=9), given, dtype=torch.float64)["out.0"]
+        for name in ("k_BGSD", "v_BGSD")[laid == "values elsewhere" :]:
+            if laid in ("room behind", "values elsewhere"):
+                room = torch.full((B, G, 100, 12), math.nan)
+                room[:, :, :70] = given[name]
+                given[name] = room[:, :, :70]
+            elif laid == "tokens first":
+                given[name] = given[name].transpose(1, 2).contiguous().transpose(1, 2)
+        found = topk_sparse_attention(**given, k_top=9, path="compiled")
+        assert_agrees({"out": found}, {"out": expected})
+
+
+@pytest.mark.skipif(native.compiler() is None, reason="there is no C++ compiler")
+def test_a_cache_with_room_behind_it_is_not_copied() -> None:
+    room = torch.randn(2, 1, 4, 70_000, 16)
+    k, v = (part[:, :, :65_536] for part in room)
+    with torch.no_grad():
+        peak = allocator_peak(
+            lambda: topk_sparse_attention(torch.randn(1, 4, 1, 16), k, v, k_top=8, path="compiled"), device="cpu"
+        )
+    assert peak < 2**20, "a copy of either would take 16 MiB"
 
 
 @pytest.mark.parametrize("path", PATHS)
