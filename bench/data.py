@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,8 @@ TELLING_LINE = 20
 """Bytes a stripped line needs to count as telling; shorter ones (`return self`) are everywhere."""
 NAMED = 20
 """Files that are no text, of which so many are named in the facts."""
+PLENTY = 1 << 20
+"""Bytes of text of which a share is surely long enough for any window of a benchmark that reads the user's text."""
 LEFT_OUT = frozenset({"site-packages", "dist-packages", "__pycache__", "lib-dynload"})
 
 
@@ -75,12 +77,16 @@ class Corpus:
         return windows
 
     def _enough(self, side: str, length: int) -> None:
-        have = self.facts[f"bytes_{side}"]
-        if have < length + 1:
-            raise DataError(
-                f"the {side} side of `{self.facts['corpus']}` has {have} bytes, a window of length {length} needs {length + 1}; "
-                "give more text or a shorter length"
-            )
+        _enough(side, self.facts["corpus"], have=self.facts[f"bytes_{side}"], length=length)
+
+
+def _enough(side: str, source: str, *, have: int, length: int) -> None:
+    if have >= length + 1:
+        return
+    mend = "give more text, or a shorter `length` under `[recipe]`"
+    if side == "validation":
+        mend = f"give more text: {VALIDATION_SHARE:.0%} of it is held out, and the length of these windows is the benchmark's own"
+    raise DataError(f"the {side} side of `{source}` has {have} bytes, a window of length {length} needs {length + 1}; {mend}")
 
 
 def digest(source: str) -> str:
@@ -100,11 +106,15 @@ def facts(source: str) -> dict[str, Any]:
     return dict(corpus(source).facts)
 
 
-def not_text(source: str) -> list[str]:
-    """Names of the files that a corpus is made without, since they are not UTF-8 text; reads every file, imports nothing heavy."""
+def survey(source: str, *, length: int = 0) -> list[str]:
+    """A look at a corpus before anything is run on it: names of the files that are not UTF-8 text, and so are left out.
+
+    Raises DataError where there is no text, or too little to hold out a window of `length` bytes. Imports nothing heavy.
+    """
     lost: list[str] = []
-    for _ in _documents(source, lost):
-        pass
+    files = list(_documents(source, lost))
+    if length and sum(len(content) for _, content in files) < PLENTY:
+        _enough("validation", source, have=len(_joined(_split(files).validation)), length=length)
     return lost
 
 
@@ -119,15 +129,8 @@ def corpus(source: str) -> Corpus:
 
     lost: list[str] = []
     files = list(_documents(source, lost))
-    distinct = _distinct(content for _, content in files)
-    unit = "file" if len(distinct) >= FEW_FILES else "block"
-    if unit == "block":
-        distinct = _distinct(block for _, content in files for block in _blocks(content))
-    sides: tuple[list[bytes], list[bytes]] = ([], [])
-    for key, content in distinct.items():
-        sides[int.from_bytes(key[:8], "big") < VALIDATION_SHARE * 2**64].append(content)
-    train, validation, moved = _without_familiar(*sides)
-    arrays = [np.frombuffer(b"\0".join(side), dtype=np.uint8) for side in (train, validation)]
+    unit, train, validation, moved = _split(files)
+    arrays = [np.frombuffer(_joined(side), dtype=np.uint8) for side in (train, validation)]
     return Corpus(
         train=arrays[0],
         validation=arrays[1],
@@ -147,6 +150,28 @@ def corpus(source: str) -> Corpus:
             **({"python": sys.version.split()[0]} if source == STDLIB else {}),
         },
     )
+
+
+class _Split(NamedTuple):
+    unit: str
+    train: list[bytes]
+    validation: list[bytes]
+    moved: int
+
+
+def _split(files: list[tuple[str, bytes]]) -> _Split:
+    distinct = _distinct(content for _, content in files)
+    unit = "file" if len(distinct) >= FEW_FILES else "block"
+    if unit == "block":
+        distinct = _distinct(block for _, content in files for block in _blocks(content))
+    sides: tuple[list[bytes], list[bytes]] = ([], [])
+    for key, content in distinct.items():
+        sides[int.from_bytes(key[:8], "big") < VALIDATION_SHARE * 2**64].append(content)
+    return _Split(unit, *_without_familiar(*sides))
+
+
+def _joined(documents: list[bytes]) -> bytes:
+    return b"\0".join(documents)
 
 
 def _documents(source: str, lost: list[str] | None = None) -> Iterator[tuple[str, bytes]]:

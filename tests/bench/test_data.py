@@ -125,7 +125,7 @@ def test_the_digest_follows_content_and_names_and_nothing_else(folder: Path) -> 
 
 def test_the_digest_needs_neither_torch_nor_numpy(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", seed=1)
-    code = f"import sys; from bench import data; data.digest({str(tmp_path)!r}); print({{'torch', 'numpy'}} & set(sys.modules))"
+    code = f"import sys; from bench import data; data.digest({str(tmp_path)!r}); data.survey({str(tmp_path)!r}); print({{'torch', 'numpy'}} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
@@ -172,7 +172,7 @@ def test_files_that_are_no_text_are_counted_and_named(tmp_path: Path) -> None:
     (tmp_path / "void.txt").touch()
     beside = data.corpus(str(tmp_path))
     assert (beside.facts["files"], beside.facts["files_not_text"]) == (1, 2)
-    assert beside.facts["not_text"] == data.not_text(str(tmp_path)) == ["b.txt", "deep/torn.gz"]
+    assert beside.facts["not_text"] == data.survey(str(tmp_path)) == ["b.txt", "deep/torn.gz"]
     assert beside.facts["data_digest"] == alone.facts["data_digest"], "what is not read is no part of the data"
 
 
@@ -187,7 +187,28 @@ def test_data_that_cannot_serve_is_told_with_what_helps(tmp_path: Path) -> None:
         data.digest(str(tmp_path / "binary"))
     (tmp_path / "short.txt").write_text("ten bytes\n")
     corpus = data.corpus(str(tmp_path / "short.txt"))
-    with pytest.raises(data.DataError, match=r"train side .* has \d+ bytes, a window of length 256 needs 257"):
+    with pytest.raises(
+        data.DataError, match=r"train side .* has \d+ bytes, a window of length 256 needs 257; .*shorter `length`"
+    ):
         corpus.batch(seed=0, step=0, batch=1, length=256)
-    with pytest.raises(data.DataError, match=r"validation side .* has 0 bytes"):
+    with pytest.raises(data.DataError, match=r"validation side .* has 0 bytes") as caught:
         corpus.windows(count=4, length=8)
+    assert "shorter" not in str(caught.value), "what a benchmark holds out is its own to choose"
+    assert "give more text: 8% of it is held out" in str(caught.value)
+
+
+def test_too_little_text_is_told_before_anything_is_run_and_only_where_a_run_would_tell_it(tmp_path: Path) -> None:
+    path = tmp_path / "one.txt"
+    outcomes = set()
+    for lines in (1, 60, 400, 1000, 4000):
+        write_text(path, seed=lines, lines=lines)
+        told = []
+        for look in (lambda: data.survey(str(path), length=256), lambda: data.corpus(str(path)).windows(count=1, length=256)):
+            try:
+                look()
+                told.append("")
+            except data.DataError as fault:
+                told.append(str(fault))
+        assert told[0] == told[1]
+        outcomes.add(bool(told[0]))
+    assert outcomes == {True, False}
