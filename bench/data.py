@@ -189,7 +189,8 @@ def _documents(source: str, lost: list[str] | None = None) -> Iterator[tuple[str
         elif root.is_dir():
             names = _names(root)
         else:
-            raise DataError(f"no corpus, file or folder `{source}`; give `{STDLIB}` or the path of a text file or folder")
+            looked = "" if root.is_absolute() else f": there is no `{root.absolute()}`, a relative path counts from where you are"
+            raise DataError(f"no corpus, file or folder `{source}`{looked}; give `{STDLIB}` or the path of a text file or folder")
     found = False
     for name in names:
         with open(os.path.join(root, name) if name else root, "rb") as file:
@@ -202,7 +203,7 @@ def _documents(source: str, lost: list[str] | None = None) -> Iterator[tuple[str
         elif raw and lost is not None:
             lost.append(name)
     if not found:
-        raise DataError(f"no text in `{root}`; files that are empty, hidden or not UTF-8 are left out")
+        raise DataError(f"no text in `{root.absolute()}`; files that are empty, hidden or not UTF-8 are left out")
 
 
 def _names(root: Path) -> list[str]:

@@ -176,12 +176,17 @@ def test_files_that_are_no_text_are_counted_and_named(tmp_path: Path) -> None:
     assert beside.facts["data_digest"] == alone.facts["data_digest"], "what is not read is no part of the data"
 
 
-def test_data_that_cannot_serve_is_told_with_what_helps(tmp_path: Path) -> None:
+def test_data_that_cannot_serve_is_told_with_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(data.DataError, match=r"no corpus, file or folder `bytes-stdlb`.*`bytes-stdlib`"):
         data.digest("bytes-stdlb")
     (tmp_path / "void").mkdir()
     with pytest.raises(data.DataError, match="no text in"):
         data.corpus(str(tmp_path / "void"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(data.DataError, match=f"there is no `{tmp_path}/texts/mine`, a relative path counts from where you are"):
+        data.survey("texts/mine")
+    with pytest.raises(data.DataError, match=f"no text in `{tmp_path}/void`"):
+        data.survey("void")
     (tmp_path / "binary").write_bytes(b"\x00\x01")
     with pytest.raises(data.DataError, match="no text in"):
         data.digest(str(tmp_path / "binary"))
