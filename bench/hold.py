@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,37 @@ def hold_file(lock: Path) -> Iterator[None]:
     finally:
         _kept.discard(descriptor)
         os.close(descriptor)
+
+
+def hold_data(file: Path, opened: list[int]) -> int:
+    """Hold the file `file` itself too, whatever name it has and whatever became of the lock file beside it; a descriptor for `let_go`.
+
+    The descriptor goes to `opened` and stays open until SQLite has closed the file.
+    """
+    descriptor = os.open(file, os.O_RDONLY)
+    opened.append(descriptor)
+    _kept.add(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Held({"pid": _flocked_by(os.fstat(descriptor).st_ino)}, where=str(file)) from None
+    return descriptor
+
+
+def let_go(descriptor: int) -> None:
+    """End what `hold_data` began."""
+    _kept.discard(descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _flocked_by(inode: int) -> str:
+    """The process that Linux says has an advisory lock on the file; `?` where it does not say."""
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            words = line.split()
+            if words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(inode):
+                return words[4]
+    return "?"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench.events import KINDS, Event
-from bench.hold import Held, LedgerFault, hold_file, hold_server
+from bench.hold import Held, LedgerFault, hold_data, hold_file, hold_server, let_go
 from plan.wire import encode
 
 __all__ = ["Held", "Ledger", "LedgerFault"]
@@ -69,6 +69,7 @@ class Ledger:
         self._engine = engine
         self._file = file
         self._writer: sa.Connection | None = None
+        self._handles: list[int] = []
         self.where = where
         """The file, or the URL without its password."""
 
@@ -140,6 +141,8 @@ class Ledger:
                         "the file has a second name (a hard link), by which others could hold it too", where=self.where, mend=mend
                     )
                 stack.enter_context(hold_file(self._file.with_name(self._file.name + ".lock")))
+                if self._file.exists():
+                    stack.callback(let_go, hold_data(self._file, self._handles))
             else:
                 with _told(self.where):
                     self._writer = stack.enter_context(hold_server(self._engine, where=self.where))
@@ -151,6 +154,8 @@ class Ledger:
     def close(self) -> None:
         """Give back the connections; the ledger object is of no use afterwards."""
         self._engine.dispose()
+        while self._handles:  # not before: closing any descriptor of the file gives up the locks that SQLite has on it
+            os.close(self._handles.pop())
 
     def __enter__(self) -> Ledger:
         return self

@@ -254,6 +254,16 @@ def test_a_ledger_with_two_names_cannot_be_held_and_one_behind_a_symbolic_link_c
             pass
 
 
+def test_a_ledger_whose_lock_file_was_removed_is_still_held(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "one.db") as ledger, ledger.hold():
+        (tmp_path / "one.db.lock").unlink()
+        with Ledger.open(tmp_path / "one.db") as other, pytest.raises(Held, match=f"process {os.getpid()}"), other.hold():
+            pass
+        assert ledger.append("stopped", "s", Stopped(reason="end", seconds=1.0))
+    with Ledger.open(tmp_path / "one.db") as again, again.hold():
+        pass
+
+
 def test_two_ledgers_on_one_server_do_not_exclude_each_other(cluster: str) -> None:
     places = [postgres.schema(cluster, "t" + uuid.uuid4().hex) for _ in range(2)]
     with Ledger.open(places[0]) as one, Ledger.open(places[1]) as two, one.hold(), two.hold():
