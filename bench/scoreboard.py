@@ -11,14 +11,14 @@ from bench.fold import Case, Facts, settled
 from bench.hold import LedgerFault
 from bench.judge import judge
 from bench.ledger import Ledger
-from bench.outcomes import Record, records
+from bench.outcomes import TRIAL, Record, records
 from bench.pulls import Pulls, hold
 from plan.decision import Candidate, Decision, Opinion, Stance, told
 from plan.faults import PlanFaults
 from plan.grammar import parse
 from plan.nouns import Cost, Plan, Run, State, Status, Task, Verdict
 from plan.ranking import Ranking
-from plan.wire import plain
+from plan.wire import encode, plain
 
 PASSING = frozenset(
     {"seconds", "time", "at", "resumed", "pid", "peak", "memory", "speed", "rate", "load", "host", "folder", "left"}
@@ -152,7 +152,9 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
         at[event.kind, event.key] = event.at
     if plan is None:
         if facts.session is None:
-            raise NoSession("the ledger holds no session yet, and so no plan; give one by `--plan`, or `orchestrate run` one first")
+            raise NoSession(
+                "the ledger holds no session yet, and so no plan; give one by `--plan`, or `orchestrate run` one first"
+            )
         plan = _kept(facts)
     held = replace(plan, tasks=tuple(_held(facts, task) for task in plan.tasks))
     wanted = {task.id: [key for key in facts.wanted.tasks.get(task.id, ()) if _fits(facts, key, task)] for task in held.tasks}
@@ -243,11 +245,36 @@ def _told(facts: Facts, plan: Plan, verdicts: tuple[Verdict, ...], at: Mapping[t
         Told(
             decision=case.decision,
             opinions=tuple(case.opinions),
-            outcome=_outcome(case, verdicts),
+            outcome=_trial(case, plan.task(case.decision.action.task), facts) or _outcome(case, verdicts),
             at=at["decision", case.decision.id],
         )
         for case in sorted(cases, key=lambda case: (place[case.decision.action.task], case.seq))
     )
+
+
+def _trial(case: Case, task: Task, facts: Facts) -> str:
+    """What each candidate of a trial measured, seed by seed; empty for another decision, and for one that does not stand."""
+    details = case.decision.action.details
+    if case.decision.action.kind != TRIAL or not case.stands:
+        return ""
+    results = {
+        (one.request.module, encode(one.request.config), one.request.seed): one.run
+        for attempts in facts.attempts.values()
+        if (one := attempts[-1]).decision and one.request.benchmark == task.benchmark and one.done
+    }
+    parts = []
+    for candidate in map(Candidate.of, details["candidates"]):
+        runs = {seed: results.get((candidate.module, encode(candidate.config), seed)) for seed in details["seeds"]}
+        found = "; ".join(f"seed {seed} {_numbers(run, task)}" for seed, run in runs.items())
+        parts.append(f"{told(_candidate(task), candidate)}: {found}")
+    return "measured: " + " | ".join(parts)
+
+
+def _numbers(run: Run | None, task: Task) -> str:
+    if run is None:
+        return "not yet"
+    names = dict.fromkeys(target.metric for target in task.targets if target.metric in run.metrics)
+    return ", ".join(f"{name} {run.metrics[name]:.4g}" for name in names) or f"{run.status} {run.message}".strip()
 
 
 def _outcome(case: Case, verdicts: tuple[Verdict, ...]) -> str:

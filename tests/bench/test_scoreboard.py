@@ -210,6 +210,28 @@ def test_a_decision_is_told_with_its_opinions_and_what_became_of_it(tmp_path: Pa
     assert outcomes["d3"] == (Stance.ALLOW, "undone: the code moved on")
 
 
+def test_a_trial_is_told_by_what_it_measured_itself_whatever_the_task_came_to_later(tmp_path: Path) -> None:
+    config = {"d_model": 32}
+    action = Action(
+        kind="trial", task="dense", details={"candidates": [{"module": "retnet", "config": config}], "seeds": [1000, 1001]}
+    )
+    decision = Decision(id="d7", decider="qae", action=action, evidence=(), expected=0.5, expects="p", why="to be tried")
+    with Ledger.open(tmp_path / "a.db") as ledger:
+        tell(ledger, killed=False)
+        ledger.append("decision", "d7", decision)
+        assert scoreboard(ledger).told[0].outcome == "not applied yet"
+        ledger.append("applied", "d7", Effect())
+        for seed, changes in ((1000, {}), (1001, {"status": Status.CRASHED, "metrics": {}, "message": "no memory"})):
+            run = finished("retnet", "dense", seed, 4.25, **changes)
+            run = replace(run, request=replace(run.request, config=config))
+            before = scoreboard(ledger).told[0].outcome
+            ledger.append("started", attempt_key(run.key, 1), Started(tasks=("dense",), request=run.request, decision="d7"))
+            ledger.append("run", attempt_key(run.key, 1), run)
+        after = scoreboard(ledger).told[0].outcome
+    assert before == "measured: module retnet: seed 1000 val_bpb 4.25; seed 1001 not yet"
+    assert after == "measured: module retnet: seed 1000 val_bpb 4.25; seed 1001 crashed no memory"
+
+
 @pytest.mark.parametrize(
     ("payers", "charged"), [({}, "dense"), ({key("dense", seed): "retention" for seed in range(3)}, "retention")]
 )
