@@ -86,7 +86,7 @@ class Proposer:
             raise Refused(f"no patch is tried without a sandbox: {error}") from None
         if not outcome.ok:
             raise Refused(f"its patch does not pass in the sandbox: {outcome.message}")
-        return f"{', '.join(f'`{path}`' for path in files)}, which keeps the contract"
+        return f"{', '.join(f'`{path}`' for path in files)}, which imports and, by its own word in the sandbox, broke no promise of the contract: the gate will see"
 
 
 def prompt(task: Task, failing: Sequence[Verdict], champion: Candidate, before: Sequence[Decision]) -> list[dict[str, str]]:

@@ -243,7 +243,10 @@ def _records(out: str) -> Iterator[Merge]:
     for status in fields:
         if status == "":
             return
-        tree = next(fields, "")
+        status, tree = (
+            status.rpartition("\n")[2],
+            next(fields, ""),
+        )  # some versions of git print advice on submodules between the fields
         if status not in ("0", "1") or not OID.fullmatch(tree):
             raise PullsFault(f"`git merge-tree` answered `{status[:40]}`, which this version of the program does not understand")
         paths = list(_until_empty(fields))
@@ -251,7 +254,11 @@ def _records(out: str) -> Iterator[Merge]:
             yield Merge(Mergeable.YES, tree=tree)
             continue
         kinds: dict[str, str] = {}
-        while (count := next(fields, "")) != "":
+        while (count := next(fields, "").rpartition("\n")[2]) != "":
+            if not count.isdecimal():
+                raise PullsFault(
+                    f"`git merge-tree` answered `{count[:40]}`, which this version of the program does not understand"
+                )
             named = [next(fields, "") for _ in range(int(count))]
             kind, _ = next(fields, ""), next(fields, "")
             if kind.startswith("CONFLICT"):

@@ -47,10 +47,16 @@ class Only(NamedTuple):
 
 
 Conditions = Mapping[str, Sequence[Only]]
+NEVER = (Only(argument=0, without=0xFFFFFFFF, values=(0xFFFFFFFF,)),)
+MARKING = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "utimensat", "futimesat")
+"""Calls that change the mode or the times of a file, which Landlock does not guard."""
 
 
-def conditions(*, own_pid: int | None = None, may_fork: bool = True) -> dict[str, Sequence[Only]]:
-    """Calls allowed under a condition. `own_pid`: signals may go to that process and its group only (no pid namespace hides others)."""
+def conditions(*, own_pid: int | None = None, may_fork: bool = True, private: bool = True) -> dict[str, Sequence[Only]]:
+    """Calls allowed under a condition. `own_pid`: signals may go to that process and its group only (no pid namespace hides others).
+
+    Without a `private` root the user's files are in sight, so no file's mode or times may be changed.
+    """
     rules: dict[str, Sequence[Only]] = {
         "clone": [Only(argument=0, without=NEW_NAMESPACE | CLONE_PTRACE | CLONE_PARENT)],
         "socketpair": [Only(argument=0, values=(AF_UNIX,)), Only(argument=1, values=(SOCK_STREAM,), ignore=SOCK_FLAGS)],
@@ -65,7 +71,9 @@ def conditions(*, own_pid: int | None = None, may_fork: bool = True) -> dict[str
         rules["tgkill"] = [Only(argument=0, values=(own_pid,))]
         rules["tkill"] = rules["rt_sigqueueinfo"] = [Only(argument=0, values=(own_pid,))]
     if not may_fork:
-        rules["clone"] = rules["fork"] = rules["vfork"] = [Only(argument=0, without=0xFFFFFFFF, values=(0xFFFFFFFF,))]
+        rules["clone"] = rules["fork"] = rules["vfork"] = NEVER
+    if not private:
+        rules.update(dict.fromkeys(MARKING, NEVER))
     return rules
 
 

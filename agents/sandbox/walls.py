@@ -50,7 +50,7 @@ def enter(order: Order, *, uid: int | None, private: bool, hidden: bool, counted
         architecture = syscalls.here()
         assert architecture is not None
         may_fork = effective or counted
-        rules = seccomp.conditions(own_pid=None if hidden else os.getpid(), may_fork=may_fork)
+        rules = seccomp.conditions(own_pid=None if hidden else os.getpid(), may_fork=may_fork, private=private)
         seccomp.load(seccomp.assemble(architecture, rules))
         walls["seccomp"] = f"{len(syscalls.numbers(architecture))} calls allowed" + (
             "" if may_fork else ", none that makes processes"

@@ -133,6 +133,30 @@ def test_a_commit_that_is_not_there_is_unknown_and_never_a_conflict(forty: Path)
     assert "is not in the clone" in strange.why
 
 
+def test_two_branches_that_move_a_submodule_apart_are_a_conflict_and_nothing_ends(tmp_path: Path) -> None:
+    folder = small.repository(tmp_path / "r", {"a": "1\n"})
+
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", folder, *who, *words], check=True, capture_output=True)
+
+    def moved(digit: str) -> None:
+        git("update-index", "--add", "--cacheinfo", f"160000,{digit * 40},m")
+        git("commit", "-qm", f"m at {digit}")
+
+    moved("1")
+    for branch, digit in (("one", "2"), ("two", "3")):
+        git("checkout", "-q", "-b", branch, "main")
+        git("read-tree", branch)
+        moved(digit)
+    git("checkout", "-q", "main")
+    seen = small.look(folder)
+    assert [merge.mergeable for merge in seen.against_base] == [Mergeable.YES, Mergeable.YES]
+    (pair,) = seen.between
+    assert pair.mergeable is Mergeable.NO
+    assert [conflict.path for conflict in pair.conflicts] == ["m"]
+
+
 def test_a_shallow_clone_says_unknown_where_the_common_commit_is_missing(tmp_path: Path) -> None:
     folder = small.repository(tmp_path / "r", {"a": "1\n"}, one={"b": "2\n"})
     shallow = tmp_path / "shallow"

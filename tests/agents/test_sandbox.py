@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -151,6 +152,43 @@ def test_a_sandbox_can_be_left_early() -> None:
         began = time.monotonic()
         running.kill()
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("name", ["range", "abs", "zip", "sorted", "isinstance"])
+def test_a_candidates_own_built_ins_do_not_judge_it(name: str) -> None:
+    program = f"def {name}(*a): return []\ndef f(x): return 0"
+    outcome = sandbox.run(program, tests="for i in range(1, 5):\n    assert abs(f(i)) == i + 1 and sorted(zip([2]))")
+    assert not outcome.ok, outcome
+
+
+def test_the_judge_imports_nothing_that_the_program_wrote_where_the_house_lies(tmp_path: Path) -> None:
+    for name in ("agents", "plan"):
+        shutil.copytree(HOUSE / name, tmp_path / "house" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("alignment", "bench"):
+        (tmp_path / "house" / name).symlink_to(HOUSE / name)
+    program = (
+        f"import os\nos.makedirs({str(tmp_path / 'house')!r}, exist_ok=True)\n"
+        f"open({str(tmp_path / 'house' / 'lies.py')!r}, 'w').write('raise SystemExit')\ndef f(x): return 0"
+    )
+    script = f"from agents import sandbox; print(sandbox.run({program!r}, tests='import lies\\nassert f(1) == 2').ok)"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "house")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout == "False\n", done
+
+
+def test_without_a_private_root_no_mode_and_no_time_of_a_file_changes(tmp_path: Path) -> None:
+    secret = tmp_path / "mine"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    before = secret.stat()
+    program = (
+        f"import os\np = {str(secret)!r}\n"
+        "for act in (lambda: os.chmod(p, 0o666), lambda: os.utime(p, (1, 1)), lambda: os.chmod('/tmp', 0o777)):\n"
+        "    try: act()\n    except OSError: print('refused')\n"
+    )
+    outcome = sandbox.run(program, without=("mounts",))
+    assert outcome.stdout == b"refused\n" * 3, outcome
+    assert (secret.stat().st_mode, secret.stat().st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
 
 
 @pytest.mark.parametrize("without", [("mounts",), ("landlock",), NAMESPACES, ("pids",), ("seccomp",), ("mounts", "user")])
