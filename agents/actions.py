@@ -6,6 +6,8 @@ is ever taken out of the ledger. A candidate also gets a branch, and a patched o
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +36,12 @@ ITSELF = "actions"
 """The name under which the house gives its own opinion."""
 POSSIBLE = "only what can be carried out is decided"
 """The clause on which the house itself refuses a decision, before any guard is asked."""
+LONGEST_WHY = 4_000
+"""Letters of a reason that guards read: what they do with each is quadratic at worst."""
+UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode's categories of what shows nothing, or steers what shows it: it parts words that guards look for."""
+LARGEST = 1e300
+"""Numbers as large as this, and what is none, end arithmetic in an overflow."""
 ALLOWED = "only what the plan allows is tried"
 
 
@@ -167,7 +175,7 @@ def refusal(decision: Decision, situation: Situation, place: Place) -> Opinion |
     """Why no action could carry out `decision`, as an opinion that blocks it; none when one can."""
     action = decision.action
     plan = situation.plan
-    if fault := _misnamed(decision, plan):
+    if fault := _unreadable(decision) or _misnamed(decision, plan):
         return _opinion(decision, POSSIBLE, fault)
     task = plan.task(action.task)
     stopped = any(
@@ -264,6 +272,25 @@ def _branch(decision: Decision, candidate: Candidate, place: Place) -> tuple[str
 def written(candidate: Candidate) -> str:
     """The text of `champions/TASK.toml`."""
     return toml({"module": candidate.module, "config": dict(candidate.config)})
+
+
+def _unreadable(decision: Decision) -> str | None:
+    """Why guards and people could not read it in reasonable time; None where they can."""
+    if len(decision.why) > LONGEST_WHY:
+        return f"its reason has {len(decision.why):,} letters; {LONGEST_WHY:,} are read at most"
+    if strange := next((sign for sign in decision.why if unicodedata.category(sign) in UNSEEN and sign not in "\n\t"), None):
+        return f"its reason holds the unseen character {strange!r}"
+    if large := next((value for value in _numbers_in(decision.action.details) if not abs(value) < LARGEST), None):
+        return f"its details hold a number that is none or beyond {LARGEST:g}: {large if isinstance(large, float) else 'a whole number'}"
+    return None
+
+
+def _numbers_in(value: object) -> Iterator[int | float]:
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers_in(item)
 
 
 def _misnamed(decision: Decision, plan: Plan) -> str | None:

@@ -21,6 +21,7 @@ from bench.ledger import Ledger
 from plan import catalogue
 from plan.decision import IMPROVING, Bout, Decider, Decision, Guard, Opinion, Situation, Stance, told
 from plan.nouns import Verdict
+from plan.wire import encode
 
 ROUNDS = 200
 """Rounds in a row of which every decision is refused, after which nobody is asked any more."""
@@ -62,7 +63,9 @@ class Council:
             return True
         passed = []
         proposed = [decision for decider in self.deciders.values() for decision in decider.ask(situation)]
-        asked = [one for one in proposed if one.action.kind not in IMPROVING or one.action.task not in busy]
+        asked = [
+            one for one in proposed if self._writable(one) and (one.action.kind not in IMPROVING or one.action.task not in busy)
+        ]
         said = {decision.id: self._opinions(decision, situation) for decision in asked}
         for decision in self._arranged(asked, said, situation):
             improving = decision.action.kind in IMPROVING
@@ -143,6 +146,15 @@ class Council:
         key, count = f"{opinion.decision}/{opinion.guard}", 1
         while not self.ledger.append("opinion", key if count == 1 else f"{key}#{count}", opinion):
             count += 1
+
+    def _writable(self, decision: Decision) -> bool:
+        """Whether the ledger can hold it; what it cannot hold is told and left out."""
+        try:
+            encode(decision)
+        except (TypeError, ValueError, RecursionError, AttributeError) as error:
+            self.watch(Noted(text=f"what {decision.decider} proposes cannot be put on record, and is left out: {told_of(error)}"))
+            return False
+        return True
 
     def _opinions(self, decision: Decision, situation: Situation) -> tuple[Opinion, ...]:
         """What the house itself, or else every guard says of a decision; the critic is asked last, and hears the others."""
@@ -242,7 +254,12 @@ class Council:
 
 def _unjudged(guard: str, decision: Decision, error: BaseException) -> Opinion:
     """The opinion of a guard that failed over a decision: it blocks, with the error as its reason."""
-    words = "".join(letter if letter.isprintable() else " " for letter in str(error))[:MOST]
-    why = f"`{guard}` could not judge it: {type(error).__name__}: {words}"
+    why = f"`{guard}` could not judge it: {told_of(error)}"
     clause = str(catalogue.shelf("guard")[guard].arguments["clause"])
     return Opinion(guard=guard, decision=decision.id, stance=Stance.BLOCK, clause=clause, why=why)
+
+
+def told_of(error: BaseException) -> str:
+    """An error in one line of letters that can be printed."""
+    words = "".join(letter if letter.isprintable() else " " for letter in str(error))[:MOST]
+    return f"{type(error).__name__}: {words}"

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from agents.events import Decided, Event, Finished, Judged, Noted, Opened, Progressed, Started, Stopped
-from bench.report.wording import duration, tally
+from bench.report.wording import clean, duration, tally
 from bench.scoreboard import Scoreboard
 from plan.nouns import Plan, State, Status
 from plan.wire import SCHEMA, plain
@@ -76,7 +76,7 @@ class PlainDisplay(Display):
 
     def _say(self, line: str) -> None:
         self.told = self.clock()
-        text = f"{duration(self.told - self.began):>8}  {line}"
+        text = f"{duration(self.told - self.began):>8}  {clean(line)}"
         if not speaks_unicode(self.stream):
             text = text.encode("ascii", "replace").decode("ascii")
         with suppress(BrokenPipeError):
@@ -125,6 +125,7 @@ class LiveDisplay(Display):
                 self.judged = event
         unicode = speaks_unicode(self.console.file)
         for line in narrate(event, MARKS if unicode else PLAIN_MARKS):
+            line = clean(line)
             self.live.console.print(Text(line if unicode else line.encode("ascii", "replace").decode()))
 
     def _draw(self) -> Group:

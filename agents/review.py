@@ -12,6 +12,7 @@ from alignment.critic import Critic, tally
 from alignment.critic_report import report
 from bench.fold import Case, Facts, fold
 from bench.ledger import Ledger
+from bench.report.wording import clean
 from plan import catalogue
 from plan.catalogue import suggest
 from plan.decision import IMPROVING, Say, Situation, Stance, Vote
@@ -78,12 +79,12 @@ def show(plan_path: Path | None, place: str, *, json: bool) -> Exit:
     for case in cases:
         decision = case.decision
         print(f"{decision.id}  {decision.action.kind} for `{decision.action.task}` by {decision.decider}: {_outcome(case)}")
-        print(f"  {decision.why}")
+        print(clean(f"  {decision.why}"))
         for opinion in case.opinions:
             if opinion.stance is not Stance.ALLOW or opinion.guard == "critic":
-                print(f"  {opinion.guard} {opinion.stance.value}s: {opinion.clause}; {opinion.why}")
+                print(clean(f"  {opinion.guard} {opinion.stance.value}s: {opinion.clause}; {opinion.why}"))
         for one in case.votes:
-            print(f"  {one.by}: {one.say.value}{f'; {one.comment}' if one.comment else ''}")
+            print(clean(f"  {one.by}: {one.say.value}{f'; {one.comment}' if one.comment else ''}"))
     print("\n".join(record.lines()))
     return Exit.HOLDS if cases else say(Exit.NOTHING, "the ledger holds no decision on a change yet")
 

@@ -164,6 +164,7 @@ def listed(place: str, *, json: bool) -> Exit:
     from agents.reading import say
     from bench.fold import fold
     from bench.ledger import Ledger
+    from bench.report.wording import clean
     from plan.wire import SCHEMA, plain
 
     with Ledger.open(place, create=False) as ledger:
@@ -175,11 +176,11 @@ def listed(place: str, *, json: bool) -> Exit:
         return Exit.HOLDS if made else Exit.NOTHING
     for one in made.values():
         gone = facts.withdrawn.get(one.id)
-        print("\n".join(_lines(one)))
+        print(clean("\n".join(_lines(one))))
         right, wrong, pending = _record(one, facts)
         print(f"  opinions   {right} right, {wrong} wrong, {pending} pending")
         if gone is not None:
-            print(f"  WITHDRAWN  by {gone.by}{f'; {gone.comment}' if gone.comment else ''}")
+            print(clean(f"  WITHDRAWN  by {gone.by}{f'; {gone.comment}' if gone.comment else ''}"))
     return Exit.HOLDS if made else say(Exit.NOTHING, f"{where} holds no rules; `--votes` derives some, `--learn` learns some")
 
 
@@ -216,15 +217,16 @@ def _lines(one: Precept) -> list[str]:
 
 
 def _told(lesson: Lesson, where: str, *, json: bool) -> Exit:
+    from bench.report.wording import clean
     from plan.wire import SCHEMA, plain
 
     if json:
         print(jsonlib.dumps({"v": SCHEMA, "ledger": where, "lesson": plain(lesson)}))
         return Exit.HOLDS
     for one in lesson.kept:
-        print("\n".join(_lines(one)))
+        print(clean("\n".join(_lines(one))))
     for text in lesson.dropped:
-        print(f"dropped: {text}")
+        print(clean(f"dropped: {text}"))
     n = len(lesson.kept)
     print(f"{n or 'no'} rule{'' if n == 1 else 's'}{f' from {lesson.source}' if lesson.source else ''}, in {where}")
     return Exit.HOLDS

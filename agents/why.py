@@ -51,12 +51,12 @@ def explain_why(what: str, plan_path: Path | None, place: str, *, json: bool) ->
         )
         return Exit.HOLDS
     for verdict in verdicts:
-        print("\n".join(_verdict_lines(verdict, board)))
+        print(wording.clean("\n".join(_verdict_lines(verdict, board))))
     for run in runs:
-        print("\n".join(_run_lines(run)))
+        print(wording.clean("\n".join(_run_lines(run))))
     told = [case] if case is not None else _cases(facts, what.partition("::")[0]) if verdicts else []
     for each in told:
-        print("\n".join((*_case_lines(each, facts), *_placed_lines(each, facts, events))))
+        print(wording.clean("\n".join((*_case_lines(each, facts), *_placed_lines(each, facts, events)))))
     return Exit.HOLDS
 
 

@@ -252,7 +252,8 @@ def words(change: Change | None) -> dict[str, float]:
 
 
 def _number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    """Whether its ratio to another such number is one too."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 1e-150 < value < 1e150
 
 
 BLOCKS: tuple[Block[Change | None], ...] = (Block("change", numbers), Block("patch", words, counts=True))

@@ -8,6 +8,7 @@ Format: compdemocracy.org/export. Shapes: P participants, S statements.
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,19 @@ Labels = NDArray[np.int64]
 
 STATEMENTS, MATRIX = "comments.csv", "participants-votes.csv"
 _DECLARED = ("n-votes", "n-agree", "n-disagree")
-_WORDS = {"agree": 1.0, "disagree": -1.0, "pass": 0.0, "skip": 0.0, "nan": np.nan, "": np.nan, "1": 1.0, "-1": -1.0, "0": 0.0}
+_WORDS = {
+    "agree": 1.0, "disagree": -1.0, "pass": 0.0, "skip": 0.0, "nan": np.nan, "null": np.nan, "": np.nan, "1": 1.0, "-1": -1.0, "0": 0.0,
+}  # fmt: skip
+_LARGEST = 1e12
+"""Whole numbers beyond this count nothing."""
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")
+"""Unicode's categories of what shows nothing, or steers what shows it: escapes, controls, direction marks, halves of a pair."""
 
 
 class ExportFault(ValueError):
     """An export that cannot be read; the message says what, where and the mend. Nothing was used."""
+
+    told = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +142,7 @@ def _statements(where: Path) -> dict[str, Statement]:
         share = row[at["group-informed-consensus"]].strip() if "group-informed-consensus" in at else ""
         found[key] = Statement(
             id=key,
-            text=" ".join(row[at["comment-body"]].split()),
+            text=_text(row[at["comment-body"]], where, line, key),
             moderated=whole("moderated") or 0,
             agrees=whole("agrees"),
             disagrees=whole("disagrees"),
@@ -175,6 +184,18 @@ def _records(where: Path) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, row
 
 
+def _text(text: str, where: Path, line: int, statement: str) -> str:
+    """A statement as one line of what can be seen; strangers wrote it, and it will be printed."""
+    found = " ".join(_seen(" ".join(text.split())).split())
+    if not found:
+        raise ExportFault(f"{where}:{line}: statement `{statement}` has no text; export the comments anew. nothing was read")
+    return found
+
+
+def _seen(text: str) -> str:
+    return "".join(sign for sign in text if unicodedata.category(sign) not in _UNSEEN or sign in "\u200c\u200d")
+
+
 def _vote(text: str, where: Path, line: int, statement: str) -> float:
     if text in _WORDS:
         return _WORDS[text]
@@ -184,15 +205,17 @@ def _vote(text: str, where: Path, line: int, statement: str) -> float:
     value = _number(word, where, line, statement)
     if value not in (-1.0, 0.0, 1.0):
         raise ExportFault(
-            f"{where}:{line}: `{text}` on statement {statement} is no vote; votes are 1, -1, 0 or empty. nothing was read"
+            f"{where}:{line}: `{_seen(text)[:40]}` on statement {statement} is no vote; votes are 1, -1, 0 or empty. nothing was read"
         )
     return value
 
 
 def _whole(text: str, where: Path, line: int, column: str) -> int:
     value = _number(text, where, line, column)
-    if value != int(value):
-        raise ExportFault(f"{where}:{line}: `{text}` in `{column}` is no whole number; export it anew. nothing was read")
+    if not abs(value) < _LARGEST or value != int(value):
+        raise ExportFault(
+            f"{where}:{line}: `{text[:40]}` in `{column}` is no whole number that counts; export it anew. nothing was read"
+        )
     return int(value)
 
 
@@ -202,5 +225,5 @@ def _number(text: str, where: Path, line: int, column: str) -> float:
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        raise ExportFault(f"{where}:{line}: `{text}` in `{column}` is no number; export it anew. nothing was read")
+        raise ExportFault(f"{where}:{line}: `{_seen(text)[:40]}` in `{column}` is no number; export it anew. nothing was read")
     return value

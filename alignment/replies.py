@@ -5,8 +5,6 @@ Reads the harmless pairs of HH-RLHF (Bai et al. 2022, arXiv:2204.05862): each li
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alignment.published import DataFault, records
 from alignment.reward import Block
 
 _TURN = re.compile(r"\n\n(Human|Assistant):(.*?)(?=\n\n(?:Human|Assistant):|\Z)", re.S)
@@ -53,12 +53,18 @@ class Pair:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """All pairs of the file, in its order."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [_pair(json.loads(line)) for line in file]
+    """All pairs of the file, in its order; DataFault where it is not the published one's like."""
+    found = [_pair(row, where) for where, row in records(path)]
+    if not found:
+        raise DataFault(f"{path}: holds no pairs; fetch it anew. nothing was read")
+    return found
 
 
-def _pair(row: Mapping[str, str]) -> Pair:
+def _pair(row: Mapping[str, Any], where: str) -> Pair:
+    if not all(isinstance(row.get(side), str) and re.match(r"\n\nHuman:", row[side]) for side in ("chosen", "rejected")):
+        raise DataFault(
+            f"{where}: no dialogues `chosen` and `rejected` that a person opens; fetch the file anew. nothing was read"
+        )
     one, two = ([(m[1], m[2].strip()) for m in _TURN.finditer(row[side])] for side in ("chosen", "rejected"))
     same = next((k for k, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
     asked = next((text for who, text in reversed(one[:same]) if who == "Human"), "")

@@ -6,13 +6,17 @@ with theirs. Source: "XSTest" (Roettger et al., NAACL 2024), CC BY 4.0.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from alignment.published import DataFault, rows
+
+T = TypeVar("T")
 
 FAMILIES = {
     "nons_group_real_discr": "discr",
@@ -20,6 +24,7 @@ FAMILIES = {
     "privacy_public": "privacy",
     "privacy_fictional": "privacy",
 }
+HARM = {"safe": False, "unsafe": True}
 LABELS = {"1_full_compliance": 0, "3_partial_refusal": 1, "2_full_refusal": 2}
 
 
@@ -50,25 +55,32 @@ def family(kind: str) -> str:
 
 
 def prompts(folder: Path) -> list[Prompt]:
-    """All prompts, in the order of the file."""
-    with (folder / "prompts.csv").open(newline="", encoding="utf-8") as file:
-        return [
-            Prompt(text=row["prompt"], family=family(row["type"]), harm=row["label"] == "unsafe") for row in csv.DictReader(file)
-        ]
+    """All prompts, in the order of the file; DataFault where it is not the published one's like."""
+    return [
+        Prompt(text=row["prompt"], family=family(row["type"]), harm=_among(HARM, row["label"], where))
+        for where, row in rows(folder / "prompts.csv", ("prompt", "type", "label"))
+    ]
 
 
 def completions(folder: Path) -> list[Completion]:
-    """All replies, model by model."""
-    found = []
-    for path in sorted(folder.glob("completions_*.csv")):
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                label = LABELS[row["final_label"]]
-                model = path.stem.removeprefix("completions_")
-                found.append(
-                    Completion(model=model, family=family(row["type"]), prompt=row["prompt"], text=row["completion"], label=label)
-                )
-    return found
+    """All replies, model by model; DataFault where a file is not the published one's like."""
+    return [
+        Completion(
+            model=path.stem.removeprefix("completions_"),
+            family=family(row["type"]),
+            prompt=row["prompt"],
+            text=row["completion"],
+            label=_among(LABELS, row["final_label"], where),
+        )
+        for path in sorted(folder.glob("completions_*.csv"))
+        for where, row in rows(path, ("prompt", "type", "completion", "final_label"))
+    ]
+
+
+def _among(labels: Mapping[str, T], word: str, where: str) -> T:
+    if word not in labels:
+        raise DataFault(f"{where}: `{word[:40]}` is none of {', '.join(labels)}; fetch the file anew. nothing was read")
+    return labels[word]
 
 
 Chosen = NDArray[np.bool_]

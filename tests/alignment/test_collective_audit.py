@@ -35,6 +35,13 @@ def test_an_export_is_read_as_it_stands(tmp_path: Path) -> None:
     assert found.accepted.tolist() == [False, True]
 
 
+def test_what_strangers_wrote_cannot_steer_a_terminal_and_a_null_was_not_seen(tmp_path: Path) -> None:
+    comments = COMMENTS.replace("First", "Fi\x1b[31mrst\x07 \u202ethe\x00 other")
+    found = read(export(tmp_path, matrix=MATRIX.replace("4,,1,0,0,,0", "4,,1,0,0,null,0"), comments=comments))
+    assert found.statements[0].text == "Fi[31mrst the other"
+    assert np.isnan(found.votes[1, 0])
+
+
 @pytest.mark.parametrize(
     ("matrix", "comments", "told"),
     [
@@ -45,6 +52,14 @@ def test_an_export_is_read_as_it_stands(tmp_path: Path) -> None:
         (MATRIX.replace("0,7\n", "0,8\n"), COMMENTS, r"statements \['8'\] are voted on and not in `comments.csv`"),
         (MATRIX, COMMENTS.replace("comment-body", "text"), r"comments.csv:1: no column `comment-body`"),
         (MATRIX, COMMENTS.replace("1,0,1,0,-1", "1,0,x,0,-1"), r"comments.csv:4: `x` in `agrees` is no number"),
+        (
+            MATRIX.replace("3,0,2", "3,1e300,2"),
+            COMMENTS,
+            r"participants-votes.csv:2: `1e300` in `group-id` is no whole number that counts",
+        ),
+        (MATRIX.replace("3,0,2", "3,0," + "9" * 99), COMMENTS, r"participants-votes.csv:2: `9{40}` in `n-votes`"),
+        (MATRIX.replace("1,-1\n", "1,\x1b[31m\n"), COMMENTS, r"participants-votes.csv:2: `\[31m` in `7` is no number"),
+        (MATRIX, COMMENTS.replace("First", " "), r"comments.csv:4: statement `0` has no text"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, matrix: str, comments: str, told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -177,6 +178,18 @@ def test_features_tell_how_far_each_entry_moves() -> None:
     found = numbers(change(0.04))
     assert (found["recipe.lr by"], found["recipe.lr up"], found["entries"]) == (2.0, 1.0, 1.0)
     assert "heads by" not in found
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, 10**400, 1e-320, 1e308, -1.0, 0, None, [1, 2], {"a": 1}])
+def test_no_value_of_a_config_keeps_the_critic_from_learning(value: object) -> None:
+    odd = change(0.04)
+    odd.decision.action.details["config"]["recipe"]["lr"] = value
+    critic = Critic()
+    for n in range(6):
+        critic.update(change(0.02 if n % 2 else 0.005, id=f"d{n}"), float(not n % 2))
+    critic.update(odd, 1.0)
+    assert all(math.isfinite(number) for number in numbers(odd).values())
+    assert 0 < critic.score(change(0.005)).critic < 1
 
 
 def past(n: int, *, better: bool) -> tuple[Decision, Tried]:
