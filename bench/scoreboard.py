@@ -13,7 +13,7 @@ from bench.judge import judge
 from bench.ledger import Ledger
 from bench.outcomes import TRIAL, Record, records
 from bench.pulls import Pulls, hold
-from plan.decision import Candidate, Decision, Opinion, Stance, told
+from plan.decision import IMPROVING, Candidate, Decision, Opinion, Stance, told
 from plan.faults import PlanFaults
 from plan.grammar import parse
 from plan.nouns import Cost, Plan, Run, State, Status, Task, Verdict
@@ -48,6 +48,8 @@ class Lane:
     ended: float
     status: Status | None
     """None: abandoned, its orchestrator died."""
+    payer: str = ""
+    """The task that is charged for it, where that is another: a run that serves several has a lane in each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,8 @@ class Scoreboard:
     sessions: tuple[Session, ...] = ()
     lanes: tuple[Lane, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds charged to each task, abandoned attempts included; of a run that serves several, to the one whose budget pays."""
+    """Wall-clock seconds charged to each task: attempts that were abandoned, trials and duels included; of a run that serves several, to the
+    one whose budget pays."""
     spent: float = 0.0
     """Wall-clock seconds of all these runs together, each counted once."""
     champions: Mapping[str, str] = field(default_factory=dict)
@@ -166,9 +169,9 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
     done = {key: run for keys in wanted.values() for key in keys if (run := facts.run(key)) is not None}
     judged = judge(held, {task: settled(keys, done) for task, keys in wanted.items()}, gates=gates, shares=shares)
     verdicts = hold(judged, facts.pulls, plan)
-    paid: dict[str, list[str]] = {task: [] for task in wanted}
-    for key, task in _payers(facts, wanted).items():
-        paid[task].append(key)
+    served = _served(facts, wanted)
+    payers = _payers(facts, served)
+    paid = {task: [key for key in keys if payers[key] == task] for task, keys in served.items()}
     return Scoreboard(
         plan=plan,
         verdicts=verdicts,
@@ -183,9 +186,9 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
             Session(id=id, at=at["session", id], command=one.command, machine=one.machine, options=one.options)
             for id, one in facts.sessions.items()
         ),
-        lanes=_lanes(facts, paid, at),
+        lanes=_lanes(facts, served, payers, at),
         seconds={task: seconds for task, keys in paid.items() if (seconds := facts.spent_for(keys).seconds)},
-        spent=facts.spent_for({key for keys in wanted.values() for key in keys}).seconds,
+        spent=facts.spent_for(payers).seconds,
         champions={id: f"{made_by[id]}: {told(_candidate(plan.task(id)), _candidate(held.task(id)))}" for id in made_by},
     )
 
@@ -292,10 +295,21 @@ def _outcome(case: Case, verdicts: tuple[Verdict, ...]) -> str:
     return "applied; now " + ", ".join(now)
 
 
-def _payers(facts: Facts, wanted: Mapping[str, list[str]]) -> dict[str, str]:
-    """Run key -> the one task it is charged to: whose budget pays, as the session published; else the first that wants it."""
+def _served(facts: Facts, wanted: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Task -> keys of the runs its verdicts rest on, and, where something was tried on it, of all that was ever measured for it."""
+    served = {task: dict.fromkeys(keys) for task, keys in wanted.items()}
+    actions = [case.decision.action for case in facts.cases.values()]
+    tried = {action.task for action in actions if action.kind in (*IMPROVING, TRIAL)}.intersection(served)
+    for key, attempts in facts.attempts.items() if tried else ():
+        for task in tried.intersection(task for one in attempts for task in one.tasks):
+            served[task][key] = None
+    return {task: list(keys) for task, keys in served.items()}
+
+
+def _payers(facts: Facts, served: Mapping[str, list[str]]) -> dict[str, str]:
+    """Run key -> the one task it is charged to: whose budget pays, as the session published; else the first that it serves."""
     payers: dict[str, str] = {}
-    for task, keys in wanted.items():
+    for task, keys in served.items():
         for key in keys:
             if facts.wanted.payers.get(key) == task:
                 payers[key] = task
@@ -303,12 +317,15 @@ def _payers(facts: Facts, wanted: Mapping[str, list[str]]) -> dict[str, str]:
     return payers
 
 
-def _lanes(facts: Facts, paid: Mapping[str, list[str]], at: Mapping[tuple[str, str], float]) -> tuple[Lane, ...]:
+def _lanes(
+    facts: Facts, served: Mapping[str, list[str]], payers: Mapping[str, str], at: Mapping[tuple[str, str], float]
+) -> tuple[Lane, ...]:
     lanes = []
-    for key, task in ((key, task) for task, keys in paid.items() for key in keys):
+    for task, key in ((task, key) for task, keys in served.items() for key in keys):
+        payer = payers[key] if payers[key] != task else ""
         for attempt in facts.attempts.get(key, ()):
             name = attempt_key(key, attempt.number)
             ended = at.get(("run", name), attempt.at + attempt.seconds)
             status = attempt.run.status if ("run", name) in at else None
-            lanes.append(Lane(task=task, run="r" + key[:8], began=attempt.at, ended=ended, status=status))
+            lanes.append(Lane(task=task, run="r" + key[:8], began=attempt.at, ended=ended, status=status, payer=payer))
     return tuple(lanes)

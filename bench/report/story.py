@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.report import svg, wording
@@ -134,23 +134,31 @@ def happenings(board: Scoreboard) -> Section | None:
         return None
     tasks = [task.id for task in board.plan.tasks]
     began = min(lane.began for lane in board.lanes)
+    shared = [lane for lane in board.lanes if lane.payer]
+    also = {
+        lane: [one.task for one in shared if (one.run, one.began) == (lane.run, lane.began)]
+        for lane in board.lanes
+        if not lane.payer
+    }
     body = [
         tag(
             "tr",
-            tag("td", tag("a", lane.task, href=f"#{lane.task}")),
+            tag(
+                "td", [(" and " if i else "", tag("a", task, href=f"#{task}")) for i, task in enumerate([lane.task, *also[lane]])]
+            ),
             tag("td", lane.run, class_="id"),
             tag("td", lane.status or "abandoned"),
             tag("td", wording.duration(lane.began - began), class_="num"),
             tag("td", wording.duration(lane.ended - lane.began), class_="num"),
         )
-        for lane in sorted(board.lanes, key=lambda lane: (lane.began, lane.run))
+        for lane in sorted(also, key=lambda lane: (lane.began, lane.run))
     ]
     return Section(
         "What happened",
         (
             tag(
                 "p",
-                "One bar per run, diamonds are decisions, a dashed upright line is a pause that was cut short.",
+                "One bar per run, pale where another task pays for it, diamonds are decisions, a dashed upright line is a pause that was cut short.",
                 class_="soft",
             ),
             tag(
@@ -179,9 +187,6 @@ def decisions(board: Scoreboard) -> Section:
 
 def _decision(told: Told) -> Markup:
     decision, action = told.decision, told.decision.action
-    details = ", ".join(
-        f"{name} {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in sorted(action.details.items())
-    )
     opinions = [
         tag("li", tag("b", STANCE[one.stance][0], class_=STANCE[one.stance][1]), coded(f" {one.guard}, {one.clause}: {one.why}"))
         for one in told.opinions
@@ -201,7 +206,7 @@ def _decision(told: Told) -> Markup:
                 (tag("dt", name), tag("dd", words))
                 for name, words in (
                     ("who", decision.decider),
-                    ("what", f"{action.kind}{': ' + details if details else ''}"),
+                    ("what", (action.kind, _listed(action.details))),
                     ("evidence", " ".join(decision.evidence) or "none"),
                     ("expected", coded(f"{decision.expected:.4g}: {decision.expects}")),
                     ("guards", tag("ul", opinions, class_="opinions") if opinions else "none were asked"),
@@ -211,6 +216,20 @@ def _decision(told: Told) -> Markup:
         ),
         id=f"decision-{decision.id}",
     )
+
+
+def _listed(value: object) -> Child:
+    """What an action asks for: tables and lists of tables as lists, a text of several lines as it stands; empty entries are left out."""
+    if isinstance(value, Mapping):
+        kept = [(name, item) for name, item in sorted(value.items()) if item not in ("", {}, [], ())]
+        return tag("ul", [tag("li", f"{name}: ", _listed(item)) for name, item in kept], class_="details") if kept else None
+    if isinstance(value, (list, tuple)):
+        if any(isinstance(item, (Mapping, list, tuple)) for item in value):
+            return tag("ul", [tag("li", _listed(item)) for item in value], class_="details")
+        return ", ".join(str(_listed(item)) for item in value)
+    if isinstance(value, str):
+        return tag("pre", value) if "\n" in value else value
+    return json.dumps(value, default=str)
 
 
 def tasks(board: Scoreboard) -> Section:

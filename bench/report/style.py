@@ -72,7 +72,7 @@ figure { margin: 0; min-width: 0; } figcaption { font-size: .85rem; color: var(-
 .front .figures.wide { grid-template-columns: 1fr; }
 .front { margin-top: 2.2rem; } .standings { list-style: none; padding: 0; margin: .6rem 0; font-size: .92rem; }
 .wide { min-width: 44rem; }
-.opinions { list-style: none; padding: 0; margin: 0; } .opinions li + li { margin-top: .3rem; } dd pre { margin-top: .4rem; }
+.opinions { list-style: none; padding: 0; margin: 0; } .opinions li + li { margin-top: .3rem; } dd pre { margin-top: .4rem; } .details { margin: 0; padding-left: 1.2rem; }
 svg.chart { display: block; width: 100%; height: auto; overflow: visible; }
 svg text { font: 11px var(--plain); fill: var(--soft); } svg .label { font: 12px var(--mono); fill: var(--ink); }
 svg .axis, svg .grid { stroke: var(--line); stroke-width: 1; } svg .cut { stroke: var(--soft); stroke-dasharray: 2 4; }
@@ -82,7 +82,7 @@ svg .seed { fill: var(--ink); fill-opacity: .5; stroke: var(--card); stroke-widt
 svg .one, svg .lost, svg .centre { fill: none; stroke-linejoin: round; }
 svg .one { stroke: var(--soft); stroke-width: 1; opacity: .55; } svg path.lost { stroke: var(--fail); stroke-width: 1; stroke-dasharray: 4 3; }
 svg .centre { stroke: var(--gold); stroke-width: 2.4; }
-svg .ran { fill: var(--soft); opacity: .6; } svg rect.lost { fill: var(--fail); opacity: .9; }
+svg .ran { fill: var(--soft); opacity: .6; } svg rect.lost { fill: var(--fail); opacity: .9; } svg rect.shared { opacity: .3; }
 svg .bar { stroke: currentcolor; stroke-width: 1.6; opacity: .55; } svg .stair { fill: none; stroke: var(--gold); stroke-width: 1.2; stroke-dasharray: 5 3; }
 svg .front { fill: var(--gold); stroke: var(--card); } svg .unsure { fill: var(--paper); stroke: var(--gold); stroke-width: 1.8; }
 svg g.record { fill: none; stroke: none; }

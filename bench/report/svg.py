@@ -112,16 +112,18 @@ def lanes(runs: Sequence[Lane], told: Sequence[Told], tasks: Sequence[str]) -> M
         for lane in row:
             begin, end = x(clock(lane.began)), x(clock(lane.ended))
             status = lane.status or "abandoned"
-            name = tag("title", f"{lane.run} {status}, {lane.ended - lane.began:.1f} s")
-            kind = "ran" if lane.status is Status.OK else "ran lost"
+            paid = f", paid by {lane.payer}" if lane.payer else ""
+            name = tag("title", f"{lane.run} {status}, {lane.ended - lane.began:.1f} s{paid}")
+            kind = ("ran" if lane.status is Status.OK else "ran lost") + (" shared" if lane.payer else "")
             parts.append(tag("rect", name, x=begin, y=top, width=max(2.0, end - begin - 0.6), height=15, rx=2, class_=kind))
     for one in told:
         if one.at is not None and one.decision.action.task in first:
             at, top = x(clock(one.at)), first[one.decision.action.task]
             path = f"M{at:.1f} {top - 1:.1f}l6 8.5l-6 8.5l-6 -8.5z"
             parts.append(tag("path", tag("title", f"decision {one.decision.id}"), d=path, class_="decision"))
+    many = sum(not lane.payer for lane in runs)
     return chart(
-        width, height, "lanes", "Runs over time", f"{len(runs)} runs of {len(first)} tasks; the table below lists them.", parts
+        width, height, "lanes", "Runs over time", f"{many} runs of {len(first)} tasks; the table below lists them.", parts
     )
 
 

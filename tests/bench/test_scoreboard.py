@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,8 +246,44 @@ def test_a_run_that_serves_two_tasks_is_charged_to_the_one_that_pays(
         board = scoreboard(ledger, parse(PLAN.replace("`retnet`", "`transformer`"), path="plan/Two.md"))
     assert board.seconds == {charged: 12.0}
     assert board.spent == 12.0
-    assert {lane.task for lane in board.lanes} == {charged}
-    assert len(board.lanes) == 3
+    other = "dense" if charged == "retention" else "retention"
+    assert {(lane.task, lane.payer) for lane in board.lanes} == {(charged, ""), (other, charged)}, "a bar in the row of each"
+    page = html.render(board)
+    rows = re.findall(r'<td><a href="#(\w+)">.*?</td><td class="id">(\w+)</td>', page)
+    assert [task for task, _ in rows] == [charged] * 3
+    assert page.count(f'</a> and <a href="#{other}">') == 3
+    assert page.count(f", paid by {charged}</title>") == 3
+    assert "3 runs of 2 tasks" in page
+
+
+def test_all_that_was_measured_while_a_task_was_improved_is_on_the_time_axis_and_counted(tmp_path: Path) -> None:
+    """The plan's own failed runs, those of trials and those of duels, though the verdict rests on the champion's alone."""
+    config = {"d_model": 32, "decoder": {"layers": 1}}
+    action = Action(kind="tune", task="dense", details={"module": "retnet", "config": config, "patch": "--- a\n+++ b"})
+    with Ledger.open(tmp_path / "a.db") as ledger:
+        tell(ledger, killed=False)
+        plain = scoreboard(ledger)
+        ledger.append(
+            "decision", "d7", Decision(id="d7", decider="x", action=action, evidence=(), expected=0.5, expects="p", why="w")
+        )
+        ledger.append("applied", "d7", Effect(details={"k": 1}))
+        for seed in (1000, 7_000_000, 1):
+            run = replace(finished("retnet", "dense", seed, 4.0), key=f"{seed:0>64}")
+            decision = "" if seed == 1 else "d7"
+            ledger.append("started", attempt_key(run.key, 1), Started(tasks=("dense",), request=run.request, decision=decision))
+            ledger.append("run", attempt_key(run.key, 1), run)
+        ledger.append("wanted", "s1/9", Wanted(tasks={"dense": (f"{1:0>64}",)}))
+        board = scoreboard(ledger)
+    before = {lane.run for lane in plain.lanes}
+    assert {lane.run for lane in board.lanes} == before | {"r00000000"}
+    assert len(board.lanes) == len(plain.lanes) + 3
+    assert board.seconds == {"dense": 6 * 4.0, "retention": 3 * 4.0}
+    assert board.spent == 9 * 4.0
+    page = html.render(board)
+    assert "<li>decoder: <ul" in page
+    assert "<li>layers: 1</li>" in page
+    assert "<pre>--- a\n+++ b</pre>" in page
+    assert "&quot;" not in page[page.index('id="decision-d7"') : page.index("outcome</dt>")]
 
 
 def test_an_empty_ledger_without_a_plan_says_so(tmp_path: Path) -> None:
