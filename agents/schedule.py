@@ -15,6 +15,7 @@ from bench.fold import Facts
 from bench.identity import Identity, explain
 from plan import catalogue
 from plan.nouns import Plan, Request, Run, Status, Task
+from plan.wire import plain
 
 GATE = "contract-v1"
 """The benchmark whose `failures` must be 0 before any number of a module counts."""
@@ -203,12 +204,18 @@ def reason(job: Job, facts: Facts, *, done: bool) -> str:
 
 
 def _nearest(job: Job, facts: Facts) -> Mapping[str, Any] | None:
-    """What the latest run of the same seed and task, else of the same seed, module and benchmark, was made of."""
+    """What the latest run of the same seed and task, else of the same seed, module, benchmark and config, was made of.
+
+    Another task's run at another config is no earlier form of this one: nothing has changed. So it is with a gate, which is of no task.
+    """
     best: tuple[bool, int, Mapping[str, Any]] | None = None
     for attempts in facts.attempts.values():
         last = attempts[-1]
-        asked = (last.request.module, last.request.benchmark)
         same_task = bool(set(last.tasks) & set(job.tasks))
-        if last.request.seed == job.request.seed and (same_task or asked == (job.request.module, job.request.benchmark)):
+        if last.request.seed == job.request.seed and (same_task or _like(last.request) == _like(job.request)):
             best = max(best or (False, 0, {}), (same_task, last.seq, last.identity), key=lambda found: found[:2])
     return best[2] if best else None
+
+
+def _like(request: Request) -> tuple[str, str, dict[str, Any]]:
+    return request.module, request.benchmark, plain(request.config)

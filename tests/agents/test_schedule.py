@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from agents.schedule import Job, gate_of, jobs, obstacle, request_of, seeds_wanted, select
+from agents.schedule import Job, gate_of, jobs, obstacle, reason, request_of, seeds_wanted, select
+from bench.events import Event, Started, attempt_key
 from bench.fingerprint import Code
+from bench.fold import Facts
 from bench.identity import Identity
 from plan.nouns import Budget, Comparator, Plan, Request, Rule, RuleKind, Run, Seeds, Status, Target, Task, Threshold
-from plan.wire import encode
+from plan.wire import encode, plain
 
 
 def identify(request: Request) -> Identity:
@@ -139,3 +141,30 @@ def test_a_task_whose_need_cannot_be_measured_does_not_start() -> None:
     tasks = task("a"), task("b", needs=("a",))
     without = wanted(tasks[1])
     assert obstacle(without[0], plan(*tasks), without, {}) == "needs `a`, which cannot be measured"
+
+
+def known_by(code: str) -> Callable[[Request], Identity]:
+    def identity(request: Request) -> Identity:
+        parts = {"request": plain(request), "code": code, "data": {"digest": ""}, "environment": {}}
+        return Identity(key=sha256(encode(parts).encode()).hexdigest(), parts=parts, code=Code(digest=code))
+
+    return identity
+
+
+def told(tasks: Iterable[Task], *, after: Iterable[Task] = (), code: str = "c0") -> list[str]:
+    """Why each job of `tasks` is to be measured in a ledger where those of `after` were begun under the code `c0`."""
+    facts = Facts()
+    for seq, job in enumerate(jobs(after, {one.id: 1 for one in after}, known_by("c0")), 1):
+        begun = Started(tasks=job.tasks, request=job.request, identity=job.identity.parts)
+        facts.advance(Event(seq=seq, at=0.0, kind="started", key=attempt_key(job.key, 1), body=encode(begun)))
+    return [reason(job, facts, done=False) for job in jobs(tasks, {one.id: 1 for one in tasks}, known_by(code))]
+
+
+def test_a_first_measurement_is_new_whatever_other_tasks_have_measured_at_other_configs() -> None:
+    one, other = (replace(task(id, gate=True, config={"heads": heads}), benchmark="b-v1") for id, heads in (("a", 2), ("b", 5)))
+    assert told([other], after=[one]) == ["new", "new"]
+    assert told([one], after=[one], code="c1") == ["changed: the code changed"] * 2
+    edited = replace(one, config={"heads": 4})
+    assert told([edited], after=[one]) == ["new", "changed: request `config.heads`: 2 -> 4"]
+    renamed = replace(one, id="c")
+    assert told([renamed], after=[one], code="c1") == ["changed: the code changed"] * 2
