@@ -64,7 +64,7 @@ def said(cell: Cell) -> str:
     parts = []
     if cell.estimate is not None:
         mean = wording.figure(cell.estimate.value, cell.unit)
-        spread = wording.interval(cell.estimate.low, cell.estimate.high, cell.unit)
+        spread = wording.interval(*wording.possible(cell.column.metric, cell.estimate.low, cell.estimate.high), cell.unit)
         parts.append(f"{mean}  n 1, no interval" if cell.n == 1 else f"{mean}  ({spread})  n {cell.n}")
     if cell.lost:
         counted = Counter("without the metric" if status is Status.OK else status.value for _, status in cell.lost)

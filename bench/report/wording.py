@@ -31,6 +31,8 @@ SPREAD = "†"
 """Marks what stands under `95% interval` and is none."""
 SHORT = "‡"
 """Marks what stands under `95% interval` and covers less, which is said beside it."""
+SHARES = frozenset({"accuracy"})
+"""Metrics that are a share of 1 by their definition."""
 INTERVAL_RULES = (RuleKind.LOWER, RuleKind.UPPER, RuleKind.ANYTIME)
 ASCII = str.maketrans(
     {
@@ -102,7 +104,7 @@ def rows(board: Scoreboard) -> tuple[Row, ...]:
                 verdict=verdict,
                 target=f"{SIGN[target.comparator]} {threshold(verdict, unit)}",
                 measured=figure(verdict.value, unit),
-                interval=interval(verdict.low, verdict.high, unit) + _mark(verdict),
+                interval=interval(*possible(target.metric, verdict.low, verdict.high), unit) + _mark(verdict),
                 n=str(verdict.n),
                 margin=percent(verdict.margin),
                 word=WORD[verdict.state],
@@ -199,6 +201,13 @@ def interval(low: float | None, high: float | None, unit: str) -> str:
     if number and last.endswith(" " + suffix):
         first = number
     return f"{first} – {last}"
+
+
+def possible(metric: str, low: float | None, high: float | None) -> tuple[float | None, float | None]:
+    """The part of an interval that its metric can take: the t of an accuracy near 1 reaches beyond it. For display alone."""
+    if metric not in SHARES:
+        return low, high
+    return None if low is None else max(0.0, low), None if high is None else min(1.0, high)
 
 
 def percent(share: float | None) -> str:

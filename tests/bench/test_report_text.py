@@ -157,6 +157,20 @@ def test_durations_are_said_in_two_parts(seconds: float, said: str) -> None:
     assert wording.duration(seconds) == said
 
 
+def test_no_face_shows_an_accuracy_above_one_and_the_record_keeps_the_interval_it_has() -> None:
+    board = report_boards.mixers()
+    wide = [replace(one, low=0.9961, high=1.002) if one.id == "retnet-copy::accuracy" else one for one in board.verdicts]
+    wide = [replace(one, low=1.2, high=1.4) if one.id == "retnet-copy::val_bpb" else one for one in wide]
+    board = replace(board, verdicts=tuple(wide))
+    for text in (printed(board), markdown.render(board), html.render(board)):
+        assert "1.002" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+        assert "0.9961 – 1 " in text.replace("<", " ").replace("\\", "")
+        assert "1.2 – 1.4 bpb" in text, "bits are no share"
+    assert '"high": 1.002' in json.render(board)
+    assert wording.possible("accuracy", -0.01, 0.5) == (0.0, 0.5)
+    assert wording.possible("accuracy", None, None) == (None, None)
+
+
 def test_an_interval_names_its_unit_once_where_both_ends_share_it() -> None:
     assert wording.interval(0.0211, 0.0218, "s") == "21.1 – 21.8 ms"
     assert wording.interval(0.0009, 0.0011, "s") == "900 us – 1.1 ms"
