@@ -17,9 +17,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from plan import catalogue
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from plan.nouns import Task
 
 STDLIB = "bytes-stdlib"
 FORMAT = "corpus-1"
@@ -34,6 +38,7 @@ TELLING_LINE = 20
 """Bytes a stripped line needs to count as telling; shorter ones (`return self`) are everywhere."""
 NAMED = 20
 """Files that are no text, of which so many are named in the facts."""
+NAMED_IN_A_LINE = 5
 PLENTY = 1 << 20
 """Bytes of text of which a share is surely long enough for any window of a benchmark that reads the user's text."""
 LEFT_OUT = frozenset({"site-packages", "dist-packages", "__pycache__", "lib-dynload"})
@@ -116,6 +121,27 @@ def survey(source: str, *, length: int = 0) -> list[str]:
     if length and sum(len(content) for _, content in files) < PLENTY:
         _enough("validation", source, have=len(_joined(_split(files).validation)), length=length)
     return lost
+
+
+def survey_tasks(tasks: Iterable[Task], *, plan: str) -> list[str]:
+    """What a person should know of the texts that `tasks` of the plan at `plan` name: which files they are made without.
+
+    Raises DataError with the first task whose text is not there, is none, or is too little for its benchmark to hold a window out.
+    """
+    told = {}
+    for task in tasks:
+        if not task.data:
+            continue
+        options = catalogue.shelf("benchmark")[task.benchmark].arguments.get("options") or {}
+        try:
+            lost = survey(task.data, length=options.get("length", 0))
+        except (DataError, OSError) as error:
+            raise DataError(f"task `{task.id}` at {plan}:{task.data_line or task.line}: {error}; nothing was run") from None
+        if lost:
+            named = ", ".join(lost[:NAMED_IN_A_LINE]) + (", ..." if len(lost) > NAMED_IN_A_LINE else "")
+            many = "1 file that is" if len(lost) == 1 else f"{len(lost)} files that are"
+            told[task.data] = f"`{task.data}` is read without {many} not UTF-8 text: {named}"
+    return list(told.values())
 
 
 def corpus(source: str) -> Corpus:

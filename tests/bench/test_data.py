@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from bench import data
+from plan.nouns import Task
 
 WORDS = [hashlib.sha256(str(i).encode()).hexdigest()[:12] for i in range(400)]
 
@@ -137,6 +139,19 @@ def test_a_single_file_is_split_by_blocks_that_together_are_the_file(tmp_path: P
     assert corpus.facts["documents_validation"] > 5
     assert all(block.endswith(b"\n") and block in content for block in blocks)
     assert sorted(b"".join(blocks).splitlines()) == sorted(content.splitlines())
+
+
+def test_the_texts_of_a_plan_are_told_by_task_before_anything_is_run(folder: Path) -> None:
+    (folder / "b.txt").write_bytes(b"caf\xe9\n")
+    (folder.parent / "short.txt").write_text("ten bytes\n")
+    task = Task(id="t", title="", module="transformer", benchmark="bytes-path-v1", targets=(), data=str(folder), data_line=7)
+    other = replace(task, data=None, benchmark="bytes-stdlib-v1")
+    assert data.survey_tasks((task, other, task), plan="P.md") == [
+        f"`{folder}` is read without 1 file that is not UTF-8 text: b.txt"
+    ]
+    for wrong, what in (("short.txt", "validation side .* needs 257; give more text"), ("nowhere", "no corpus, file or folder")):
+        with pytest.raises(data.DataError, match=rf"^task `t` at P\.md:7: .*{what}.*; nothing was run$"):
+            data.survey_tasks((other, replace(task, data=str(folder.parent / wrong))), plan="P.md")
 
 
 def test_a_batch_depends_on_seed_and_step_only(folder: Path) -> None:
