@@ -25,9 +25,9 @@ from types import TracebackType
 from typing import IO, Any
 from uuid import uuid4
 
-from bench.autobench import confine, sources, tree
+from bench.autobench import confine, seal, sources, tree
 from bench.autobench.measure import vetted
-from bench.autobench.outcome import Order, Outcome, Progress
+from bench.autobench.outcome import STOPPED, Order, Outcome, Progress
 from plan import wire
 from plan.catalogue import HOUSE
 from plan.nouns import Limits, Request, Status
@@ -103,11 +103,12 @@ class AutoBench:
         threads: int = 1,
         paths: Sequence[str] = (),
         vet: Callable[[Outcome], Outcome] = lambda outcome: outcome,
+        sealed: bool = True,
     ) -> Child:
         """Call `package.module:name` as `name(tell, **arguments)`; it returns `{"value": ...}` or what `measure` returns.
 
         Arguments and result are plain JSON values. `paths` go in front of the worker's `sys.path`; `vet` has the
-        last word on what the guard tells.
+        last word on what the guard tells. What is not `sealed` may send any signal, and its end by one counts as its own (`crashed`).
         """
         order = Order(
             function=function,
@@ -118,6 +119,8 @@ class AutoBench:
             marker=uuid4().hex,
             threads=threads,
             paths=tuple(paths),
+            sealed=sealed,
+            asker=os.getpid(),
         )
         self._running = {child for child in self._running if child.result is None}
         child = Child(self, order, vet)
@@ -275,12 +278,18 @@ class Child:
             with suppress(OSError):
                 self._link.send(b"k")
 
-    def end(self, why: str = "stopped by the orchestrator") -> Outcome:
+    def end(self, why: str = STOPPED) -> Outcome:
         """When the guard does not answer: kill it and everything that carries the measurement's marker."""
         if self.result is None:
-            self.result = Outcome(status=Status.KILLED, message=f"{why}; its guard did not answer and was killed")
+            status = Status.KILLED if why == STOPPED else self._struck
+            self.result = Outcome(status=status, message=f"{why}; its guard did not answer and was killed")
             self._sweep()
         return self.result
+
+    @property
+    def _struck(self) -> Status:
+        """What it is when its guard was killed or stopped: by somebody else only where it cannot have done that itself."""
+        return Status.KILLED if self.order.sealed and seal.is_there() else Status.CRASHED
 
     def _read(self) -> None:
         while self.result is None:
@@ -323,7 +332,7 @@ class Child:
     def _lost(self, *, silent: bool = False) -> None:
         """The guard is gone without an outcome, or the server is `silent`: end what is left, and start once more if it had not begun."""
         if self.guard is not None:
-            self.result = Outcome(status=Status.KILLED, message="its guard was killed from outside; nothing it measured is taken")
+            self.result = Outcome(status=self._struck, message="its guard was killed; nothing it measured is taken")
             return self._sweep()
         words = self._bench.dismiss(self._server, patience=0.0 if silent else 2.0)
         if self._called_off:

@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench.autobench import confine, tree
+from bench.autobench import confine, seal, tree
 from bench.autobench.channel import Receiver, channel
-from bench.autobench.outcome import Order, Outcome
+from bench.autobench.outcome import STOPPED, Order, Outcome
 from bench.autobench.worker import work
 from plan import wire
 from plan.nouns import Cost, Status
@@ -30,9 +30,6 @@ LOOK = 0.1
 """Seconds between two looks at the tree's memory, CPU time and log."""
 TAIL = 8 << 10
 """Bytes of the log that an outcome carries."""
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-"""Signals that are somebody's wish and no fault of the candidate's; the measurement may be started again."""
-STOPPED = "stopped by the orchestrator"
 
 
 def guard(link: socket.socket, imported: Sequence[int]) -> NoReturn:
@@ -105,11 +102,11 @@ class _Watch:
     def _fork(self) -> tuple[int, Receiver]:
         key = secrets.token_bytes(32)
         ours, theirs = channel()
-        parent = os.getpid()
+        parent, server = os.getpid(), os.getppid()
         worker = os.fork()
         if worker == 0:
             try:
-                work(self.order, theirs.detach(), key, output=self.output, imported=self.imported, parent=parent)
+                work(self.order, theirs.detach(), key, output=self.output, imported=self.imported, parent=parent, server=server)
             finally:
                 os._exit(70)
         theirs.close()
@@ -271,7 +268,7 @@ class _Watch:
             return Status.OUT_OF_MEMORY, "the kernel killed it because the machine ran out of memory"
         if number == signal.SIGABRT and "std::bad_alloc" in self._tail():
             return Status.OUT_OF_MEMORY, "an allocation failed in native code (std::bad_alloc)"
-        if number in FROM_OUTSIDE:
+        if number in seal.FATAL and self.order.sealed and seal.is_there():
             return Status.KILLED, f"killed by {name} from outside"
         return Status.CRASHED, f"killed by {name}"
 

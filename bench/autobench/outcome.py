@@ -8,6 +8,8 @@ from typing import Any
 
 from plan.nouns import Cost, Limits, Status
 
+STOPPED = "stopped by the orchestrator"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -25,6 +27,10 @@ class Order:
     threads: int = 1
     paths: tuple[str, ...] = ()
     """Put in front of `sys.path` of the worker."""
+    sealed: bool = True
+    """Whether it is kept from ending itself, its guard and those above by a signal, where the kernel can do that."""
+    asker: int = 0
+    """Process id of the orchestrator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import socket
 import sys
 from contextlib import suppress
 
-from bench.autobench import confine, tree
+from bench.autobench import confine, seal, tree
 from bench.autobench import measure as _imported_before_the_fork  # noqa: F401
 from bench.autobench.guard import guard
 from bench.autobench.outcome import Order
@@ -81,5 +81,6 @@ def main(arguments: list[str]) -> None:
     confine.inherit_orphans()
     blank = Order(function="", arguments={}, limits=Limits(), folder="", cwd="", marker=confine.BLANK)
     wire.decode(Order, wire.encode(blank))  # fills the caches of `wire`, which every fork then has
+    seal.prepare()
     gc.freeze()
     serve(control)

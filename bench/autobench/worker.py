@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from bench.autobench import confine
+from bench.autobench import confine, seal
 from bench.autobench.channel import Sender
 from bench.autobench.outcome import Order, Rejected
 from bench.autobench.tree import MARKER
@@ -29,8 +29,8 @@ EVERY = 0.05
 """Seconds between two progress messages; those in between are dropped, the last step never is."""
 
 
-def work(order: Order, channel: int, key: bytes, *, output: int, imported: Sequence[int], parent: int) -> NoReturn:
-    """Run the order's function behind its walls, send what it returned, and exit without running anything else."""
+def work(order: Order, channel: int, key: bytes, *, output: int, imported: Sequence[int], parent: int, server: int) -> NoReturn:
+    """Run the order's function behind its walls, which no signal of its own reaches `parent` or `server`, send what it returned, and exit without running anything else."""
     os.setsid()
     confine.die_with(parent)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -53,6 +53,8 @@ def work(order: Order, channel: int, key: bytes, *, output: int, imported: Seque
         sys.path[:0] = order.paths
         confine.pin_threads(order.threads)
         confine.restrict(order.limits)
+        if order.sealed and seal.is_there():
+            seal.close(guard=parent, server=server, orchestrator=order.asker or parent)
         sender.send("result", _call(order, sender))
     except SystemExit as error:
         failure = {"status": Status.EXITED_EARLY, "message": f"sys.exit({error.code!r}) before its result was delivered"}
