@@ -117,6 +117,23 @@ def seconds_in(budget: str) -> float:
     return float(matched[1]) * SCALE[matched[2]]
 
 
+def sweep_undecided(ledger: Ledger, work: Path) -> None:
+    """Take away the branches and work trees of duels that no session will end any more; those of champions stay."""
+    from agents.worktree import Branches, GitFault, NoRepository
+
+    told = []
+    try:
+        facts = fold(ledger.events())
+        won = [case.applied.details for case in facts.cases.values() if case.applied and case.promoted and case.undone is None]
+        if any(case.decision.action.kind in IMPROVING for case in facts.cases.values()):
+            kept = {one["branch"]: one["commit"] for one in won if one.get("branch")}
+            told = Branches(work, ledger=facts.first_session).sweep(keep=kept)
+    except (LedgerFault, NoRepository, GitFault, OSError) as error:
+        told = [f"branches of its candidates could not be taken away: {error}"]
+    for line in told:
+        print(line, file=sys.stderr)
+
+
 def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: FailOn, backend: str, fresh: bool) -> Exit:
     if fresh and "://" in place and not place.startswith("sqlite"):
         return say(Exit.USAGE, "`--fresh` sets a file aside; on a server name another database with `--ledger`; nothing was run")
@@ -198,6 +215,7 @@ def set_aside(ledger: Ledger) -> Path:
     if not file.is_absolute():
         raise LedgerFault("only a file can be set aside", where=ledger.where, mend="name another database for a fresh start")
     stamp = time.strftime("%Y%m%d-%H%M%S")
+    sweep_undecided(ledger, workshop(ledger))
     work, aside = workshop(ledger), file.with_name(f"{file.stem}-{stamp}{file.suffix}")
     for again in itertools.count(2):
         if not aside.exists() and not beside(aside, "work").exists():

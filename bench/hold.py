@@ -98,9 +98,17 @@ def hold_data(file: Path, opened: list[int]) -> int:
 
 
 def let_go(descriptor: int) -> None:
-    """End what `hold_data` began."""
-    _kept.discard(descriptor)
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    """End what `hold_data` began, unless `close_data` has."""
+    if descriptor in _kept:
+        _kept.discard(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def close_data(opened: list[int]) -> None:
+    """Close what `hold_data` opened; not before SQLite has closed the file, as that gives up the locks which SQLite has on it."""
+    while opened:
+        _kept.discard(opened[-1])
+        os.close(opened.pop())
 
 
 def _flocked_by(inode: int) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench.events import KINDS, Event
-from bench.hold import Held, LedgerFault, hold_data, hold_file, hold_server, let_go
+from bench.hold import Held, LedgerFault, close_data, hold_data, hold_file, hold_server, let_go
 from plan.wire import encode
 
 __all__ = ["Held", "Ledger", "LedgerFault"]
@@ -154,8 +154,7 @@ class Ledger:
     def close(self) -> None:
         """Give back the connections; the ledger object is of no use afterwards."""
         self._engine.dispose()
-        while self._handles:  # not before: closing any descriptor of the file gives up the locks that SQLite has on it
-            os.close(self._handles.pop())
+        close_data(self._handles)
 
     def __enter__(self) -> Ledger:
         return self

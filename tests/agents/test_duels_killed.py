@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,21 @@ def test_what_was_decided_and_not_carried_out_is_decided_again_and_carried_out_b
     (case,) = facts(loop).cases.values()
     assert case.promoted
     assert [len(found) for found in left(house, loop)] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_fresh_start_after_a_kill_in_mid_duel_leaves_no_branch_and_no_work_tree(tmp_path: Path) -> None:
+    house = copied_house(tmp_path / "house")
+    patching(house, patch_of(house, "modules/transformer.py", "ffn_multiple: float = 4.0", WORSE), kind="tune")
+    loop = duelling(tmp_path / "runs", house, plan(config=SMALL, most=6000))
+    process = loop.start("--decider", "patcher")
+    until = time.monotonic() + 300
+    while not all(left(house, loop)) and time.monotonic() < until:
+        time.sleep(0.02)
+    kill(process)
+    assert [len(found) for found in left(house, loop)] == [1, 1, 1]
+    loop.run("--fresh", "--budget", "1s")
+    assert left(house, loop) == ([], [], [])
 
 
 @pytest.mark.slow
