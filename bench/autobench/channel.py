@@ -87,7 +87,11 @@ class Receiver:
     def _verified(self, line: bytes) -> Iterator[tuple[str, Any]]:
         signature, _, text = line.partition(b" ")
         if hmac.compare_digest(signature, _sign(self._key, text)):
-            kind, body = json.loads(text)
+            try:
+                kind, body = json.loads(text)
+            except (RecursionError, ValueError) as error:
+                self.fault = self.fault or f"a message on the result channel cannot be read: {error}"
+                return
             yield kind, body
         else:
             self.fault = self.fault or f"{len(line)} bytes on the result channel are not a signed message"

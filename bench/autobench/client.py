@@ -27,10 +27,10 @@ from uuid import uuid4
 
 from bench.autobench import confine, seal, sources, tree
 from bench.autobench.measure import vetted
-from bench.autobench.outcome import STOPPED, Order, Outcome, Progress
+from bench.autobench.outcome import STOPPED, Order, Outcome, Progress, tail
 from plan import wire
 from plan.catalogue import HOUSE
-from plan.nouns import Limits, Request, Status
+from plan.nouns import Cost, Limits, Request, Status
 
 log = logging.getLogger("touchstone.autobench")
 PATIENCE = 10.0
@@ -38,8 +38,10 @@ PATIENCE = 10.0
 SILENCE = 15.0
 """Seconds past its limit after which a measurement whose guard says nothing is ended from here, and within which a server that has
 begun one has to begin the next."""
-LOOK = 0.5
+LOOK = 0.4
 """Seconds past its limit after which a measurement's guard is looked at, and between two looks: one that was stopped is ended at once."""
+GRACE = 0.8
+"""Seconds past its limit after which a worker that still runs is ended from here, whatever keeps its guard."""
 WITNESS = "bench.autobench.witness:prepare"
 """Preloads what compares each measurement with its key."""
 IMPORTS = 300.0
@@ -218,6 +220,7 @@ class Child:
         self.guard: int | None = None
         self.worker: int | None = None
         self._bench, self._attempts, self._called_off = bench, 0, False
+        self._limit = math.inf
         self._news: list[Progress] = []
         self._connect()
 
@@ -255,7 +258,10 @@ class Child:
                 self._lost(silent=True)
             elif tree.is_stopped(self.guard):
                 self.end("it ran past its limit and its guard had been stopped")
-            elif (now := time.monotonic()) < self._last:
+            elif (now := time.monotonic()) >= self._limit + GRACE and self.worker and tree.runs(self.worker):
+                seconds = self.order.limits.seconds
+                self.end(f"still running {now - self._limit:.1f} s after its {seconds:g} s", Status.TIMED_OUT)
+            elif now < self._last:
                 self._until = min(now + LOOK, self._last)
             else:
                 self.end(f"nothing was heard of it for {SILENCE:g} s past its limit")
@@ -278,11 +284,11 @@ class Child:
             with suppress(OSError):
                 self._link.send(b"k")
 
-    def end(self, why: str = STOPPED) -> Outcome:
+    def end(self, why: str = STOPPED, status: Status | None = None) -> Outcome:
         """When the guard does not answer: kill it and everything that carries the measurement's marker."""
         if self.result is None:
-            status = Status.KILLED if why == STOPPED else self._struck
-            self.result = Outcome(status=status, message=f"{why}; its guard did not answer and was killed")
+            status = status or (Status.KILLED if why == STOPPED else self._struck)
+            self.result = self._unguarded(status, f"{why}; its guard did not answer and was killed")
             self._sweep()
         return self.result
 
@@ -326,13 +332,13 @@ class Child:
         elif "began" in message:
             self.guard, self.worker = message["began"]
             self._server.serves = True
-            limit = time.monotonic() + self.order.limits.seconds
-            self._until, self._last = limit + LOOK, limit + SILENCE
+            self._limit = time.monotonic() + self.order.limits.seconds
+            self._until, self._last = self._limit + LOOK, self._limit + SILENCE
 
     def _lost(self, *, silent: bool = False) -> None:
         """The guard is gone without an outcome, or the server is `silent`: end what is left, and start once more if it had not begun."""
         if self.guard is not None:
-            self.result = Outcome(status=self._struck, message="its guard was killed; nothing it measured is taken")
+            self.result = self._unguarded(self._struck, "its guard was killed; nothing it measured is taken")
             return self._sweep()
         words = self._bench.dismiss(self._server, patience=0.0 if silent else 2.0)
         if self._called_off:
@@ -349,6 +355,11 @@ class Child:
             message=f"the fork server {how} before the measurement began",
             log_tail=words,
         )
+
+    def _unguarded(self, status: Status, message: str) -> Outcome:
+        """What is known of a measurement whose guard tells nothing: the time it took, and its log."""
+        seconds = max(0.0, time.monotonic() - self._limit + self.order.limits.seconds) if self.guard else 0.0
+        return Outcome(status=status, message=message, cost=Cost(seconds=seconds), log_tail=tail(self.order.folder))
 
     def _sweep(self) -> None:
         """Leave nothing of a measurement whose guard failed: its marked processes, then the server, to which the others came."""

@@ -16,20 +16,19 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.autobench import confine, seal, tree
 from bench.autobench.channel import Receiver, channel
-from bench.autobench.outcome import STOPPED, Order, Outcome
+from bench.autobench.outcome import LOG, STOPPED, TAIL, Order, Outcome
 from bench.autobench.worker import work
 from plan import wire
 from plan.nouns import Cost, Status
 
 LOOK = 0.1
 """Seconds between two looks at the tree's memory, CPU time and log."""
-TAIL = 8 << 10
-"""Bytes of the log that an outcome carries."""
 
 
 def guard(link: socket.socket, imported: Sequence[int]) -> NoReturn:
@@ -53,9 +52,15 @@ def guard(link: socket.socket, imported: Sequence[int]) -> NoReturn:
             outcome = Outcome(status=Status.CRASHED, message=f"the guard failed: {type(error).__name__}: {error}")
         confine.mark(confine.BLANK)
         again = outcome.status is Status.OK
+        try:
+            told = _line("outcome", [wire.plain(outcome), again])
+        except (RecursionError, ValueError) as error:
+            again = False
+            forged = Outcome(status=Status.FORGED, message=f"its result cannot be told: {error}", cost=outcome.cost)
+            told = _line("outcome", [wire.plain(replace(forged, log_tail=outcome.log_tail)), again])
         link.setblocking(True)
         with suppress(OSError):
-            link.sendall(_line("outcome", [wire.plain(outcome), again]))
+            link.sendall(told)
     os._exit(0)
 
 
@@ -83,7 +88,7 @@ class _Watch:
 
     def __init__(self, link: socket.socket, order: Order, imported: Sequence[int]) -> None:
         self.link, self.order, self.imported = link, order, imported
-        self.log = Path(order.folder) / "log.txt"
+        self.log = Path(order.folder) / LOG
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.output = os.open(self.log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o644)
         self.results: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from plan.nouns import Cost, Limits, Status
 
 STOPPED = "stopped by the orchestrator"
+LOG = "log.txt"
+TAIL = 8 << 10
+"""Bytes of the log that an outcome carries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,16 @@ class Outcome:
     log_tail: str = ""
     value: Any = None
     """What a function run by `start_call` returned; none for benchmarks."""
+
+
+def tail(folder: str) -> str:
+    """The last lines of the log of a measurement in `folder`."""
+    try:
+        with open(os.path.join(folder, LOG), "rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL))
+            return log.read(TAIL).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 class Rejected(Exception):

@@ -45,7 +45,7 @@ def usage(pids: list[int]) -> tuple[int, float]:
     """(resident bytes, CPU seconds) of the living among `pids` together; pages they share count once per process."""
     resident, ticks = 0, 0
     for pid in pids:
-        if fields := _stat(pid):
+        if fields := _of_a_thread(pid, _stat(pid)):
             resident += int(fields[21]) * _PAGE
             ticks += int(fields[11]) + int(fields[12])
     return resident, ticks / _TICK
@@ -56,7 +56,10 @@ def shared_once(pids: list[int]) -> int:
     total = 0
     for pid in pids:
         with suppress(OSError):
-            for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            place = PROC / str(pid)
+            if _outlived(_stat(pid)):
+                place = next(thread for thread in (place / "task").iterdir() if thread.name != str(pid))
+            for line in (place / "smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) << 10
     return total
@@ -86,7 +89,7 @@ def end(root: int, reaped: Callable[[int, int, resource.struct_rusage], None], g
         except ChildProcessError:
             return len(killed)
         for pid in descendants(root):
-            if (fields := _stat(pid)) and fields[0] not in "ZX":
+            if runs(pid):
                 killed.add(pid)
                 _kill(pid)
         if not LINUX and group is not None:
@@ -136,7 +139,28 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _stat(pid: int) -> list[str]:
+def runs(pid: int) -> bool:
+    """Whether `pid` has a thread that has not ended; a leader that has is shown as a zombie while its threads run."""
+    fields = _stat(pid)
+    return bool(fields) and (fields[0] not in "ZX" or _outlived(fields))
+
+
+def _outlived(fields: list[str]) -> bool:
+    """Whether the fields are of a leader that has ended before its threads."""
+    return bool(fields) and fields[0] in "ZX" and fields[17] != "1"
+
+
+def _of_a_thread(pid: int, fields: list[str]) -> list[str]:
+    """`fields`, with the resident pages that a thread tells of where the leader has ended and shows none."""
+    if _outlived(fields):
+        with suppress(OSError):
+            for thread in (PROC / str(pid) / "task").iterdir():
+                if thread.name != str(pid) and (of_it := _stat(f"{pid}/task/{thread.name}")):
+                    fields[21] = of_it[21]
+    return fields
+
+
+def _stat(pid: int | str) -> list[str]:
     """Fields of /proc/PID/stat from the state on (index 0 = field 3 of proc(5)); empty when it is gone."""
     try:
         text = (PROC / str(pid) / "stat").read_text()

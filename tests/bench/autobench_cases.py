@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import fcntl
 import gc
 import json
@@ -232,6 +233,43 @@ def ends_a_child(tell):
     with subprocess.Popen(["/bin/sleep", "60"], start_new_session=True) as other:
         os.killpg(other.pid, signal.SIGKILL)
     return {"value": [program.returncode, other.returncode]}
+
+
+def outlives_its_leader(tell, seconds=20, megabytes=0):
+    """The first thread of the worker ends; another runs on. /proc shows the process as a zombie then."""
+
+    def last():
+        import mmap
+
+        held = mmap.mmap(-1, (megabytes << 20) or 1)  # which no rlimit counts
+        for start in range(0, megabytes << 20, 4096):
+            held[start] = 1
+        time.sleep(seconds)
+
+    threading.Thread(target=last, daemon=True).start()
+    time.sleep(0.1)
+    ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
+
+
+def leaves_one_that_outlived_its_leader(tell):
+    if os.fork() == 0:
+        os.setsid()
+        outlives_its_leader(tell)
+    time.sleep(0.5)
+    return {"value": "done"}
+
+
+def blinds_its_guard(tell):
+    print("a last word", flush=True)
+    resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))
+    time.sleep(60)
+
+
+def returns_deeply(tell, depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return {"value": value}
 
 
 def _parent(pid):

@@ -128,6 +128,36 @@ def test_a_worker_killed_from_outside_may_be_measured_again(start, number):
     assert (outcome.status, outcome.message) == (Status.KILLED, f"killed by {number.name} from outside")
 
 
+def test_threads_that_outlive_their_leader_are_ended_with_it_and_their_memory_counts(start):
+    late = start("outlives_its_leader", limits=Limits(seconds=1)).wait(timeout=30)
+    assert late
+    assert (late.status, late.cost.seconds < 2) == (Status.TIMED_OUT, True)
+    large = start("outlives_its_leader", megabytes=600, limits=Limits(seconds=20, memory_bytes=400 << 20)).wait(timeout=30)
+    assert large
+    assert large.status is Status.OUT_OF_MEMORY
+    left = start("leaves_one_that_outlived_its_leader").wait(timeout=30)
+    assert left
+    assert (left.status, left.value, left.facts["left_behind"]) == (Status.OK, "done", 1)
+
+
+def test_a_guard_that_cannot_end_its_worker_is_helped_within_a_second_of_the_limit(start):
+    child = start("blinds_its_guard", limits=Limits(seconds=1), sealed=False)
+    outcome = child.wait(timeout=30)
+    assert outcome
+    assert outcome.status is Status.TIMED_OUT
+    assert outcome.cost.seconds < 2.5
+    assert outcome.log_tail == "a last word\n"
+    assert marked(child.order.marker) == []
+
+
+@pytest.mark.parametrize("depth", [900, 20_000])
+def test_a_result_nested_too_deeply_costs_no_guard_its_life(start, depth):
+    outcome = start("returns_deeply", depth=depth).wait(timeout=30)
+    assert outcome
+    assert outcome.status in (Status.CRASHED, Status.FORGED)
+    assert "guard" not in outcome.message
+
+
 @sealing
 @pytest.mark.parametrize("way", WAYS)
 def test_a_candidate_cannot_end_as_if_somebody_else_had_ended_it(start, way):
