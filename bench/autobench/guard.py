@@ -227,6 +227,9 @@ class _Watch:
                 Status.OUT_OF_MEMORY,
                 f"its process tree held {resident >> 20} MiB; the limit is {limits.memory_bytes >> 20} MiB",
             )
+        elif len(pids) > tree.PROCESSES:
+            self.stopped = Status.CRASHED, f"its process tree had {len(pids)} processes; the limit is {tree.PROCESSES}"
+            confine.hurry()
         elif limits.cpu_seconds is not None and seconds > limits.cpu_seconds:
             self.stopped = Status.TIMED_OUT, f"used {seconds:.1f} s of CPU time; the limit is {limits.cpu_seconds:g} s"
         if (size := os.fstat(self.output).st_size) > limits.log_bytes:

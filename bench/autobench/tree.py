@@ -16,6 +16,10 @@ from pathlib import Path
 PROC = Path("/proc")
 LINUX = (PROC / "self/stat").exists()
 MARKER = "TOUCHSTONE_RUN"
+STOPPING = 0.3
+"""Seconds in which a tree is only stopped, as long as more of it is found."""
+PROCESSES = 512
+"""Processes that a measurement may have at once: far more than any work needs, and few enough to be ended in time."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -76,22 +80,30 @@ def marked(marker: str) -> list[int]:
 
 
 def end(root: int, reaped: Callable[[int, int, resource.struct_rusage], None], group: int | None = None) -> int:
-    """Kill and reap everything below `root`, which must be this process, until nothing is left.
+    """Stop everything below `root`, which must be this process, then kill and reap it, until nothing is left: what is stopped starts
+    nothing in the place of what is killed.
 
     `reaped(pid, status, usage)` is told of each. As a child subreaper `root` inherits every orphan of its tree, so that "no child left" is
     the kernel's own word that nothing survives. Returns how many were still alive. `group` is killed too where there is no /proc.
     """
     killed: set[int] = set()
+    stop_until = time.monotonic() + STOPPING
     while True:
         try:
             while (ended := os.wait4(-1, os.WNOHANG))[0]:
                 reaped(*ended)
         except ChildProcessError:
             return len(killed)
-        for pid in descendants(root):
-            if runs(pid):
-                killed.add(pid)
-                _kill(pid)
+        below = list(filter(runs, descendants(root)))
+        fresh = set(below) - killed
+        killed |= fresh
+        for pid in fresh:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGSTOP)
+        if fresh and time.monotonic() < stop_until:  # those not found yet are children of these
+            continue
+        for pid in below:
+            _kill(pid)
         if not LINUX and group is not None:
             with suppress(OSError):
                 os.killpg(group, signal.SIGKILL)

@@ -265,6 +265,14 @@ def blinds_its_guard(tell):
     time.sleep(60)
 
 
+def starts_many(tell, count):
+    for _ in range(count):
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    time.sleep(60)
+
+
 def returns_deeply(tell, depth):
     value = []
     for _ in range(depth):

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from bench.autobench import AutoBench, seal
-from bench.autobench.tree import LINUX, children, marked
+from bench.autobench.tree import LINUX, PROCESSES, children, marked
 from plan.nouns import Limits, Status
 from tests.bench.autobench_cases import WAYS
 
@@ -147,6 +147,15 @@ def test_a_guard_that_cannot_end_its_worker_is_helped_within_a_second_of_the_lim
     assert outcome.status is Status.TIMED_OUT
     assert outcome.cost.seconds < 2.5
     assert outcome.log_tail == "a last word\n"
+    assert marked(child.order.marker) == []
+
+
+def test_more_processes_than_any_work_needs_are_a_crash_and_are_all_ended(start):
+    child = start("starts_many", count=PROCESSES + 20)
+    outcome = child.wait(timeout=30)
+    assert outcome
+    assert outcome.status is Status.CRASHED
+    assert outcome.message.endswith(f"processes; the limit is {PROCESSES}")
     assert marked(child.order.marker) == []
 
 
