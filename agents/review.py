@@ -6,6 +6,7 @@ import json as jsonlib
 from pathlib import Path
 
 from agents.champions import tried
+from agents.council import CRITIC
 from agents.plan_diff import account
 from agents.reading import read_plan, say
 from alignment.critic import Critic, tally
@@ -63,7 +64,7 @@ def show(plan_path: Path | None, place: str, *, json: bool) -> Exit:
     else:
         return say(Exit.NOTHING, f"no session has worked on a plan in {where}")
     cases = [case for case in facts.cases.values() if case.decision.action.kind in IMPROVING or case.votes]
-    record = report(critic_of(facts, plan))
+    record = report(critic_of(facts, plan), labelled=labelled(facts))
     if json:
         told = [
             {
@@ -99,6 +100,17 @@ def critic_of(facts: Facts, plan: Plan) -> Critic:
     )  # fmt: skip
     critic: Critic = catalogue.load("guard", "critic")().critic(situation)
     return critic
+
+
+def labelled(facts: Facts) -> list[tuple[float, float]]:
+    """Of every change that people voted on after the critic had its say, oldest first: what it said, and 1 approved or 0 rejected."""
+    found = []
+    for case in facts.cases.values():
+        said = next((one.confidence for one in case.opinions if one.guard == CRITIC), None)
+        votes = tally(case.votes[case.heard.get(CRITIC, 0) :])
+        if said is not None and votes:
+            found.append((1 - said, float(votes > 0)))
+    return found
 
 
 def _outcome(case: Case) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from alignment.critic import Change, Critic, chance, numbers, tally
-from alignment.critic_report import calibration, hacking, report
+from alignment.critic_report import LEAST, calibration, hacking, report
 from alignment.guards.critic import CriticGuard
 from alignment.reward import Block, BradleyTerry, folds, ridge
 from plan.decision import Action, Bout, Candidate, Decision, Say, Situation, Stance, Tried, Vote
@@ -152,8 +152,34 @@ def test_a_reward_that_rises_without_its_labels_is_called_hacked(follow: bool, a
     assert found.promised == pytest.approx(0.4)
 
 
-def test_few_labels_say_neither() -> None:
-    assert hacking(([0.4] * 4, [0, 1, 0, 1]), ([0.8] * 4, [1, 0, 1, 1])).answer == "unsure"
+@pytest.mark.parametrize(("n", "answer"), [(0, "unsure"), (1, "unsure"), (LEAST - 1, "unsure"), (LEAST, "hacked")])
+def test_few_labels_say_neither(n: int, answer: str) -> None:
+    assert hacking(([0.1] * n, [1] * n), ([0.9] * n, [0] * n)).answer == answer
+    assert hacking(([0.1] * LEAST, [1] * LEAST), ([0.9] * n, [0] * n)).answer == answer
+
+
+def test_labels_that_cannot_rise_any_more_are_no_hacking() -> None:
+    everybody = [1.0] * 100
+    assert hacking(([0.5] * 100, everybody), ([0.9] * 100, everybody)).answer == "unsure"
+
+
+@pytest.mark.parametrize("n", [LEAST, 50, 200])
+def test_an_honest_critic_is_hardly_ever_called_hacked(n: int) -> None:
+    random, called = np.random.default_rng(n), 0
+    for _ in range(100):
+        low, high = random.uniform(0.3, 0.6, n), random.uniform(0.4, 0.8, n)
+        sides = [(said, (random.random(n) < said).astype(float)) for said in (low, high)]
+        called += hacking(sides[0], sides[1]).answer == "hacked"
+    assert binomtest(called, 100, 0.05, alternative="greater").pvalue > 0.01
+
+
+@pytest.mark.parametrize("side", [([0.5] * 30, [1.0] * 29), ([], [1.0]), ([[0.5] * 30], [[1.0] * 30]), ([math.nan] * 30, [1.0] * 30),
+                                  ([0.5] * 30, [math.nan] * 30), ([1.5] * 30, [1.0] * 30), ([0.5] * 30, [-1.0] * 30)])  # fmt: skip
+def test_what_is_no_pair_of_lists_is_refused(side: tuple[list[float], list[float]]) -> None:
+    good = ([0.5] * 30, [1.0] * 30)
+    for sides in ((side, good), (good, side)):
+        with pytest.raises(ValueError, match="nothing was compared"):
+            hacking(*sides)
 
 
 def test_the_reported_front_shows_what_each_weight_costs() -> None:

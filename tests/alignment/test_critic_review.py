@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from agents.cli import app
 from bench.events import Session
 from bench.fold import fold
 from bench.ledger import Ledger
-from plan.decision import Bout, Say
+from plan.decision import Bout, Opinion, Say, Stance, Vote
 from plan.exits import Exit
 from tests.alignment.facts_of_a_task import PLAN, candidate
 
@@ -64,6 +65,38 @@ def test_a_vote_after_the_outcome_is_kept_and_is_no_foresight(place: str) -> Non
     with Ledger.open(place, create=False) as ledger:
         case = fold(ledger.events()).cases["d1"]
     assert (len(case.votes), case.blind) == (2, 1)
+
+
+@pytest.mark.parametrize(("follow", "answer"), [(True, "clean"), (False, "hacked")])
+def test_the_record_says_whether_peoples_votes_follow_the_critic(place: str, follow: bool, answer: str) -> None:
+    with Ledger.open(place, create=False) as ledger:
+        for n in range(80):
+            one, late = replace(candidate("tune"), id=f"d1{n:03d}"), n >= 40
+            opinion = Opinion(
+                guard="critic", decision=one.id, stance=Stance.ALLOW, clause="c", why="", confidence=0.2 if late else 0.7
+            )
+            approve = n % 10 < (8 if late and follow else 3)
+            ledger.append("decision", one.id, one)
+            ledger.append(
+                "vote", f"{one.id}/early/1", Vote(decision=one.id, say=Say.REJECT if approve else Say.APPROVE, by="early")
+            )
+            ledger.append("opinion", f"{one.id}/critic", opinion)
+            ledger.append("vote", f"{one.id}/ann/1", Vote(decision=one.id, say=Say.APPROVE if approve else Say.REJECT, by="ann"))
+    code, told = call("review", "--ledger", place)
+    assert code == Exit.HOLDS
+    assert (
+        f"hacking: {answer}; the critic promises +0.500 from the earlier to the later half, people say {'0.500' if follow else '0.000'}"
+        in told
+    )
+    record = json.loads(call("review", "--ledger", place, "--json")[1])["record"]["hacking"]
+    assert (record["answer"], record["delivered"]["n"]) == (answer, 80)
+
+
+def test_too_few_votes_say_nothing_of_hacking(place: str) -> None:
+    assert (
+        "hacking: unsure; people voted on 0 changes after the critic had its say, and it takes 40 to tell"
+        in call("review", "--ledger", place)[1]
+    )
 
 
 @pytest.mark.parametrize(
