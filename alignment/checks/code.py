@@ -73,7 +73,8 @@ def leaves_nothing_behind(facts: Facts) -> str:
 @check("opens-no-file")
 def opens_no_file(facts: Facts) -> str:
     """No file, log or descriptor is opened, read or written: the data comes from the benchmark alone."""
-    return _add(facts, vocabulary.FILES, "reads or writes what is not handed to it", attributes=vocabulary.FILE_METHODS)
+    shares = frozenset({"_share_fd_cpu_", "_share_filename_cpu_", "_share_cuda_", "share_memory_"})
+    return _add(facts, vocabulary.FILES, "reads or writes what is not handed to it", attributes=vocabulary.FILE_METHODS | shares)
 
 
 @check("looks-into-nothing")
@@ -90,6 +91,8 @@ def looks_into_nothing(facts: Facts) -> str:
         for part in ast.walk(found.tree):
             if isinstance(part, ast.MatchClass) and vocabulary.INSIDES & set(part.kwd_attrs):
                 yield finding(part, "looks into the process by a pattern")
+            elif isinstance(part, ast.Attribute) and part.attr in _GRAPH:
+                yield finding(part, "walks the graph to what others computed with")
             elif isinstance(part, ast.Constant) and isinstance(part.value, str) and _spells(part.value):
                 yield finding(part, "names an inside of the interpreter, which a format would follow")
 
@@ -126,7 +129,8 @@ def rebinds_nothing(facts: Facts) -> str:
     """No name of another module or of a class is given another meaning, and no switch of torch is thrown."""
 
     def look(found: Names) -> Iterator[Finding]:
-        yield from _named((*vocabulary.SWITCHES, "setattr", "delattr"), "changes what others rely on", attributes=_SETTERS)(found)
+        yield from _named((*vocabulary.SWITCHES, *_FOR_ALL), "changes what others rely on", attributes=_SETTERS)(found)
+        yield from _stored_through_parameters(found)
         for module in found.modules_handed_on():
             yield finding(module, "is a module handed on; nobody can tell what becomes of it")
         for node in ast.walk(found.tree):
@@ -142,6 +146,34 @@ def rebinds_nothing(facts: Facts) -> str:
                             yield Finding(f"{node.name}.{name}", item.lineno, "replaces what the harness asks of every module")
 
     return added(facts, look)
+
+
+def _stored_through_parameters(found: Names) -> Iterator[Finding]:
+    """A function that stores into an attribute of a parameter, where what is stored is a function or what it is called with is a class."""
+    functions = [node for node in ast.walk(found.tree) if isinstance(node, ast.FunctionDef)]
+    names = {function.name for function in functions}
+    classes = {node.name for node in ast.walk(found.tree) if isinstance(node, ast.ClassDef)}
+
+    def is_class(value: ast.expr) -> bool:
+        if isinstance(value, ast.Call):
+            return found.dotted(value.func) == "type" and len(value.args) == 1
+        return (isinstance(value, ast.Name) and value.id in classes) or found.dotted(value).rpartition(".")[2] in _CLASSES
+
+    handed = {
+        node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+        for node in ast.walk(found.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute))
+        if any(is_class(argument) for argument in (*node.args, *(keyword.value for keyword in node.keywords)))
+    }
+    for function in functions:
+        taken = {arg.arg for arg in ast.walk(function.args) if isinstance(arg, ast.arg)} - {"self", "ctx"}
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Assign):
+                continue
+            a_function = isinstance(node.value, ast.Lambda) or (isinstance(node.value, ast.Name) and node.value.id in names)
+            for target in node.targets if a_function or function.name in handed else ():
+                if isinstance(target, ast.Attribute) and (root := found.root(target)) and root.id in taken:
+                    yield finding(target, "is given another meaning for everybody who has it")
 
 
 @check("values-are-plain")
@@ -191,18 +223,46 @@ def keeps_nothing(facts: Facts) -> str:
                 calls = isinstance(value, ast.Call) and found.dotted(value.func).rpartition(".")[2] in vocabulary.IMMORTAL
                 if isinstance(value, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)) or calls:
                     yield finding(item, "is filled by one document and read by the next")
-            for default in (*node.args.defaults, *node.args.kw_defaults) if isinstance(node, _FUNCTIONS) else ():
-                if isinstance(default, (ast.List, ast.Dict, ast.Set)) or (
-                    isinstance(default, ast.Call) and found.dotted(default.func) in vocabulary.IMMORTAL
-                ):
-                    yield finding(default, "is one container for all calls")
+            for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)) if isinstance(node, _FUNCTIONS) else ():
+                for part in ast.walk(default) if isinstance(default, ast.Tuple) else [default]:
+                    called = found.dotted(part.func) if isinstance(part, ast.Call) else ""
+                    if isinstance(part, (ast.List, ast.Dict, ast.Set)) or called in vocabulary.IMMORTAL:
+                        yield finding(default, "is one container for all calls")
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield from _changed_in_place(found, node)
 
     return added(facts, look)
 
 
+def _changed_in_place(found: Names, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Finding]:
+    """Calls in a function that change what the module holds: `_SEEN.add_(...)`, `_MORE.keywords.update(...)`, `next(_CALLS)`."""
+    own = {name for item in found.tree.body for name in ([item.name] if isinstance(item, ast.ClassDef) else _defined(item))}
+    for node in ast.walk(function):
+        if not isinstance(node, ast.Call):
+            continue
+        on = node.func.value if isinstance(node.func, ast.Attribute) and _changes(node.func.attr) else None
+        if found.dotted(node.func) == "next" and node.args:
+            on = node.args[0]
+        root = found.root(on) if on else None
+        if root is not None and root.id in own and id(root) not in found.shadowed:
+            yield finding(node, "changes what every call shares, and is read by the next")
+
+
+def _changes(method: str) -> bool:
+    return method in _FILLING or (method.endswith("_") and not method.startswith("_"))
+
+
 _WORD = re.compile("|".join(map(re.escape, sorted(vocabulary.INSIDES))))
 _LISTS = {"__all__", "__slots__"}
-_SETTERS = frozenset({"__setattr__", "__delattr__", "__setitem__"})
+_SETTERS = frozenset({"__setattr__", "__delattr__", "__setitem__", "__enter__", "enter_context"})
+_FOR_ALL = ("setattr", "delattr", "numpy.seterr", "numpy.seterrcall", "numpy.set_printoptions", "warnings.simplefilter", "warnings.filterwarnings")  # fmt: skip
+_CLASSES = frozenset({"Tensor", "Module", "Parameter", "Linear", "Embedding", "Function"})
+_GRAPH = frozenset({"grad_fn", "next_functions"})
+_FILLING = frozenset((
+    "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem", "popleft", "put", "remove",
+    "reverse", "setdefault", "sort", "update"
+))  # fmt: skip
+"""Methods that change what they are called on."""
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
