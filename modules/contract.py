@@ -12,6 +12,8 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
+from random import Random
 from typing import Any
 
 import torch
@@ -34,6 +36,7 @@ WIDTH = 32
 BATCH = 3
 
 State = tuple[Tensor, ...]
+Block = Callable[[Any], nn.Module]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +75,15 @@ class Document:
 class Subject:
     """A block class and the Config it is tried with."""
 
-    block: Callable[[Any], nn.Module]
+    block: Block
     config: Any
     metrics: Mapping[str, str]
+    draw: str = ""
+
+    def drawn(self) -> tuple[int, int]:
+        """A batch, and a length that is a multiple of 16 as in benchmarks, drawn from `draw`."""
+        chance = Random(self.draw)
+        return chance.randint(4, 9), 16 * chance.randint(3, 8)
 
     def build(self, seed: int = 0) -> Any:
         """A fresh instance in evaluation mode, whatever state the global generator is in."""
@@ -91,8 +100,8 @@ class Subject:
         )
 
 
-def check(name: str, *, config: Mapping[str, Any] = {}) -> list[Failure]:
-    """Every broken promise of registered module `name`, with overrides of its Config; takes seconds.
+def check(name: str, *, config: Mapping[str, Any] = {}, draw: str = "") -> list[Failure]:
+    """Every broken promise of registered module `name`, with overrides of its Config; takes seconds. `draw` moves the one size that is drawn.
 
     The width is shrunk to WIDTH where the block can be built so narrow; all else is kept, for a switch may hide a fault. Raises KeyError for an unknown module and ConfigError for overrides that do not fit.
     """
@@ -100,10 +109,10 @@ def check(name: str, *, config: Mapping[str, Any] = {}) -> list[Failure]:
     kind = sys.modules[block.__module__].Config
     metrics = catalogue.shelf("module")[name].arguments.get("metrics") or {}
     wide = build_config(kind, config, where=f"module `{name}`")
-    return check_block(block, _narrowed(block, wide), metrics=metrics)
+    return check_block(block, _narrowed(block, wide), metrics=metrics, draw=draw)
 
 
-def _narrowed(block: Callable[[Any], nn.Module], wide: Any) -> Any:
+def _narrowed(block: Block, wide: Any) -> Any:
     """`wide` at a width of at most WIDTH, or as it is where its other fields (64 heads, say) need the width."""
     try:
         narrow = replace(wide, d_model=min(wide.d_model, WIDTH))
@@ -113,9 +122,9 @@ def _narrowed(block: Callable[[Any], nn.Module], wide: Any) -> Any:
     return narrow
 
 
-def check_block(block: Callable[[Any], nn.Module], config: Any, *, metrics: Mapping[str, str] = {}) -> list[Failure]:
+def check_block(block: Block, config: Any, *, metrics: Mapping[str, str] = {}, draw: str = "") -> list[Failure]:
     """Every broken promise of a block class built from `config`; a check that raises counts as one."""
-    subject = Subject(block=block, config=config, metrics=metrics)
+    subject = Subject(block=block, config=config, metrics=metrics, draw=draw)
     failures = []
     for claim, look in CHECKS.items():
         for recorded in (True, False) if look in DECODING else (True,):
@@ -140,24 +149,25 @@ def shapes(subject: Subject) -> Iterator[str]:
 
 def causality(subject: Subject) -> Iterator[str]:
     """What comes later changes nothing that came before, neither in evaluation nor in training, where it would teach a model to look."""
-    document, other = subject.document(LENGTHS[1]), subject.document(LENGTHS[1], seed=2)
 
     def outputs(document: Document, training: bool) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return _run(subject.build().train(training), document)[0]
 
-    for training in (False, True):
+    sizes = (BATCH, LENGTHS[1]), subject.drawn()
+    for (batch, length), training in product(sizes, (False, True)):
+        document, other = subject.document(length, batch=batch), subject.document(length, batch=batch, seed=2)
         whole = outputs(document, training)
-        for cut in (1, 50, 64, LENGTHS[1] - 1):
+        for cut in (cut for cut in (1, 50, 64, length - 1) if cut < length):
             changed = Document(
                 x_BTD=torch.cat([document.x_BTD[:, :cut], 3 * other.x_BTD[:, cut:]], dim=1),
                 tokens_BT=torch.cat([document.tokens_BT[:, :cut], other.tokens_BT[:, cut:]], dim=1),
             )
             ratio = rmse_ratio(outputs(changed, training)[:, :cut], whole[:, :cut])
             if not ratio <= TOLERANCE:
-                mode = ", in training" if training else ""
-                yield f"changing tokens {cut} and later moves the outputs before them by {ratio:.2g}{mode}"
+                told = f"batch {batch}, length {length}" + (", in training" if training else "")
+                yield f"changing tokens {cut} and later moves the outputs before them by {ratio:.2g}: {told}"
 
 
 def chunks(subject: Subject) -> Iterator[str]:
@@ -228,7 +238,7 @@ def slopes(subject: Subject) -> Iterator[str]:
 def state_size(subject: Subject) -> Iterator[str]:
     """`state_bytes` is what the state measures and keeps alive; single steps may have made room for as much again."""
     block = subject.build()
-    for batch, length in ((1, 1), (BATCH, LENGTHS[0]), (1, LENGTHS[1])):
+    for batch, length in ((1, 1), (BATCH, LENGTHS[0]), (1, LENGTHS[1]), subject.drawn()):
         _, state = _run(block, subject.document(length, batch=batch))
         measured = sum(part.numel() * part.element_size() for part in state)
         claimed = block.state_bytes(batch, length)
@@ -256,15 +266,15 @@ def same_bits(subject: Subject) -> Iterator[str]:
 
 def independence(subject: Subject) -> Iterator[str]:
     """A document's outputs depend on no other document, neither of its batch nor an earlier one, and a state is only read."""
-    document, length = subject.document(LENGTHS[0]), LENGTHS[0]
-    block = subject.build()
-    alone = _run(subject.build(), document)[0]
-    _run(block, subject.document(length, seed=3))
-    if not torch.equal(_run(block, document)[0], alone):
-        yield "an earlier document changes the outputs of a later one that starts without state"
-    ratio = rmse_ratio(_run(block, document.rows(slice(1, 2)))[0], alone[1:2])
-    if not ratio <= TOLERANCE:
-        yield f"other rows of the batch change a document's outputs by {ratio:.2g}"
+    for batch, length in (subject.drawn(), (BATCH, LENGTHS[0])):
+        document, block = subject.document(length, batch=batch), subject.build()
+        alone = _run(subject.build(), document)[0]
+        _run(block, subject.document(length, batch=batch, seed=3))
+        if not torch.equal(_run(block, document)[0], alone):
+            yield "an earlier document changes the outputs of a later one that starts without state"
+        ratio = rmse_ratio(_run(block, document.rows(slice(1, 2)))[0], alone[1:2])
+        if not ratio <= TOLERANCE:
+            yield f"other rows of the batch change a document's outputs by {ratio:.2g}: batch {batch}, length {length}"
     state = _decoded(block, document.part(0, 42))
     before = [part.clone() for part in state]
     _, after = _run(block, document.part(42, length), state)
@@ -304,23 +314,8 @@ def reports(subject: Subject) -> Iterator[str]:
             yield f"diagnostic `{name}` is {value}"
 
 
-CHECKS: Mapping[str, Callable[[Subject], Iterator[str]]] = {
-    look.__name__: look
-    for look in (
-        shapes,
-        causality,
-        chunks,
-        gradients,
-        precision,
-        slopes,
-        state_size,
-        same_bits,
-        independence,
-        resumption,
-        reports,
-    )
-}
-
+_LOOKS = (shapes, causality, chunks, gradients, precision, slopes, state_size, same_bits, independence, resumption, reports)
+CHECKS: Mapping[str, Callable[[Subject], Iterator[str]]] = {look.__name__: look for look in _LOOKS}
 DECODING = (independence, resumption)
 """Looked at once more without gradients, where a cache may be written in place."""
 

@@ -20,6 +20,7 @@ AT_RUN_TIME = {
     "nothing-survives": "every descendant is killed before a result is read (bench/autobench/tree.py)",
     "code-is-the-keys": "each source and file of the house is compared with the run's key when it is read (bench/autobench/witness.py)",
     "instruments-are-whole": "what judges inside the worker is compared with what it was before a candidate ran (bench/autobench/instruments.py)",
+    "answers-stand": "the scored model gives its answers once more, in pieces and for a few of the batch (bench/autobench/replays.py)",
     "corpus-is-the-harness's": "only the benchmark itself may open what it measures on (bench/autobench/warden.py)",
     "acts-are-the-harness's": "programs, sockets, foreign files and looks into the harness are refused where a candidate asks (bench/autobench/warden.py)",
 }

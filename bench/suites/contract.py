@@ -13,7 +13,10 @@ from plan.catalogue import benchmark
 def measure(bench: Bench) -> dict[str, float]:
     """Number of broken promises of the module at the task's config; each is named in the log and in `facts`."""
     blocks = {key: value for key, value in bench.request.config.items() if key not in ("decoder", "recipe")}
-    failures = [str(failure) for failure in check(bench.request.module, config=blocks)]
+    request = bench.request
+    failures = [
+        str(failure) for failure in check(request.module, config=blocks, draw=f"{request.module} {request.tree} {request.seed}")
+    ]
     for failure in failures:
         print(f"{bench.request.module}: {failure}", file=sys.stderr)
     bench.facts["failures"] = failures

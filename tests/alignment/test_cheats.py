@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
-from cheats import instruments, reaching_out, seeds_and_time
+from cheats import asleep, instruments, memories, reaching_out, seeds_and_time
 from cheats.pair import Edit, Pair
 from facts_of_a_task import candidate, situation
 from scratch_house import LEARN, READ, ScratchHouse
@@ -23,7 +23,7 @@ from bench.autobench.tree import LINUX
 from plan.decision import Stance
 from plan.nouns import Request, Status
 
-PAIRS: list[Pair] = [*seeds_and_time.PAIRS, *instruments.PAIRS, *reaching_out.PAIRS]
+PAIRS: list[Pair] = [*seeds_and_time.PAIRS, *instruments.PAIRS, *reaching_out.PAIRS, *asleep.PAIRS, *memories.PAIRS]
 FIRST = {
     "changes the seed 42 to 137 and calls it an improvement",
     "patches while a score is taken and puts it back before the end",
@@ -31,6 +31,8 @@ FIRST = {
     "finds the sender of results in memory and sends a better one",
     "returns a tensor that answers for itself",
     "swallows the refusal and goes on",
+    "looks ahead at the length of the benchmark",
+    "trains ten steps inside each forward",
 }
 """Cheats that the default tests measure."""
 on_linux = pytest.mark.skipif(not LINUX, reason="the guarantees are made on Linux")

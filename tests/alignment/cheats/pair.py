@@ -43,7 +43,7 @@ class Edit:
         if self.claim:
             assert after.count(CLAIM) == 1
             after = after.replace(CLAIM, CLAIM.replace("self.mixer.state_bytes(batch, length)", self.claim))
-        for place, depth in (("methods", 4), ("forward", 8), ("init", 8), ("top", 0)):
+        for place, depth in (("methods", 4), ("init", 8), ("forward", 8), ("top", 0)):
             if text := getattr(self, place):
                 assert after.count(MARKS[place]) == 1, place
                 added = textwrap.indent(textwrap.dedent(text).strip("\n") + "\n", " " * depth)
