@@ -119,7 +119,8 @@ def seconds_in(budget: str) -> float:
 
 def sweep_undecided(ledger: Ledger, work: Path) -> None:
     """Take away the branches and work trees of duels that no session will end any more; those of champions stay."""
-    from agents.worktree import Branches, GitFault, NoRepository
+    from agents.worktree import Branches, NoRepository
+    from bench.repository import GitFault
 
     told = []
     try:
