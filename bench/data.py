@@ -106,6 +106,15 @@ def _digest(documents: Iterable[tuple[str, bytes]]) -> str:
     return total.hexdigest()
 
 
+def is_counted(path: Path, *, root: Path) -> bool:
+    """Whether the digest of the corpus at `root`, a file or folder, tells what the file `path` below it says."""
+    inside = path.relative_to(root).parts
+    if any(part.startswith(".") for part in inside) or not LEFT_OUT.isdisjoint(inside):
+        return False
+    content = path.read_bytes()
+    return _is_text(_unpacked(content) if path.name.endswith(".gz") else content)
+
+
 def facts(source: str) -> dict[str, Any]:
     """Digest and counts of a corpus: files, documents, bytes of each side, and the files that are not UTF-8 text (`not_text`)."""
     return dict(corpus(source).facts)

@@ -7,9 +7,11 @@ compiles is let through, as is a library's own folder.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import sysconfig
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -21,8 +23,22 @@ from bench.autobench.warden import FOR_ITSELF, INSTALLED
 from plan import catalogue
 
 LISTING = frozenset({"os.listdir", "os.scandir"})
-OF_THE_MACHINE = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib")
-"""Belongs to the machine, whose facts the key has."""
+OF_THE_MACHINE = (
+    *("/proc/", "/sys/", "/lib/", "/lib32/", "/lib64/", "/bin/", "/sbin/"),
+    *(f"/usr/{name}/" for name in ("lib", "lib32", "lib64", "libexec", "bin", "sbin", "include", "local/lib", "local/bin")),
+    *("/usr/local/cuda", "/usr/share/zoneinfo/", "/usr/share/locale/", "/usr/share/i18n/", "/usr/share/terminfo/"),
+    *(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "pts/", "nvidia", "dri/", "kfd")),
+    *(
+        f"/etc/{name}"
+        for name in ("ld.so", "localtime", "timezone", "os-release", "lsb-release", "passwd", "group", "nsswitch.conf")
+    ),
+    *(
+        f"/etc/{name}"
+        for name in ("hosts", "host.conf", "resolv.conf", "gai.conf", "services", "protocols", "mime.types", "ssl/")
+    ),
+    *("/etc/pki/", "/etc/OpenCL/", "/etc/vulkan/", "/etc/machine-id"),
+)
+"""Belongs to the machine, whose facts the key has, or to its programs. What a user puts there (`/dev/shm`, `/usr/local/share`) does not."""
 CACHES = "touchstone-"
 """How the names of the house's own caches in the temporary folder begin: what lies there is named by what it was made from."""
 KEPT = ("touchstone", "embeddings")
@@ -37,9 +53,10 @@ NO_TEXT = tuple(f"{os.sep}{name}.py" for name in ("runpy", "traceback", "warning
 class Reading:
     """Says why something may not be read, or nothing."""
 
-    def __init__(self, *, folders: tuple[str, ...], judging: Collection[Path | str], corpus: Callable[[str], bool]) -> None:
-        """`folders`: of the house, as prefixes; files `judging` may look at anything; `corpus`: whether a path is of the text measured on."""
-        self._folders, self._corpus = folders, corpus
+    def __init__(self, *, folders: tuple[str, ...], judging: Collection[Path | str], data: str) -> None:
+        """`folders`: of the house, as prefixes; files `judging` may look at anything; `data`: name or path of the text measured on."""
+        place = os.path.realpath(os.path.expanduser(data)) if data else ""
+        self._folders, self._data = folders, Path(place) if place and os.path.exists(place) else None
         self._judging = frozenset(map(str, judging))
         self._libraries = tuple(
             {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -57,16 +74,35 @@ class Reading:
         """A file or folder that the measurement made itself."""
         self._made.add(os.path.realpath(path))
 
+    def measured_on(self, path: Path) -> bool:
+        """Whether `path` is of the text measured on as far as its digest goes, or looked at by what makes the digest."""
+        from bench import data  # which each worker compiles anew
+
+        if self._data is None or not path.is_relative_to(self._data):
+            return False
+        _, asker, _ = self._found()
+        return bool(asker and os.path.realpath(asker) == data.__file__) or (
+            path.is_file() and data.is_counted(path, root=self._data)
+        )
+
+    def elsewhere(self, path: Any, mode: Any = None, *_: Any) -> bool:
+        """Whether `os.open` is asked for a relative path: it may start from a descriptor, which nobody is told."""
+        if mode is not None or not isinstance(path, (str, bytes, os.PathLike)) or os.path.isabs(path):
+            return False
+        asker, between = self._asked()
+        return asker and not any(frame.f_code.co_filename == shutil.__file__ for frame in between)  # which removes trees so
+
     def outside(self, path: Path) -> bool:
         """Whether `path`, a file outside the house's packages, is one that nothing counts."""
         place = str(path)
         if place.startswith((*self._libraries, *self._own)) or not {place, *map(str, path.parents)}.isdisjoint(self._made):
             return False
         of_the_house = place.startswith(f"{catalogue.HOUSE}{os.sep}")
-        if (place.startswith(OF_THE_MACHINE) and not of_the_house) or self._corpus(place) or not path.is_file():
+        if (place.startswith(OF_THE_MACHINE) and not of_the_house) or not path.is_file():
             return False
         asker, between = self._asked()
-        return asker and not any(part in frame.f_code.co_filename for frame in between for part in (*FOR_ITSELF, IMPORTING))
+        compared = (*FOR_ITSELF, IMPORTING) if of_the_house else FOR_ITSELF  # the house's is, when it is compiled
+        return asker and not any(part in frame.f_code.co_filename for frame in between for part in compared)
 
     def listed(self, path: Path) -> bool:
         """Whether the names in the house's folder `path` are asked for, other than by a pattern."""
@@ -87,17 +123,24 @@ class Reading:
         )  # fmt: skip
 
     def _asked(self) -> tuple[bool, list[FrameType]]:
-        """Whether the nearest frame of the house is of what is measured, and the frames before it."""
+        """Whether the nearest frame of the house is of what is measured, and the frames before it. A thread of its own in which there is
+        none was started by what is measured.
+        """
+        side, _, between = self._found()
+        return side == "measured" or (not side and threading.current_thread() is not threading.main_thread()), between
+
+    def _found(self) -> tuple[str, str, list[FrameType]]:
+        """Side and file of the nearest frame of the house, both empty where there is none, and the frames before it."""
         between: list[FrameType] = []
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             side = self._side(frame.f_code.co_filename)
             if side:
-                return side == "measured", between
+                return side, frame.f_code.co_filename, between
             if not frame.f_code.co_filename.startswith(HERE):
                 between.append(frame)
             frame = frame.f_back
-        return False, between
+        return "", "", between
 
     def _side_of(self, name: str) -> str:
         path = os.path.realpath(name)

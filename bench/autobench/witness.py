@@ -69,12 +69,12 @@ class Witness:
         self._named = {Path(file).resolve(): digest for file, digest in self._data.get("files", {}).items()}
         laid = [self._overlay.tree / package for package in LAID] if self._overlay.tree else []
         self._house = tuple(f"{folder}{os.sep}" for folder in [*(catalogue.HOUSE / name for name in house.PACKAGES), *laid])
-        self._free = [bench.folder.resolve(), *([Path(bench.request.data).resolve()] if bench.request.data else [])]
+        self._free = [bench.folder.resolve()]
         corpus = _corpus(self._data["name"])
         self._judging = frozenset(sources.compiled)
         """What measures and judges was compiled before any candidate, and need not be part of its identity."""
         self._candidates, measures = _sides(self._house)
-        self._reading = Reading(folders=self._house, judging={*self._judging, *measures}, corpus=corpus)
+        self._reading = Reading(folders=self._house, judging={*self._judging, *measures}, data=self._data["name"])
         hide(bench.request.benchmark, lambda path: self._name(self._overlay.real(path)) in self._counted, self._uncounted)
         self._fault: Rejected | None = None
         self._busy = threading.local()
@@ -165,6 +165,8 @@ class Witness:
                 self._reading.made(arguments[0])
             elif event in LISTING:
                 self._listed(arguments[0])
+            elif event == "open" and self._reading.elsewhere(*arguments):
+                self._refuse(Status.CRASHED, f"it opens `{arguments[0]}`, which may be anywhere; give the whole path; {NAME_IT}")
             elif _makes(*arguments):
                 self._reading.made(os.fsdecode(arguments[0]))
             elif _is_read(*arguments):
@@ -174,9 +176,10 @@ class Witness:
 
     def _opened(self, path: Path) -> None:
         beside = path.parent == catalogue.HOUSE and (path.name in self._counted or path.name.endswith(tuple(EXTENSION_SUFFIXES)))
-        if any(path.is_relative_to(folder) for folder in self._free):
+        if any(path.is_relative_to(folder) for folder in self._free) or self._reading.measured_on(path):
             return
-        if not str(path).startswith(self._house) and not beside and path not in self._named:
+        counted = str(path).startswith(self._house) or beside or path in self._named or self._name(path) in self._counted
+        if not counted:
             if self._reading.outside(path):
                 self._refuse(Status.CRASHED, f"it reads `{path}`, which does not count into its identity; {NAME_IT}")
             return
@@ -195,8 +198,8 @@ class Witness:
             self._compare(path, path.read_bytes())
 
     def _listed(self, folder: Any) -> None:
-        if isinstance(folder, int):  # opened before, as a file
-            return
+        if isinstance(folder, int):
+            folder = os.readlink(f"/proc/self/fd/{folder}") if os.path.exists("/proc/self/fd") else "."
         path = Path(os.path.realpath(os.fsdecode(folder or ".")))
         if not any(path.is_relative_to(free) for free in self._free) and self._reading.listed(path):
             self._refuse(
@@ -215,7 +218,10 @@ class Witness:
     def _name(self, path: Path) -> str:
         """What the key calls `path`."""
         place = self._overlay.nominal(path)
-        return place.relative_to(catalogue.HOUSE).as_posix() if place.is_relative_to(catalogue.HOUSE) else str(path)
+        if place.is_relative_to(catalogue.HOUSE):
+            return place.relative_to(catalogue.HOUSE).as_posix()
+        of_another = (name for name in self._counted if str(path).endswith(f"{os.sep}{name}"))  # distribution
+        return next(of_another, str(path))
 
     def _compare(self, path: Path, content: bytes) -> None:
         name = self._name(path)
@@ -297,12 +303,15 @@ def _is_read(path: Any, mode: Any = None, flags: Any = 0, *_: Any) -> bool:
 
 
 def _makes(path: Any, mode: Any = None, flags: Any = 0, *_: Any) -> bool:
-    """Whether what an open leaves in the file is only what the opener writes."""
+    """Whether what an open leaves in the file is only what the opener writes; one that cannot succeed leaves what was there."""
     if not isinstance(path, (str, bytes, os.PathLike)):
         return False
+    there = os.path.lexists(path)
     if isinstance(mode, str):
-        return bool(set(mode) & set("wx"))
-    return isinstance(flags, int) and bool(flags & (os.O_TRUNC | os.O_EXCL))
+        empties, creates = "w" in mode, "x" in mode
+    else:
+        empties, creates = (isinstance(flags, int) and bool(flags & flag) for flag in (os.O_TRUNC, os.O_EXCL))
+    return (creates and not there) or (empties and not creates and (not there or os.access(path, os.W_OK)))
 
 
 def _catalogue_asks() -> bool:

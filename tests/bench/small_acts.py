@@ -130,6 +130,69 @@ def asks_for_another_paper(bench):
     return len(catalogue.shelf("module")["other"].arguments.get("paper"))
 
 
+def reads_below_its_data(bench):
+    return float(Path(bench.request.data, bench.request.config["name"][::-1]).read_bytes()[0])
+
+
+def digests_its_data(bench):
+    bench.facts["data_digest"] = data.digest(bench.request.data)
+    return len(data.corpus(bench.request.data).facts)
+
+
+def imports_from(bench):
+    import sys
+    sys.path.insert(0, bench.request.config["where"][::-1])
+    return importlib.import_module("elsewhere").VALUE
+
+
+def loads_from(bench):
+    from importlib import util
+    spec = util.spec_from_file_location("elsewhere", bench.request.config["where"][::-1] + "/elsewhere.py")
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.VALUE
+
+
+def opens_after_trying_to_make(bench):
+    path = bench.request.config["where"][::-1]
+    try:
+        open(path, "x").close()
+    except FileExistsError:
+        pass
+    return float(open(path).read())
+
+
+def opens_exclusively(bench):
+    return float(os.read(os.open(bench.request.config["where"][::-1], os.O_RDONLY | os.O_EXCL), 10))
+
+
+def opens_from_a_descriptor(bench):
+    folder = os.open(bench.request.config["where"][::-1], os.O_RDONLY)
+    return float(os.read(os.open("number.txt", os.O_RDONLY, dir_fd=folder), 10))
+
+
+def walks_by_descriptors(bench):
+    return sum(len(os.read(os.open(name, os.O_RDONLY, dir_fd=at), 10)) for *_, names, at in os.fwalk(KERNELS / "lists") for name in names)
+
+
+def lists_a_descriptor(bench):
+    return len(os.listdir(os.open(KERNELS, os.O_RDONLY)))
+
+
+def opens_in_a_thread(bench):
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(1) as pool:
+        return float(pool.submit(Path(bench.request.config["where"][::-1]).read_text).result())
+
+
+def makes_and_removes_a_tree(bench):
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a", "b").mkdir(parents=True)
+        Path(folder, "a", "b", "own.txt").write_text("12")
+    return 12
+
+
 def fails(bench):
     raise ZeroDivisionError("of its own")
 

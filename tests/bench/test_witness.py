@@ -44,6 +44,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         ("reads_the_data", "", "", 20),
         ("writes_and_reads_in_its_folder", "", "", 12),
         ("makes_and_reads", "", "", 12),
+        ("makes_and_removes_a_tree", "", "", 12),
         ("looks_for_a_pattern", "", "", 1),
         ("lists_the_shelves", "", "", 5),
     ],
@@ -107,6 +108,8 @@ def test_what_no_string_names_is_refused_and_the_mend_is_told(act: str, name: st
         ("opens_beside_the_packages", "it reads `{house}/docs/t.csv`, which does not count into its identity"),
         ("lists_a_folder", "it lists `kernels`, whose names do not count into its identity"),
         ("opens_what_it_finds", "it lists `kernels/lists`, whose names do not count into its identity"),
+        ("walks_by_descriptors", "it lists `kernels/lists`, whose names do not count"),
+        ("lists_a_descriptor", "it lists `kernels`, whose names do not count into its identity"),
         ("asks_for_its_text", "it reads the text of `bench/suites/late.py`, of which only the meaning counts"),
         ("reads_its_own_file", "it reads the text of `bench/suites/late.py`, of which only the meaning counts"),
         ("asks_for_another_option", "it reads what the shelf tells of `small-16-v1`, which does not count into its identity"),
@@ -127,6 +130,54 @@ def test_a_file_at_an_absolute_path_is_read_only_where_the_config_names_it(house
     assert outcome.status is Status.CRASHED, outcome
     assert outcome.message.startswith(f"it reads `{file}`, which does not count into its identity; name it in the config")
     assert house.measure("opens_outside", where={"is": str(file)[::-1], "named": str(file)}).metrics == {"score": 1}
+
+
+@pytest.mark.parametrize("name", [".hidden", "labels.bin"])
+def test_what_the_digest_of_its_data_leaves_out_is_refused(name: str, house: House, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("7 is a number\n" * 2000)
+    (tmp_path / name).write_bytes(b"7\0" if name.endswith(".bin") else b"7")
+    outcome = house.measure("reads_below_its_data", data=str(tmp_path), name=name[::-1])
+    assert outcome.status is Status.CRASHED, outcome
+    assert outcome.message.startswith(f"it reads `{tmp_path / name}`, which does not count into its identity")
+    assert house.measure("reads_below_its_data", data=str(tmp_path), name="txt.txet").metrics == {"score": ord("7")}
+    assert house.measure("digests_its_data", data=str(tmp_path)).status is Status.OK
+
+
+@pytest.mark.parametrize("act", ["imports_from", "loads_from"])
+def test_code_from_elsewhere_is_refused(act: str, house: House, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_text("VALUE = 7\n")
+    outcome = house.measure(act, where=str(tmp_path)[::-1])
+    assert outcome.status is Status.CRASHED, outcome
+    assert outcome.message.startswith(f"it reads `{tmp_path / 'elsewhere.py'}`, which does not count into its identity"), outcome
+
+
+@pytest.mark.parametrize("folder", ["/dev/shm", "/usr/local/share"])
+def test_a_data_set_in_a_folder_of_the_machine_is_refused(folder: str, house: House) -> None:
+    if not os.access(folder, os.W_OK):
+        pytest.skip(f"`{folder}` cannot be written to here")
+    file = Path(folder, f"touchstone-test-{os.getpid()}.txt")
+    file.write_text("1")
+    try:
+        outcome = house.measure("opens_outside", where={"is": str(file)[::-1]})
+    finally:
+        file.unlink()
+    assert outcome.message.startswith(f"it reads `{file}`, which does not count into its identity"), outcome
+
+
+@pytest.mark.parametrize(
+    "act", ["opens_after_trying_to_make", "opens_exclusively", "opens_in_a_thread", "opens_from_a_descriptor"]
+)
+def test_no_way_of_opening_hides_a_file(act: str, house: House, tmp_path: Path) -> None:
+    file = tmp_path / "number.txt"
+    file.write_text("1")
+    outcome = house.measure(act, where=str(tmp_path if act == "opens_from_a_descriptor" else file)[::-1])
+    assert outcome.status is Status.CRASHED, outcome
+    told = (
+        "it opens `number.txt`, which may be anywhere"
+        if act == "opens_from_a_descriptor"
+        else f"it reads `{file}`, which does not"
+    )
+    assert outcome.message.startswith(told), outcome
 
 
 @pytest.mark.parametrize(("act", "old", "new"), [
