@@ -214,13 +214,16 @@ class Replays:
         seed = self._chance.getrandbits(62)
         drawn = torch.Generator().manual_seed(seed)
         tokens_BT = torch.randint(model.config.vocabulary, shape, generator=drawn).to(device)
+        asked = torch.tensor(
+            sorted(self._chance.sample(range(shape[1]), min(8, shape[1]))), device=device
+        )  # the head is the shell's
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         before, told = dict(_digests(model, buffers=False)), list[Any]()
         for _ in range(2):
             torch.manual_seed(seed)
             with torch.enable_grad():
-                nats, _ = model(tokens_BT, targets=tokens_BT)
-                torch.autograd.backward(nats / tokens_BT.numel() + model.auxiliary_loss())
+                nats, _ = model(tokens_BT, positions=asked, targets=tokens_BT[:, asked])
+                torch.autograd.backward(nats / (len(tokens_BT) * len(asked)) + model.auxiliary_loss())
             told.append(nats.detach())
             with torch.no_grad():
                 for buffer, was in buffers:
