@@ -15,7 +15,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -31,8 +31,12 @@ PACKAGES = frozenset({"agents", "alignment", "bench", "envs", "kernels", "module
 IMPORTS, TOP_LEVEL, ORDER, BYTES = "(imports)", "(top level)", "(order)", "(bytes)"
 """Symbols of what has no name of its own."""
 DOCS, TEXT, TYPES = "(docstrings)", "(text)", "(type-only)"
-ON_DEMAND = frozenset({DOCS, TEXT, TYPES})
-"""Symbols that count where code that is reached asks for them: by `__doc__`, by line numbers or sources, by setting `TYPE_CHECKING`."""
+SHELF = "(shelf)"
+ON_DEMAND = frozenset({DOCS, TEXT, TYPES, SHELF})
+"""Symbols that count where code that is reached asks for them: by `__doc__`, by line numbers or sources, by setting `TYPE_CHECKING`; by
+`__shelf__`, with which the decorators of all benchmarks on a function count."""
+KEEPS_SHELVES = "plan/catalogue.py"
+"""What defines `__shelf__` and looks at none."""
 
 _READS_DOCS = re.compile("__doc__|getdoc")
 _READS_TEXT = re.compile("co_firstlineno|co_lines|co_positions|f_lineno|tb_lineno|getsource|getcomments|findsource")
@@ -89,7 +93,7 @@ class Reader:
                 seen.add(path)
                 name, file, reached, strangers = self._file(path)
                 files[name] = dict(file.symbols)
-                asked |= file.asks
+                asked |= file.asks - ({SHELF} if name == KEEPS_SHELVES else set())
                 packages |= strangers
                 waiting += reached
                 strings |= file.strings | {path.stem}
@@ -185,7 +189,7 @@ def symbols_of(found: Mapping[str, str], *, benchmark: str | None, asked: frozen
     return {
         symbol: digest
         for symbol, digest in found.items()
-        if (benchmark is None or "@" not in symbol or symbol.endswith("@" + benchmark))
+        if (benchmark is None or SHELF in asked or "@" not in symbol or symbol.endswith("@" + benchmark))
         and (symbol not in ON_DEMAND or symbol in asked)
     }
 
@@ -208,7 +212,10 @@ def _parsed(content: bytes) -> Text:
     prose = [node for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
     docs = [ast.dump(node) for node in prose]
     own_docs, asks = _asks(nodes, prose)
-    type_only = _normalise(nodes, docs_read=own_docs or DOCS in asks)
+    inside = any(isinstance(n, ast.Name) and n.id == "__doc__" for c in nodes if isinstance(c, ast.ClassDef) for n in ast.walk(c))
+    kept = set(map(id, prose)) if DOCS in asks or inside else {id(tree.body[0])} if own_docs and tree.body else set()
+    type_only = _normalise(nodes, kept, look=b"TYPE_CHECKING" in content)
+    registers = _registers(nodes) if b"benchmark(" in content else frozenset()
     imports: list[tuple[int, str, tuple[str, ...]]] = []
     loads: list[tuple[str, str]] = []
     strings: set[str] = set()
@@ -235,13 +242,14 @@ def _parsed(content: bytes) -> Text:
                 loads.append(("module", literal[0]))
     parts: dict[str, list[str]] = {}
     order = []
-    for symbol, dump in _symbols(tree.body, ""):
+    for symbol, dump in _symbols(tree.body, "", registers):
         parts.setdefault(symbol, []).append(dump)
         if "@" not in symbol:
             order.append(symbol)
     hashes = {symbol: _hash("\n".join(dumps))[:16] for symbol, dumps in parts.items()}
     hashes |= {DOCS: _hash("\n".join(docs))[:16], TYPES: _hash("\n".join(type_only))[:16]}
     hashes[TEXT] = sha256(content).hexdigest()[:16]
+    hashes[SHELF] = ""
     hashes[ORDER] = _hash("\n".join(order))[:16]
     return Text(
         symbols=hashes,
@@ -279,6 +287,7 @@ def _asks(nodes: list[ast.AST], prose: list[ast.Expr]) -> tuple[bool, frozenset[
                 name = word.partition(".")[0] if not isinstance(node, ast.Constant) else ""
                 asks |= {DOCS} if _READS_DOCS.search(word) else set()
                 asks |= {TEXT} if _READS_TEXT.search(word) or name in _TELLS_TEXT else set()
+                asks |= {SHELF} if word == "__shelf__" else set()
                 set_here = isinstance(node, ast.Constant) or isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del))
                 asks |= {TYPES} if word == "TYPE_CHECKING" and set_here else set()
             case ast.ImportFrom(module=str(word)):
@@ -286,31 +295,50 @@ def _asks(nodes: list[ast.AST], prose: list[ast.Expr]) -> tuple[bool, frozenset[
     return own, frozenset(asks)
 
 
-def _normalise(nodes: list[ast.AST], *, docs_read: bool) -> list[str]:
-    """Take out of a tree of `nodes`, in place, what has no effect when it runs; returns what only types need, as dumps."""
+def _normalise(nodes: list[ast.AST], kept: Collection[int], *, look: bool) -> list[str]:
+    """Take out of a tree of `nodes`, in place, what has no effect when it runs; returns what only types need, as dumps: `look` for that.
+    Docstrings with an id in `kept` are read by somebody, and stay.
+    """
     left_out: list[str] = []
-    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    stored = {name for node in nodes for name in _bound(node)} if look else set[str]()
     sources = {
         node.module
         for node in nodes
         if isinstance(node, ast.ImportFrom) and "TYPE_CHECKING" in {name for a in node.names for name in (a.name, a.asname)}
     }
-    type_only = "TYPE_CHECKING" not in stored and sources <= {"typing"}
+    type_only = look and stored.isdisjoint({"TYPE_CHECKING", "typing"}) and sources <= {"typing"}
     for node in nodes:
         if isinstance(node, ast.Constant):
             node.kind = None
         for name in ("body", "orelse", "finalbody"):
             block = getattr(node, name, None)
             if isinstance(block, list):
-                setattr(node, name, list(_effective(block, left_out, type_only=type_only, docs_read=docs_read)))
+                setattr(node, name, list(_effective(block, left_out, type_only=type_only, kept=kept)))
     return left_out
 
 
-def _effective(block: list[ast.stmt], left_out: list[str], *, type_only: bool, docs_read: bool) -> Iterator[ast.stmt]:
+def _bound(node: ast.AST) -> Iterator[str]:
+    """Names that the node gives a meaning to; not those that `import typing` and imports from `typing` do."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
+            yield name
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar():
+            yield node.name or ""
+        case ast.Global(names=names) | ast.Nonlocal(names=names):
+            yield from names
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            for alias in names:
+                bound = alias.asname or alias.name.partition(".")[0]
+                if not (alias.name == bound == ("TYPE_CHECKING" if module else "typing")):
+                    yield bound
+
+
+def _effective(block: list[ast.stmt], left_out: list[str], *, type_only: bool, kept: Collection[int]) -> Iterator[ast.stmt]:
     for statement in block:
         if isinstance(statement, ast.Pass):
             continue
-        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and not docs_read:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and id(statement) not in kept:
             continue
         if (
             type_only
@@ -318,12 +346,12 @@ def _effective(block: list[ast.stmt], left_out: list[str], *, type_only: bool, d
             and ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
         ):
             left_out += map(ast.dump, statement.body)
-            yield from _effective(statement.orelse, left_out, type_only=type_only, docs_read=docs_read)
+            yield from _effective(statement.orelse, left_out, type_only=type_only, kept=kept)
             continue
         yield statement
 
 
-def _symbols(body: list[ast.stmt], outer: str) -> Iterator[tuple[str, str]]:
+def _symbols(body: list[ast.stmt], outer: str, registers: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Each statement of a module or class as (qualified symbol, dump), in order."""
     for node in body:
         match node:
@@ -331,13 +359,15 @@ def _symbols(body: list[ast.stmt], outer: str) -> Iterator[tuple[str, str]]:
                 name = outer + node.name
                 inner, node.body = node.body, []
                 yield name, ast.dump(node)
-                yield from _symbols(inner, name + ".")
+                yield from _symbols(inner, name + ".", registers)
             case ast.FunctionDef() | ast.AsyncFunctionDef():
-                versions = [d for d in node.decorator_list if _benchmark(d)]
-                node.decorator_list = [d for d in node.decorator_list if d not in versions]
+                all_of_it = node.decorator_list
+                versions = {place: told for place, d in enumerate(all_of_it) if (told := _benchmark(d, registers))}
+                node.decorator_list = [d for place, d in enumerate(all_of_it) if place not in versions]
                 yield outer + node.name, ast.dump(node)
-                for decorator in versions:
-                    yield f"{outer}{node.name}@{_benchmark(decorator)}", ast.dump(decorator)
+                for number, place in enumerate(versions):
+                    others = f" below {place - number} of {len(node.decorator_list)}" if node.decorator_list else ""
+                    yield f"{outer}{node.name}@{versions[place]}", ast.dump(all_of_it[place]) + others
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
                 yield outer + name, ast.dump(node)
             case ast.Import() | ast.ImportFrom():
@@ -346,9 +376,27 @@ def _symbols(body: list[ast.stmt], outer: str) -> Iterator[tuple[str, str]]:
                 yield outer + TOP_LEVEL, ast.dump(node)
 
 
-def _benchmark(decorator: ast.expr) -> str | None:
-    """The versioned name in `@benchmark("...")`; none for any other decorator."""
+def _registers(nodes: list[ast.AST]) -> frozenset[str]:
+    """How the catalogue's decorator for benchmarks is called in a file; empty where the name has another meaning too."""
+    known: dict[str, tuple[str, str]] = {"benchmark": ("plan.catalogue", "benchmark"), "catalogue": ("plan", "catalogue")}
+    found, otherwise = set[str](), set[str]()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                name = alias.asname or alias.name
+                (found if (node.module, alias.name) == known.get(name) and not node.level else otherwise).add(name)
+        else:
+            otherwise.update(_bound(node))
+    return frozenset(found & known.keys() - otherwise)
+
+
+def _benchmark(decorator: ast.expr, registers: frozenset[str]) -> str | None:
+    """The versioned name in the catalogue's `@benchmark("...")`; none for any other decorator."""
     match decorator:
-        case ast.Call(func=ast.Name(id="benchmark") | ast.Attribute(attr="benchmark"), args=[ast.Constant(value=str(name)), *_]):
+        case ast.Call(func=ast.Name(id="benchmark"), args=[ast.Constant(value=str(name)), *_]) if "benchmark" in registers:
+            return name
+        case ast.Call(
+            func=ast.Attribute(value=ast.Name(id="catalogue"), attr="benchmark"), args=[ast.Constant(value=str(name)), *_]
+        ) if "catalogue" in registers:
             return name
     return None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.beside import Words, meaning, name_parts
-from bench.fingerprint import TEXT, Reader, _parse, code_changes
+from bench.fingerprint import TEXT, Reader, _parsed, code_changes
 from bench.importable import SUFFIXES
 from plan.catalogue import HOUSE
 
@@ -29,6 +29,44 @@ def test_a_module_outside_the_house_is_followed_through_its_own_package(tmp_path
 def test_literal_dynamic_imports_are_followed(tmp_path: Path) -> None:
     (tmp_path / "root.py").write_text('import importlib\ndef go():\n    importlib.import_module("plan.wire")\n')
     assert "plan/wire.py" in Reader(HOUSE).fingerprint([tmp_path / "root.py"]).files
+
+
+PLAIN = '@benchmark("a-v1")\n@benchmark("b-v1", options=1)\ndef f():\n    return 1\n'
+FLAG = "if TYPE_CHECKING:\n    X = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        (f"from plan.catalogue import benchmark\n{PLAIN}", "options=1>options=2", True),
+        (f"from plan.catalogue import benchmark\nfrom kernels.d import twice\n@twice\n{PLAIN}", "options=1>options=2", True),
+        (
+            f"from plan.catalogue import benchmark\n@twice\n{PLAIN}",
+            '@twice\n@benchmark("a-v1")\n>@benchmark("a-v1")\n@twice\n',
+            False,
+        ),
+        (f"from plan.catalogue import benchmark\nX = f.__shelf__\n{PLAIN}", "options=1>options=2", False),
+        (f"from kernels.registry import benchmark\n{PLAIN}", "options=1>options=2", False),
+        (f"from kernels import registry\n{PLAIN.replace('@', '@registry.')}", "options=1>options=2", False),
+        (f"from plan.catalogue import benchmark\nbenchmark = twice\n{PLAIN}", "options=1>options=2", False),
+        (f"from typing import TYPE_CHECKING\n{FLAG}", "X = 1>X = 2", True),
+        (f"import typing\n{FLAG.replace('T', 'typing.T')}", "X = 1>X = 2", True),
+        ("def f(TYPE_CHECKING):\n    if TYPE_CHECKING:\n        return 1\n", "1>2", False),
+        (f"import math as TYPE_CHECKING\n{FLAG}", "X = 1>X = 2", False),
+        (f"from kernels import flags as typing\n{FLAG.replace('T', 'typing.T')}", "X = 1>X = 2", False),
+        ('"""One."""\ndef f():\n    """Two."""\ndef main():\n    print(__doc__)\n', "Two>Three", True),
+        ('"""One."""\ndef f():\n    """Two."""\ndef main():\n    print(__doc__)\n', "One>Three", False),
+        ('class A:\n    """Two."""\n    X = __doc__\n', "Two>Three", False),
+    ],
+)
+def test_what_an_edit_leaves_out_of_a_key_could_not_change_a_number(old: str, new: str, same: bool, tmp_path: Path) -> None:
+    before, _, after = new.partition(">")
+    assert before in old
+    root = tmp_path / "root.py"
+    root.write_text(old)
+    digest = Reader(tmp_path).fingerprint([root], benchmark="a-v1").digest
+    root.write_text(old.replace(before, after))
+    assert (Reader(tmp_path).fingerprint([root], benchmark="a-v1").digest == digest) is same
 
 
 @pytest.mark.parametrize(
@@ -80,7 +118,7 @@ def test_what_is_installed_beside_the_packages_counts_by_its_version(tmp_path: P
 
 
 def test_a_file_that_does_not_parse_counts_by_its_bytes() -> None:
-    assert _parse(b"def broken(:\n").symbols != _parse(b"def broken(::\n").symbols
+    assert _parsed(b"def broken(:\n").symbols != _parsed(b"def broken(::\n").symbols
 
 
 @pytest.mark.parametrize(
@@ -151,7 +189,7 @@ def real_files() -> list[Path]:
 
 def test_reformatting_any_file_of_the_house_and_dropping_its_comments_changes_nothing() -> None:
     for path in real_files():
-        here, again = (_parse(text) for text in (path.read_bytes(), ast.unparse(ast.parse(path.read_bytes())).encode()))
+        here, again = (_parsed(text) for text in (path.read_bytes(), ast.unparse(ast.parse(path.read_bytes())).encode()))
         assert replace(again, symbols={**again.symbols, TEXT: here.symbols[TEXT]}) == here, path
 
 
@@ -160,14 +198,14 @@ def test_changing_any_number_or_operator_of_a_file_of_the_house_changes_exactly_
     tried = 0
     for path in [p for p in real_files() if p.is_relative_to(HOUSE / "modules") or p.is_relative_to(HOUSE / "kernels")]:
         source = path.read_text()
-        old = _parse(source.encode()).symbols
+        old = _parsed(source.encode()).symbols
         for index in range(0, 10_000, 3):
             tree = ast.parse(source)
             places = [n for n in ast.walk(tree) if changeable(n)]
             if index >= len(places):
                 break
             change(places[index])
-            new = _parse(ast.unparse(tree).encode()).symbols
+            new = _parsed(ast.unparse(tree).encode()).symbols
             differing = {s for s in old.keys() | new.keys() if old.get(s) != new.get(s)} - {TEXT}
             assert len(differing) == 1, (path, places[index].lineno, differing)
             tried += 1
