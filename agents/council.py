@@ -16,7 +16,9 @@ from agents.actions import ACTS, ITSELF, POSSIBLE, Place, Refused, clear, refusa
 from agents.champions import candidate_of, champion_by, pending
 from agents.events import Decided, Noted, Watch
 from agents.standing import Standing
+from bench.events import Event
 from bench.fold import Case
+from bench.hold import LedgerFault
 from bench.ledger import Ledger
 from plan import catalogue
 from plan.decision import IMPROVING, Bout, Decider, Decision, Guard, Opinion, Situation, Stance, told
@@ -159,10 +161,10 @@ class Council:
             self.watch(Noted(text=words))
 
     def _writable(self, decision: Decision) -> bool:
-        """Whether the ledger can hold it; what it cannot hold is told and left out."""
+        """Whether the ledger can hold it and read it back; what it cannot is told and left out."""
         try:
-            encode(decision)
-        except (TypeError, ValueError, RecursionError, AttributeError) as error:
+            Event(seq=0, at=0.0, kind="decision", key=decision.id, body=encode(decision)).read(Decision)
+        except (TypeError, ValueError, RecursionError, AttributeError, LedgerFault) as error:
             self.watch(Noted(text=f"what {decision.decider} proposes cannot be put on record, and is left out: {told_of(error)}"))
             return False
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -37,7 +38,7 @@ PLAN = """# Plan: one number
 class Fanciful:
     """Proposes one action, whatever is known."""
 
-    def __init__(self, action: Action, why: str = "why not") -> None:
+    def __init__(self, action: Action, why: Any = "why not") -> None:
         self.action, self.why = action, why
 
     def ask(self, situation: Situation) -> Sequence[Decision]:
@@ -103,7 +104,14 @@ def test_what_the_ledger_cannot_hold_is_told_and_left_out_and_the_session_lives(
     assert any(text.startswith("what fanciful proposes cannot be put on record, and is left out: ") for text in told)
 
 
-def carried(action: Action, reason: str, folder: Path) -> tuple[list[Case], list[str]]:
+@pytest.mark.parametrize("reason", [None, 3, b"words", ["words"]])
+def test_a_reason_that_is_no_text_is_told_and_left_out(reason: object, tmp_path: Path) -> None:
+    cases, told = carried(BUY, reason, tmp_path)
+    assert not cases
+    assert any(text.startswith("what fanciful proposes cannot be put on record, and is left out: ") for text in told)
+
+
+def carried(action: Action, reason: Any, folder: Path) -> tuple[list[Case], list[str]]:
     """The decisions on record after a whole session with a decider that wants `action`, and what was noted."""
     told = list[str]()
     with Ledger.open(folder / "ledger.db") as ledger, ledger.hold():
