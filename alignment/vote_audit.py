@@ -6,26 +6,26 @@ Each test asks what chance would make of the same data; no threshold is set per 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from alignment.opinion_groups import Points, project
 from alignment.polis_export import Conversation, Labels, Votes
+from alignment.vote_copies import alike
+from alignment.vote_machines import LEAST as MANY
+from alignment.vote_machines import dice, one_answer
+from alignment.vote_shifts import LEAST, shifted
 
 Kind = Literal["labels", "rows", "counts", "statements", "duplicates", "straight-line", "random"]
-ANSWERS = (-1.0, 0.0, 1.0)
 DRAWS = 99
-SHIFTS = (-3, -2, -1, 1, 2, 3)
 NEIGHBOURS, UNRELATED, LOOSE = 7, 0.45, 0.75
 """Labels that Polis made agree with those of a participant's neighbours at 0.58 to 0.99 (kappa, seven public conversations)."""
-LEAST = 30
-"""Participants with a group that a window of rows must have."""
+EXPECTED = 0.05
+"""Coincidences of the same kind that chance may make before one is no alarm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,22 +89,15 @@ def _labels(conversation: Conversation, rng: np.random.Generator) -> list[Findin
     loose = (
         [Finding(kind="labels", alarm=False, message=f"{told}; they were made otherwise than here")] if kinship < LOOSE else []
     )
-    for first, last in _windows(len(inside)):
-        v, g = votes[first:last], groups[first:last]
-        if len(np.unique(g)) < 2:
-            continue
-        of = explained(v)
-        wild = np.array([of(rng.permutation(g)) for _ in range(19)])
-        here = of(g)
-        gain, shift = max((of(np.roll(g, s)) - here, s) for s in SHIFTS)
-        if gain > 6 * wild.std() and gain + here > wild.max():
-            rows = tuple(conversation.participants[i] for i in inside[first:last])
-            message = (
-                f"group labels of participants `{rows[0]}` to `{rows[-1]}` fit the votes {abs(shift)} rows {'above' if shift > 0 else 'below'}"
-                f" better than their own; align the rows and export anew"
-            )
-            return [Finding(kind="rows", alarm=True, message=message, participants=rows), *loose]
-    return loose
+    shift = shifted(points, groups, rng)
+    if shift is None:
+        return loose
+    rows = tuple(conversation.participants[i] for i in inside[shift.first : shift.last])
+    message = (
+        f"group labels of participants `{rows[0]}` to `{rows[-1]}` fit the votes {abs(shift.by)} rows {'below' if shift.by > 0 else 'above'}"
+        f" better than their own; align the rows and export anew"
+    )
+    return [Finding(kind="rows", alarm=True, message=message, participants=rows), *loose]
 
 
 def neighbours_agree(points: Points, groups: Labels) -> float:
@@ -115,16 +108,6 @@ def neighbours_agree(points: Points, groups: Labels) -> float:
     told = np.array([np.bincount(labels[row], minlength=len(names)).argmax() for row in others])
     chance = float(sum((told == g).mean() * (labels == g).mean() for g in range(len(names))))
     return 1.0 if chance == 1.0 else float(((told == labels).mean() - chance) / (1 - chance))
-
-
-def _windows(n: int) -> list[tuple[int, int]]:
-    """All rows, then overlapping halves, quarters and eighths, none shorter than LEAST."""
-    found = [(0, n)]
-    for parts in (2, 4, 8):
-        size = n // parts
-        if size >= LEAST:
-            found += [(start, start + size) for start in range(0, n - size + 1, max(size // 2, 1))]
-    return found
 
 
 def _counts(conversation: Conversation) -> list[Finding]:
@@ -165,52 +148,33 @@ def _statements(conversation: Conversation) -> list[Finding]:
 
 
 def _duplicates(conversation: Conversation) -> list[Finding]:
-    """Rows alike in every vote and in what was seen; an alarm where chance would hardly make one such pair among all."""
-    votes = conversation.votes
-    seen = ~np.isnan(votes)
-    shown: dict[bytes, int] = defaultdict(int)
-    alike: dict[bytes, list[int]] = defaultdict(list)
-    for i, row in enumerate(votes):
-        if seen[i].sum() >= 7:
-            shown[seen[i].tobytes()] += 1
-            alike[np.where(seen[i], row, 9.0).tobytes()].append(i)
-    chance = _log_chances(votes, np.ones(len(votes), dtype=np.bool_))
+    """An alarm for equal rows that chance would hardly make; a notice for other pairs, and for such as differ in one place."""
     found = []
-    for rows in alike.values():
-        if len(rows) < 2:
-            continue
-        first = rows[0]
-        answers = float(_log_of(chance, votes[first]).sum())
-        pattern = np.log(shown[seen[first].tobytes()] / len(votes))
-        expected = float(np.exp(min(answers + pattern, 0.0))) * len(votes) ** 2 / 2
-        people = tuple(conversation.participants[i] for i in rows)
-        message = f"participants {', '.join(f'`{p}`' for p in people)} cast the same {seen[first].sum()} votes; by chance one expects {expected:.2g} such pairs"
-        found.append(Finding(kind="duplicates", alarm=expected < 0.05, message=message, participants=people))
+    for each in alike(conversation.votes, conversation.groups):
+        people = tuple(conversation.participants[i] for i in each.rows)
+        cast = (
+            f"cast the same {each.votes} votes"
+            if not each.differ
+            else f"cast {each.votes} votes that are the same but in one place"
+        )
+        message = (
+            f"participants {', '.join(f'`{p}`' for p in people)} {cast}; by chance one expects {each.expected:.2g} such cases"
+        )
+        alarm = not each.differ and each.expected < EXPECTED
+        found.append(Finding(kind="duplicates", alarm=alarm, message=message, participants=people))
     return found
 
 
 def _machines(conversation: Conversation) -> list[Finding]:
-    """Who gives one answer to everything, and who answers as dice would rather than as anybody of any group."""
-    votes = conversation.votes
-    seen = ~np.isnan(votes)
-    labels = np.unique(conversation.groups)
-    chances = [_log_chances(votes, conversation.groups == g) for g in labels]
-    straight: list[int] = []
-    dice: list[int] = []
-    for i in np.flatnonzero(seen.sum(1) >= 20):
-        likely = max(float(_log_of(chance, votes[i]).sum()) for chance in chances)
-        if len(np.unique(votes[i][seen[i]])) == 1:
-            if likely < np.log(1e-6):
-                straight.append(int(i))
-        elif seen[i].sum() * np.log(1 / 3) - likely > 10:
-            dice.append(int(i))
-    told: list[tuple[Kind, list[int], str]] = [
+    """Who gives one answer to everything, and who answers whatever the statement says."""
+    votes, groups = conversation.votes, conversation.groups
+    told: list[tuple[Kind, tuple[int, ...], str]] = [
         (
             "straight-line",
-            straight,
-            "gave one and the same answer to 20 statements or more, which hardly anybody of their group does",
+            tuple(one_answer(votes, groups)),
+            f"gave one and the same answer to {MANY} statements or more, which hardly anybody of any group does",
         ),
-        ("random", dice, "answer as dice would rather than as any group does"),
+        ("random", tuple(dice(votes, groups)), "answer as dice would: what the statement says makes no difference to them"),
     ]
     return [
         Finding(
@@ -222,14 +186,3 @@ def _machines(conversation: Conversation) -> list[Finding]:
         for kind, rows, what in told
         if rows
     ]
-
-
-def _log_chances(votes: Votes, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(S, 3): the log probability of each answer to each statement among `rows`, half a vote added to each."""
-    counts = np.array([(votes[rows] == a).sum(0) for a in ANSWERS], dtype=np.float64).T + 0.5
-    return np.asarray(np.log(counts / counts.sum(1, keepdims=True)), dtype=np.float64)
-
-
-def _log_of(chances: NDArray[np.float64], row: Votes) -> NDArray[np.float64]:
-    at = np.flatnonzero(~np.isnan(row))
-    return np.asarray(chances[at, row[at].astype(np.int64) + 1], dtype=np.float64)

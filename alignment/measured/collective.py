@@ -9,7 +9,7 @@ import numpy as np
 
 from alignment.consensus import group_informed_consensus
 from alignment.measured import Bench, Unmeasurable, data_of
-from alignment.measured.planted_votes import FAULTS, drawn, is_told
+from alignment.measured.planted_votes import FAULTS, drawn, found_of
 from alignment.opinion_groups import Recipe, adjusted_rand, find_groups
 from alignment.polis_export import MATRIX, Conversation, read
 from alignment.vote_audit import audit
@@ -103,6 +103,8 @@ def agreement(conversation: Conversation, *, seed: int = 0, recipe: Recipe | Non
         "half_shuffles_found": "",
         "misalignments_found": "",
         "duplicates_found": "",
+        "near_duplicates_found": "",
+        "dice_found": "",
         "false_alarms": "",
     },
     source="faults planted in the exports of real conversations",
@@ -110,7 +112,10 @@ def agreement(conversation: Conversation, *, seed: int = 0, recipe: Recipe | Non
     modules=("collective",),
 )
 def measure_audit(bench: Bench) -> dict[str, float]:
-    """The share of planted faults of each kind that is told; `false_alarms` is the share of the files, as they are, that raise one."""
+    """The share of planted faults of each kind that raises an alarm; `false_alarms` is the share of the files, as they are, that raise one.
+
+    Of those who vote nearly as another one, and of those who vote at random, it is the share that is named: a notice, no alarm.
+    """
     return told_of(conversations(data_of(bench)), bench)
 
 
@@ -122,6 +127,8 @@ def measure_audit(bench: Bench) -> dict[str, float]:
         "half_shuffles_found": "",
         "misalignments_found": "",
         "duplicates_found": "",
+        "near_duplicates_found": "",
+        "dice_found": "",
         "false_alarms": "",
     },
     source="conversations drawn from planted groups that share most of their views",
@@ -137,11 +144,11 @@ def measure_drawn(bench: Bench) -> dict[str, float]:
 
 def told_of(known: Sequence[Conversation], bench: Bench) -> dict[str, float]:
     """What the audit says of each conversation as it is, and of one planted fault of each kind in each; a pure function of the seed."""
-    told: dict[str, list[bool]] = {}
+    told: dict[str, list[float]] = {}
     for number, clean in enumerate(known):
         rng = np.random.default_rng([bench.request.seed, number, 7])
-        told.setdefault("false_alarms", []).append(any(finding.alarm for finding in audit(clean)))
+        told.setdefault("false_alarms", []).append(float(any(finding.alarm for finding in audit(clean))))
         for fault in FAULTS:
-            told.setdefault(f"{fault.kind}_found", []).append(is_told(fault, clean, rng))
+            told.setdefault(f"{fault.kind}_found", []).append(found_of(fault, clean, rng))
         bench.progress(number + 1, len(known), {})
     return {name: float(np.mean(each)) for name, each in told.items()}

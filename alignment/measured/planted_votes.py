@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from alignment.polis_export import Conversation, Statement
+from alignment.polis_export import Conversation, Labels, Statement, Votes
 from alignment.vote_audit import audit
 
 Plant = Callable[[Conversation, np.random.Generator], Conversation]
-COPY = "copy"
-"""Name of the participant who is a copy of another one."""
+ADDED = "added"
+"""How the names of those begin who are put in: copies, and voters that answer at random."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,14 +21,28 @@ class Fault:
 
     name: str
     kind: str
-    """`shuffles`, `half_shuffles`, `misalignments` or `duplicates`."""
+    """`shuffles`, `half_shuffles`, `misalignments`, `duplicates`, `near_duplicates` or `dice`."""
     plant: Plant
 
 
-def is_told(fault: Fault, clean: Conversation, rng: np.random.Generator) -> bool:
-    """Whether the audit tells the fault once it is planted: by an alarm, or for a copied participant by naming the copy."""
-    found = audit(fault.plant(clean, rng))
-    return any(COPY in each.participants for each in found) if fault.kind == "duplicates" else any(each.alarm for each in found)
+def found_of(fault: Fault, clean: Conversation, rng: np.random.Generator) -> float:
+    """How much of the fault the audit finds once it is planted: 1 or 0 for an alarm of whatever kind, the share of those put in that are named.
+
+    A duplicate counts as found by an alarm that names all who are equal. Near-duplicates and dice are no alarm, so being named counts there.
+    """
+    planted = fault.plant(clean, rng)
+    found = audit(planted)
+    added = [person for person in planted.participants if person.startswith(ADDED)]
+    if not added:
+        return float(any(each.alarm for each in found))
+    kind = "random" if fault.kind == "dice" else "duplicates"
+    named = {
+        person
+        for each in found
+        for person in each.participants
+        if each.kind == kind and (each.alarm or fault.kind != "duplicates")
+    }
+    return sum(person in named for person in added) / len(added)
 
 
 def _shuffled(share: float) -> Plant:
@@ -42,9 +56,12 @@ def _shuffled(share: float) -> Plant:
 
 
 def _labels_of_a_block(clean: Conversation, rng: np.random.Generator) -> Conversation:
+    """Any block of a third of the rows or more, by any shift up to half of the block, to either side."""
     groups, inside = clean.groups.copy(), np.flatnonzero(clean.groups >= 0)
-    rows = inside[rng.integers(0, len(inside) // 2) :]
-    groups[rows] = np.roll(groups[rows], int(rng.choice([-2, -1, 1, 2])))
+    size = int(rng.integers(len(inside) // 3, len(inside) + 1))
+    first = int(rng.integers(0, len(inside) - size + 1))
+    rows = inside[first : first + size]
+    groups[rows] = np.roll(groups[rows], int(rng.integers(1, size // 2 + 1)) * int(rng.choice([-1, 1])))
     return replace(clean, groups=groups)
 
 
@@ -60,15 +77,42 @@ def _columns(clean: Conversation, rng: np.random.Generator) -> Conversation:
     return replace(clean, votes=np.roll(clean.votes, int(rng.integers(1, clean.votes.shape[1])), axis=1))
 
 
-def _copied(least: int) -> Plant:
+def _joined(clean: Conversation, votes: Votes, groups: Labels) -> Conversation:
+    """The conversation with these rows (N, S) besides, which are counted as they are."""
+    counts = np.array([(~np.isnan(votes)).sum(1), (votes == 1).sum(1), (votes == -1).sum(1)]).T
+    return replace(
+        clean,
+        participants=(*clean.participants, *(f"{ADDED} {n}" for n in range(len(votes)))),
+        votes=np.vstack([clean.votes, votes]),
+        groups=np.append(clean.groups, groups),
+        declared=None if clean.declared is None else np.vstack([clean.declared, counts]),
+    )
+
+
+def _copied(least: int, *, times: int = 1, keep: int | None = None, change: str = "") -> Plant:
+    """Somebody with `least` votes or more again, `times` times: with `keep` of the votes, or one of them `changed` or `missing`, where that is asked for."""
+
     def plant(clean: Conversation, rng: np.random.Generator) -> Conversation:
         i = int(rng.choice(np.flatnonzero((~np.isnan(clean.votes)).sum(1) >= least)))
-        both = np.append(np.arange(len(clean.votes)), i)
-        declared = None if clean.declared is None else clean.declared[both]
-        people = (*clean.participants, COPY)
-        return replace(clean, participants=people, votes=clean.votes[both], groups=clean.groups[both], declared=declared)
+        row = clean.votes[i].copy()
+        cast = rng.permutation(np.flatnonzero(~np.isnan(row)))
+        if keep:
+            row[cast[keep:]] = np.nan
+        if change:
+            row[cast[0]] = np.nan if change == "missing" else rng.choice([v for v in (-1.0, 0.0, 1.0) if v != row[cast[0]]])
+        return _joined(clean, np.repeat(row[None], times, axis=0), np.repeat(clean.groups[i], times))
 
     return plant
+
+
+def _dice(clean: Conversation, rng: np.random.Generator) -> Conversation:
+    """Fifteen voters who answer 30 statements, or all, as dice fall, and are given to one of the groups."""
+    statements = clean.votes.shape[1]
+    votes = np.full((15, statements), np.nan)
+    for row in votes:
+        at = rng.permutation(statements)[:30]
+        row[at] = rng.choice([-1.0, 0.0, 1.0], len(at))
+    return _joined(clean, votes, np.full(15, int(rng.choice(clean.groups[clean.groups >= 0]))))
 
 
 FAULTS = (
@@ -80,6 +124,11 @@ FAULTS = (
     Fault(name="columns shifted", kind="misalignments", plant=_columns),
     Fault(name="a participant with 7 votes or more copied", kind="duplicates", plant=_copied(7)),
     Fault(name="a participant with 20 votes or more copied", kind="duplicates", plant=_copied(20)),
+    Fault(name="20 voters with the same 3 votes", kind="duplicates", plant=_copied(3, times=20, keep=3)),
+    Fault(name="20 voters with the same 6 votes or less", kind="duplicates", plant=_copied(3, times=20, keep=6)),
+    Fault(name="a participant copied with one vote changed", kind="near_duplicates", plant=_copied(20, change="changed")),
+    Fault(name="a participant copied with one vote missing", kind="near_duplicates", plant=_copied(20, change="missing")),
+    Fault(name="voters that answer at random", kind="dice", plant=_dice),
 )
 
 

@@ -8,9 +8,12 @@ import pytest
 
 from alignment.labeller import Labeller, label_responses
 from alignment.measured.collective import conversations
-from alignment.measured.planted_votes import FAULTS, Fault
+from alignment.measured.planted_votes import FAULTS, Fault, drawn, found_of
 from alignment.polis_export import Conversation, ExportFault, Statement, read
 from alignment.vote_audit import audit
+from alignment.vote_copies import alike
+from alignment.vote_machines import dice, one_answer
+from alignment.vote_shifts import shifted
 
 POLIS = Path(__file__).parents[3] / "shared" / "data" / "alignment" / "polis"
 
@@ -93,16 +96,75 @@ def crowd(seed: int = 0) -> Conversation:
     )
 
 
+def sociable(seed: int) -> Conversation:
+    return drawn(np.random.default_rng(seed), people=300, statements=60)
+
+
 def test_a_clean_crowd_raises_nothing() -> None:
     for seed in range(3):
         assert audit(crowd(seed)) == ()
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.kind != "half_shuffles"], ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f.kind not in ("half_shuffles", "dice")], ids=lambda fault: fault.name)
 def test_every_planted_fault_is_told(fault: Fault) -> None:
     for seed in range(3):
-        found = audit(fault.plant(crowd(seed), np.random.default_rng(seed)))
-        assert any(f.alarm for f in found), (fault.name, seed)
+        assert found_of(fault, sociable(seed), np.random.default_rng(seed)) == 1.0, (fault.name, seed)
+
+
+@pytest.mark.parametrize("by", [4, 20, 29, -17])
+def test_labels_of_a_block_that_belong_far_up_or_down_are_told_with_the_shift(by: int) -> None:
+    clean = crowd()
+    groups = clean.groups.copy()
+    groups[40:100] = np.roll(groups[40:100], -by)  # the label of row i now belongs to row i + by
+    (told,) = (f for f in audit(replace(clean, groups=groups)) if f.alarm)
+    at, turned = f" {abs(by)} rows {'above' if by > 0 else 'below'}", f" {60 - abs(by)} rows {'below' if by > 0 else 'above'}"
+    assert told.kind == "labels" or at in told.message or turned in told.message, told.message
+
+
+def test_the_order_of_people_raises_no_alarm_where_labels_follow_them() -> None:
+    rng = np.random.default_rng(8)
+    points = np.concatenate([rng.normal(size=(150, 2)), rng.normal(size=(8, 2)) + 5])  # a small group has few labels in a window
+    groups = np.repeat([0, 1], [150, 8])
+    for seed in range(10):
+        order = np.random.default_rng(seed).permutation(158)
+        assert shifted(points[order], groups[order], np.random.default_rng(seed)) is None
+
+
+def test_many_equal_short_rows_are_an_alarm_and_as_many_as_chance_makes_are_none() -> None:
+    rng = np.random.default_rng(4)
+    agreed = np.where(rng.random((100, 4)) < 0.97, 1.0, -1.0)  # all saw the same four statements, and nearly all agree with all
+    nobody = np.full((100, 4), np.nan)
+    votes = np.block([[agreed, nobody], [nobody, np.where(rng.random((100, 4)) < 0.5, 1.0, -1.0)]])
+    groups = np.zeros(200, dtype=np.int64)
+    assert min(each.expected for each in alike(votes, groups)) > 0.05
+    cloned = np.vstack([votes, np.repeat(votes[150:151], 40, axis=0)])
+    least = min(alike(cloned, np.zeros(240, dtype=np.int64)), key=lambda each: each.expected)
+    assert least.expected < 1e-3
+    assert set(range(200, 240)) <= set(least.rows)
+
+
+def test_what_chance_makes_of_a_pair_is_the_product_of_the_rates_of_those_who_are_left() -> None:
+    votes = np.where(np.random.default_rng(5).random((40, 9)) < 0.5, 1.0, -1.0)
+    votes[2:, 8] = np.nan  # the first two alone saw the ninth as well
+    votes[0] = votes[1]
+    (pair,) = (each for each in alike(votes, np.zeros(40, dtype=np.int64)) if 0 in each.rows)
+    chance = 1 / 3  # of the ninth statement, which nobody else saw: half a vote for each answer
+    for column in range(8):
+        chance *= ((votes[2:, column] == votes[0, column]).sum() + 0.5) / (38 + 1.5)
+    assert pair.rows == (0, 1)
+    assert pair.expected == pytest.approx(2 * chance)  # of two patterns of what was seen
+
+
+def test_dice_are_named_though_their_group_is_made_of_dice_and_people_who_lean_are_not() -> None:
+    rng = np.random.default_rng(0)
+    camp = rng.integers(0, 2, 200)
+    likes = rng.choice([0.05, 0.95], (2, 60))
+    votes = np.where(rng.random((200, 60)) < likes[camp], 1.0, -1.0)
+    votes[0, rng.random(60) < 0.8] = 0.0  # passes most of the time
+    votes[185:] = rng.choice([-1.0, 0.0, 1.0], (15, 60))
+    camp[185:] = 2
+    assert set(dice(votes, camp).tolist()) == set(range(185, 200))
+    assert one_answer(np.vstack([votes, np.ones((5, 60))]), np.append(camp, [3] * 5)).tolist() == [200, 201, 202, 203, 204]
 
 
 def test_agree_and_disagree_exchanged_is_told_as_that() -> None:
@@ -112,13 +174,12 @@ def test_agree_and_disagree_exchanged_is_told_as_that() -> None:
     assert "exchanged" in told.message
 
 
-def test_one_answer_to_everything_and_dice_are_named_and_no_alarm() -> None:
+def test_one_answer_to_everything_is_named_and_no_alarm() -> None:
     clean = crowd()
     votes = clean.votes.copy()
-    votes[0], votes[1] = 1.0, np.random.default_rng(3).choice([-1.0, 0.0, 1.0], 40)
+    votes[0] = 1.0
     found = {f.kind: f for f in audit(replace(clean, votes=votes, declared=None))}
     assert found["straight-line"].participants == ("0",)
-    assert found["random"].participants == ("1",)
     assert not any(f.alarm for f in found.values())
 
 

@@ -123,14 +123,16 @@ def test_each_seed_judges_the_groups_of_another_conversation_by_a_recipe_that_di
 def test_the_audits_shares_are_those_of_faults_planted_one_by_one(tmp_path: Path) -> None:
     bench = asked("drawn-votes-v1", tmp_path, conversations=2, people=60, statements=20, seed=4)
     numbers = collective.measure_drawn(bench)
-    told: dict[str, list[bool]] = {}
+    told: dict[str, list[float]] = {}
     for n in range(2):
         clean = drawn(np.random.default_rng([4, n]), people=60, statements=20)
         rng = np.random.default_rng([4, n, 7])
         for fault in FAULTS:
-            found = audit(fault.plant(clean, rng))
-            hit = any("copy" in f.participants for f in found) if fault.kind == "duplicates" else any(f.alarm for f in found)
-            told.setdefault(f"{fault.kind}_found", []).append(hit)
+            planted = fault.plant(clean, rng)
+            found, added = audit(planted), set(planted.participants) - set(clean.participants)
+            named = {who for f in found for who in f.participants if f.alarm or fault.kind != "duplicates"}
+            share = len(added & named) / len(added) if added else float(any(f.alarm for f in found))
+            told.setdefault(f"{fault.kind}_found", []).append(share)
     assert {name: numbers[name] for name in told} == {name: sum(hits) / len(hits) for name, hits in told.items()}
 
 
