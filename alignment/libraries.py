@@ -76,11 +76,11 @@ def _along(dotted: str) -> Iterator[Any]:
 
 
 def _member(thing: Any, name: str) -> Any:
-    """What a listed module or a class holds under a name, from their dictionaries; None of anything else."""
+    """What a listed module, a class or a thing's class holds under a name, from their dictionaries."""
     if isinstance(thing, ModuleType):
         found = vars(thing).get(name)
         return None if isinstance(found, ModuleType) and found not in listed().values() else found
-    holders = type.mro(thing) if isinstance(thing, type) and thing is not type else ()
+    holders = type.mro(thing if isinstance(thing, type) else type(thing))
     found = next((vars(holder)[name] for holder in holders if name in vars(holder)), None)
     return found.__func__ if isinstance(found, staticmethod | classmethod) else found
 

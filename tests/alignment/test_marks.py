@@ -15,6 +15,7 @@ def test_a_call_shows_what_the_library_says_of_it_under_any_of_its_names() -> No
     assert "doc file" not in written("def f(self, x):\n    return torch.relu(x)")
     for line in ("os.remove('a')", "torch.save(x, 'a')", "np.savez('a')", "Path('a').read_bytes()", "shutil.copyfile('a', 'b')"):
         assert "doc fil" in written(f"def f(self, x):\n    {line}"), line
+    assert "doc random" in written("def f(self, x):\n    torch.default_generator.manual_seed(3)")
 
 
 def test_what_a_text_binds_itself_is_no_library() -> None:
