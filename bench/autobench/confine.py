@@ -19,10 +19,12 @@ from bench.autobench.tree import LINUX, MARKER, PROCESSES
 from plan.nouns import Limits
 
 ALLOWED = {
-    *("PATH", "HOME", "LANG", "TZ", "TMPDIR", "XDG_CACHE_HOME", "CXX", "LD_LIBRARY_PATH"),
+    *("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "CXX", "LD_LIBRARY_PATH"),
     *("CUDA_VISIBLE_DEVICES", "VIRTUAL_ENV", "PYTHONHOME"),
 }
-"""Names (and everything that begins with `LC_`) a worker may inherit. Whatever is not named here, secrets included, it never sees."""
+"""Names a worker may inherit. Whatever is not named here, secrets included, it never sees."""
+ANYWHERE = {"TZ": "UTC", "LC_ALL": "C.UTF-8"}
+"""Time zone and language of every measurement, whoever's machine it runs on."""
 POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Sizes of the thread pools."""
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
@@ -39,8 +41,8 @@ _libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
 
 def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
-    """`environment` without everything that is not on the allow-list."""
-    return {name: value for name, value in environment.items() if name in ALLOWED or name.startswith("LC_")}
+    """`environment` without everything that is not on the allow-list, in a time zone and language that are everybody's."""
+    return {name: value for name, value in environment.items() if name in ALLOWED} | ANYWHERE
 
 
 def pinned(environment: Mapping[str, str], threads: int) -> dict[str, str]:

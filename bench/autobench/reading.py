@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 from bench.autobench.warden import FOR_ITSELF, INSTALLED
 from plan import catalogue
@@ -91,6 +92,19 @@ class Reading:
             return False
         asker, between = self._asked()
         return asker and not any(frame.f_code.co_filename == shutil.__file__ for frame in between)  # which removes trees so
+
+    @staticmethod
+    def database(name: Any) -> Any:
+        """The file that sqlite opens where it is given `name`, which may be a URI."""
+        text = os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else name
+        if not isinstance(text, str) or not text.startswith("file:"):
+            return name
+        path = unquote(text.removeprefix("file:").partition("?")[0].partition("#")[0])
+        return (
+            f"/{path.lstrip('/').partition('/')[2]}"
+            if path.startswith("//") and not path.startswith("///")
+            else path or ":memory:"
+        )
 
     def outside(self, path: Path) -> bool:
         """Whether `path`, a file outside the house's packages, is one that nothing counts."""

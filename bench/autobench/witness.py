@@ -161,6 +161,8 @@ class Witness:
             return
         self._busy.now = True
         try:
+            if event == "sqlite3.connect":
+                arguments = (self._reading.database(arguments[0]),)
             if event in MAKING:
                 self._reading.made(arguments[0])
             elif event in LISTING:

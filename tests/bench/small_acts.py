@@ -193,6 +193,25 @@ def makes_and_removes_a_tree(bench):
     return 12
 
 
+def asks_a_database(bench):
+    import sqlite3
+    path = bench.request.config["where"][::-1]
+    name = {"name": path, "uri": f"file:{path}?mode=ro", "host": f"file://localhost{path}"}[bench.request.config["how"]]
+    return float(sqlite3.connect(name, uri=name != path).execute("select x from t").fetchone()[0])
+
+
+def fills_a_database(bench):
+    import sqlite3
+    connection = sqlite3.connect(bench.folder / "own.db")
+    connection.execute("create table t (x)")
+    connection.execute("insert into t values (7)")
+    return float(connection.execute("select x from t").fetchone()[0])
+
+
+def tells_the_hour(bench):
+    return time.localtime(0).tm_hour
+
+
 def fails(bench):
     raise ZeroDivisionError("of its own")
 

@@ -85,7 +85,7 @@ class House:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
         shutil.copy(root / "corpus.txt", root / "renamed.txt")
-        env = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        env = {**os.environ, "TZ": "Etc/GMT-5", "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
         self.server, self.measurer = (
             subprocess.Popen(
                 [sys.executable, "-c", script], cwd=root, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         ("makes_and_reads", "", "", 12),
         ("makes_and_removes_a_tree", "", "", 12),
         ("looks_for_a_pattern", "", "", 1),
+        ("tells_the_hour", "", "", 0),
         ("lists_the_shelves", "", "", 5),
     ],
 )
@@ -178,6 +180,19 @@ def test_no_way_of_opening_hides_a_file(act: str, house: House, tmp_path: Path) 
         else f"it reads `{file}`, which does not"
     )
     assert outcome.message.startswith(told), outcome
+
+
+@pytest.mark.parametrize("how", ["name", "uri", "host"])
+def test_a_database_is_a_file_however_it_is_named(how: str, house: House, tmp_path: Path) -> None:
+    file = tmp_path / "numbers.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("create table t (x)")
+        connection.execute("insert into t values (7)")
+    outcome = house.measure("asks_a_database", where=str(file)[::-1], how=how)
+    assert outcome.status is Status.CRASHED, outcome
+    assert outcome.message.startswith(f"it reads `{file}`, which does not count into its identity"), outcome
+    assert house.measure("fills_a_database").metrics == {"score": 7}
+    assert house.measure("asks_a_database", where=str(file)[::-1], how=how, named=str(file)).metrics == {"score": 7}
 
 
 @pytest.mark.parametrize(("act", "old", "new"), [
