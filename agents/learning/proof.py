@@ -1,8 +1,8 @@
 """What the refactor agent's learning is worth, on recorded measurements: `python -m agents.learning.proof [--seeds 10]`.
 
 Every failing target of `plan/Improve.md` is worked on by each policy with the same number of measurements, under the rules of the loop. `random` tries
-any candidate of any kind, `fixed order` one after the other as the shelves have them. The agent begins with a table learnt in the environment on all
-other modules' tasks and never saw the one it is judged on; `untrained` begins with the hopes of a fresh ledger, as a user's does, and learns from this run
+any candidate of any kind, `fixed order` one after the other as the shelves have them. The agent begins with a table learnt in the environment on other
+modules' tasks that share no recorded measurement with those it is judged on (to replace either module by a third is the same measurement); `untrained` begins with the hopes of a fresh ledger, as a user's does, and learns from this run
 only. The same without hopes: every kind is as promising, and what is known was learnt.
 
 Who stands at the end is judged on seeds that no policy saw; the improvement is of the margin to the threshold, a target that is met counting as 100 %
@@ -30,6 +30,7 @@ from agents.learning.episodes import episode, in_order, world
 from agents.learning.fitted import Fitted, Policy
 from agents.learning.intervals import claim, told
 from agents.learning.peers import FixedOrder, RandomSearch
+from agents.learning.record import name_of
 from agents.learning.replay import Grid
 from agents.learning.schooling import Learnt, School
 from agents.learning.simulation import Simulation
@@ -91,16 +92,26 @@ def scores(schools: Mapping[str, tuple[Learnt, Learnt]], place: tuple[int, int],
     return found
 
 
+def unrelated(module: str, plan: Plan, grid: Grid) -> list[Task]:
+    """Tasks of other modules of whose candidates none was measured for a task of `module` too."""
+    spaces = replay.spaces(plan, grid)
+    measured = {
+        task.id: {name_of(task, candidate) for kind in spaces[task.id].values() for candidate in kind} for task in plan.tasks
+    }
+    own = set[str]().union(*(measured[task.id] for task in plan.tasks if task.module == module))
+    return [task for task in plan.tasks if task.module != module and not measured[task.id] & own]
+
+
 def improvement_rows(*, seeds: int, runs: int, first: int, workers: int) -> bool:
     """Print how much of the failing margins each policy makes up; whether every claim holds."""
     plan, grid = _recorded()
     school, schools = School(plan, grid), {}
     for module in dict.fromkeys(task.module for task in plan.tasks):
-        others = [task for task in plan.tasks if task.module != module]
+        others = unrelated(module, plan, grid)
         schools[module] = school.learnt_on(others, first=prior), school.learnt_on(others, first=blank)
     many = len(replay.failing(grid, plan))
     print(f"{many} failing targets of {len(plan.tasks)} tasks, {seeds} seeds of {runs} runs each; recorded on {grid.about}")
-    print("share of the failing margins made up, on seeds nobody saw; learnt on the other modules' tasks only")
+    print("share of the failing margins made up, learnt on other modules' tasks that share no measurement with it")
     places = [(seed, trials) for trials in TRIALS for seed in range(first, first + seeds)]
     with ProcessPoolExecutor(workers) as pool:
         found = dict(zip(places, pool.map(partial(scores, schools, runs=runs), places), strict=True))

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agents.duels import ERROR, subject_of
-from agents.learning.record import SEEDS
 from agents.learning.replay import TRIALS, VERDICTS, Grid, own
 from agents.trials import TRIAL
 from bench import promotion
@@ -164,7 +163,7 @@ class Simulation:
             one.chain.append(candidate)
 
     def _number(self, task: Task, candidate: Candidate, metric: str) -> float | None:
-        return self.grid.run(task, candidate, self.draw.choice(SEEDS)).metrics.get(metric)
+        return self.grid.run(task, candidate, self.draw.choice(TRIALS)).metrics.get(metric)
 
     def _note_passes(self) -> None:
         held = {id: replace(one.task, module=one.chain[-1].module, config=one.chain[-1].config) for id, one in self.work.items()}
