@@ -2,15 +2,15 @@
 
 Near to Polis' own pipeline as its authors describe it (Small et al. 2021, sections 3 and 4): a statement that moderation did not accept counts
 as passed by everybody; unseen votes take the statement's mean; the two largest principal components; a participant's point is moved out by
-sqrt(statements / votes); up to 100 small clusters around those who came first; then 2 to 5 groups of these by k-means, rated by silhouette.
-Polis goes on from where it stood a vote ago, and an export has no such past. Two things stand in for it: no group holds less than `least_share`
-of the participants, else k-means spends one on an outlier; and the fewest groups are taken whose silhouette is within a standard error of the
-best.
+sqrt(statements / votes); up to 100 small clusters around those who came first; then 2 to 5 groups of these by k-means.
+Polis rates their number by silhouette and goes on from where it stood a vote ago; an export has no such past. Two things stand in for it: no
+group holds less than `least_share` of the participants, else k-means spends one on an outlier; and the fewest groups are taken that are found again
+among participants drawn anew as surely as any other number is, to a standard error (Hennig 2007).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,9 @@ class Recipe:
     least_share: float = 0.03
     """Of the participants that shape the groups, at least so many in each."""
     slack: float = 1.0
-    """Standard errors of the silhouette that fewer groups may cost."""
+    """Standard errors of being found again that fewer groups may cost."""
+    replicates: int = 20
+    """How often participants are drawn anew to see which number of groups is found again."""
     restarts: int = 32
 
 
@@ -51,8 +53,8 @@ class Groups:
     """(P, 2)."""
     centres: Points
     """(k, 2)."""
-    silhouettes: tuple[tuple[int, float], ...]
-    """Of each number of groups that was possible."""
+    stabilities: tuple[tuple[int, float], ...]
+    """Of each number of groups that was possible: the mean adjusted Rand index with those among participants drawn anew; empty where one was asked."""
     seed: int
 
     @property
@@ -77,18 +79,11 @@ def find_groups(
         )
     rng = np.random.default_rng(seed)
     points = project(votes, accepted=accepted)
-    small, weights = _small_clusters(points[core], recipe.base)
-    least = recipe.least_share * float(core.sum())
-    options: list[tuple[Points, float, float]] = []
-    for k in range(recipe.least_groups, min(recipe.most, 2 + len(small) // 12) + 1):
-        centres = k_means(small, weights, k=k, restarts=recipe.restarts, least=least, rng=rng)
-        if centres is not None:
-            each = silhouette(points[core], nearest(points[core], centres))
-            options.append((centres, float(each.mean()), float(each.std() / np.sqrt(len(each)))))
+    options = _clustered(points[core], recipe, rng)
     if not options:
         raise ValueError("the participants do not part: all vote alike, or only single ones stand apart. nothing was found")
-    _, best, error = max(options, key=lambda o: o[1])
-    centres = next(c for c, score, _ in options if score >= best - recipe.slack * error)
+    alike = _found_again(votes[core], accepted, points[core], options, recipe, seed) if len(options) > 1 else {}
+    centres = options[_fewest(alike, slack=recipe.slack) if alike else next(iter(options))]
     sizes = np.bincount(nearest(points[core], centres), minlength=len(centres))
     centres = centres[np.argsort(-sizes, kind="stable")]
     return Groups(
@@ -96,9 +91,46 @@ def find_groups(
         core=core,
         points=points,
         centres=centres,
-        silhouettes=tuple((len(c), score) for c, score, _ in options),
+        stabilities=tuple((k, float(np.mean(each))) for k, each in alike.items()),
         seed=seed,
     )
+
+
+def _clustered(points: Points, recipe: Recipe, rng: np.random.Generator) -> dict[int, Points]:
+    """The centres of each number of groups that is possible."""
+    small, weights = _small_clusters(points, recipe.base)
+    found = {}
+    for k in range(recipe.least_groups, min(recipe.most, 2 + len(small) // 12) + 1):
+        centres = k_means(small, weights, k=k, restarts=recipe.restarts, least=recipe.least_share * len(points), rng=rng)
+        if centres is not None:
+            found[k] = centres
+    return found
+
+
+def _found_again(
+    votes: Votes, accepted: NDArray[np.bool_] | None, points: Points, options: dict[int, Points], recipe: Recipe, seed: int
+) -> dict[int, list[float]]:
+    """Of each number of groups, how like those of everybody are the ones found anew, from the means on, among as many drawn with repeats."""
+    rng = np.random.default_rng([seed, 2])
+    alike: dict[int, list[float]] = {k: [] for k in options}
+    for _ in range(recipe.replicates):
+        rows = np.sort(rng.choice(len(votes), len(votes)))
+        drawn = project(votes[rows], accepted=accepted)
+        anew = _clustered(drawn, replace(recipe, restarts=8), rng)
+        for k, centres in options.items():
+            before = nearest(points[rows], centres)
+            alike[k].append(adjusted_rand(nearest(drawn, anew[k]), before) if k in anew else 0.0)
+    return alike
+
+
+def _fewest(alike: dict[int, list[float]], *, slack: float = 1.0) -> int:
+    """The fewest groups that are not found again less surely than the number that is most surely: by standard errors of the paired difference."""
+    best = max(alike, key=lambda k: np.mean(alike[k]))
+    for k in sorted(alike):
+        less = np.array(alike[best]) - np.array(alike[k])
+        if less.mean() <= slack * less.std() / np.sqrt(len(less)):
+            return k
+    return best
 
 
 def project(votes: Votes, *, accepted: NDArray[np.bool_] | None = None) -> Points:

@@ -15,7 +15,7 @@ from alignment.polis_export import MATRIX, Conversation, read
 from alignment.vote_audit import audit
 from plan.catalogue import benchmark
 
-RECIPES = tuple(Recipe(least_share=share, slack=slack) for slack in (2.0, 1.0, 0.0) for share in (0.05, 0.03, 0.01))
+RECIPES = tuple(Recipe(least_share=share, slack=slack) for slack in (1.0, 0.0) for share in (0.05, 0.03, 0.01))
 """Of equally good ones the first is taken: fewer groups, larger ones."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from alignment.collective import derive_rules
 from alignment.consensus import group_informed_consensus, support
 from alignment.measured.collective import agreement, conversations
-from alignment.opinion_groups import adjusted_rand, find_groups, k_means, project, silhouette
+from alignment.opinion_groups import _fewest, adjusted_rand, find_groups, k_means, project, silhouette
 from alignment.polis_export import Conversation
 
 NAN = np.nan
@@ -66,6 +66,22 @@ def test_camps_that_were_planted_are_found_and_their_number_too(parts: int) -> N
     found = find_groups(votes)
     assert len(found) == parts
     assert adjusted_rand(found.labels, camp) > 0.95
+
+
+def test_the_number_of_groups_is_the_one_that_is_found_again() -> None:
+    rng = np.random.default_rng(5)
+    votes, _ = camps(people=120, parts=2)
+    votes[:4] = np.where(rng.random((4, 30)) < 0.5, 1.0, -1.0)  # few enough to fall away in a resample
+    found = find_groups(votes)
+    stable = dict(found.stabilities)
+    assert len(found) == max(stable, key=lambda k: stable[k]) == 2
+    assert stable[2] > 0.95 > max(share for k, share in stable.items() if k != 2)
+
+
+def test_fewer_groups_are_taken_only_where_they_are_found_again_as_surely() -> None:
+    assert _fewest({2: [0.5, 0.9, 0.6], 3: [0.6, 0.8, 0.7]}) == 2
+    assert _fewest({2: [0.5, 0.9, 0.6], 3: [0.6, 0.8, 0.7]}, slack=0.0) == 3
+    assert _fewest({2: [0.5, 0.6, 0.4], 3: [0.8, 0.9, 0.8], 4: [0.9, 0.8, 0.9]}) == 3
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
