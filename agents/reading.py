@@ -48,7 +48,8 @@ def read_plan(path: Path) -> Plan:
 
 
 def check_plan(path: Path, *, json: bool) -> Exit:
-    """Every fault of the plan, or a line that says it has none."""
+    """Every fault of the plan, or a line that says it has none, after a look at the texts it names."""
+    from bench.data import survey_tasks
     from plan.faults import PlanFaults
 
     try:
@@ -58,6 +59,8 @@ def check_plan(path: Path, *, json: bool) -> Exit:
             print(jsonlib.dumps({"v": SCHEMA, "plan": str(path), "faults": [plain(fault) for fault in faults.faults]}))
             return Exit.FAULTS
         raise
+    for note in survey_tasks(plan.tasks, plan=plan.path):
+        print(note, file=sys.stderr)
     targets = sum(len(task.targets) for task in plan.tasks)
     if json:
         print(jsonlib.dumps({"v": SCHEMA, "plan": str(path), "faults": [], "tasks": len(plan.tasks), "targets": targets}))

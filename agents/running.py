@@ -21,7 +21,7 @@ from agents.plan_diff import refused
 from agents.reading import beside, read_plan, say, tell
 from agents.schedule import select
 from bench import texts
-from bench.data import DataError, digest
+from bench.data import survey_tasks
 from bench.fold import fold
 from bench.identity import environment_facts
 from bench.ledger import Ledger, LedgerFault
@@ -184,14 +184,10 @@ class NoDevice(Exception):
 
 
 def check_needs(plan: Plan, only: tuple[str, ...] = ()) -> None:
-    """DataError or NoDevice that names the task and its line when what it measures on is not there."""
+    """DataError or NoDevice that names the task and its line when what it measures on is not there; what a text lacks is told on stderr."""
     tasks = select(plan, only)
-    for task in tasks:
-        try:
-            if task.data:
-                digest(task.data)
-        except (DataError, OSError) as error:
-            raise DataError(f"task `{task.id}` at {plan.path}:{task.data_line or task.line}: {error}; nothing was run") from None
+    for note in survey_tasks(tasks, plan=plan.path):
+        print(note, file=sys.stderr)
     if not (elsewhere := [task for task in tasks if task.device != "cpu"]):
         return
     there = _cuda_devices()
