@@ -40,6 +40,7 @@ KEEPS_SHELVES = "plan/catalogue.py"
 
 _READS_DOCS = re.compile("__doc__|getdoc")
 _READS_TEXT = re.compile("co_firstlineno|co_lines|co_positions|f_lineno|tb_lineno|getsource|getcomments|findsource")
+_TYPE_ONLY = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 _TELLS_TEXT = frozenset({"linecache", "pydoc"})
 Shelf = Callable[[str, str], Path | None]
 
@@ -340,11 +341,7 @@ def _effective(block: list[ast.stmt], left_out: list[str], *, type_only: bool, k
             continue
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and id(statement) not in kept:
             continue
-        if (
-            type_only
-            and isinstance(statement, ast.If)
-            and ast.unparse(statement.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-        ):
+        if type_only and isinstance(statement, ast.If) and ast.unparse(statement.test) in _TYPE_ONLY:
             left_out += map(ast.dump, statement.body)
             yield from _effective(statement.orelse, left_out, type_only=type_only, kept=kept)
             continue

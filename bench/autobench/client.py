@@ -13,23 +13,20 @@ import math
 import os
 import select
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 from uuid import uuid4
 
-from bench.autobench import confine, seal, sources, tree
+from bench.autobench import confine, seal, tree
+from bench.autobench.launch import WITNESS, Server
 from bench.autobench.measure import vetted
 from bench.autobench.outcome import STOPPED, Order, Outcome, Progress, tail
 from plan import wire
-from plan.catalogue import HOUSE
 from plan.nouns import Cost, Limits, Request, Status
 
 log = logging.getLogger("touchstone.autobench")
@@ -42,8 +39,6 @@ LOOK = 0.4
 """Seconds past its limit after which a measurement's guard is looked at, and between two looks: one that was stopped is ended at once."""
 GRACE = 0.8
 """Seconds past its limit after which a worker that still runs is ended from here, whatever keeps its guard."""
-WITNESS = "bench.autobench.witness:prepare"
-"""Preloads what compares each measurement with its key."""
 IMPORTS = 300.0
 """Seconds that a server may import before it begins its first."""
 
@@ -60,7 +55,7 @@ class AutoBench:
     ) -> None:
         self._preload = tuple(preload)
         self._environment = confine.scrubbed(os.environ) if environment is None else dict(environment)
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._running: set[Child] = set()
         self._idle: list[tuple[socket.socket, int]] = []
         """Links to guards that wait for another order, and their process ids."""
@@ -129,13 +124,13 @@ class AutoBench:
         self._running.add(child)
         return child
 
-    def connect(self) -> tuple[socket.socket, _Server]:
+    def connect(self) -> tuple[socket.socket, Server]:
         """A socket whose other end a guard holds, and the server that forked it; starts one when there is none."""
         if self._server is not None and tree.is_stopped(self._server.process.pid):
             self.dismiss(self._server, patience=0.0)
         for _ in range(2):
             if self._server is None:
-                self._server = _Server(self._preload, self._environment)
+                self._server = Server(self._preload, self._environment)
                 confine.inherit_orphans()
             if self._idle:
                 return self._idle.pop()[0], self._server
@@ -149,14 +144,14 @@ class AutoBench:
                     self.dismiss(self._server)
         raise RuntimeError("the fork server cannot be started")
 
-    def give_back(self, link: socket.socket, guard: int, server: _Server) -> None:
+    def give_back(self, link: socket.socket, guard: int, server: Server) -> None:
         """Keep the link to a guard that waits for another order."""
         if self._server is server:
             self._idle.append((link, guard))
         else:
             link.close()
 
-    def dismiss(self, server: _Server, *, patience: float = 2.0) -> str:
+    def dismiss(self, server: Server, *, patience: float = 2.0) -> str:
         """End a server that has failed, and what nobody guards any more; the next measurement starts another.
 
         Guards that are at work go on. Returns the last line of the server's stderr.
@@ -365,55 +360,3 @@ class Child:
         """Leave nothing of a measurement whose guard failed: its marked processes, then the server, to which the others came."""
         tree.sweep(self.order.marker)
         self._bench.dismiss(self._server, patience=0.0)
-
-
-def _parsed() -> IO[bytes]:
-    """A nameless file with what this process has parsed for the keys that it made, if it made any. (What makes keys is not imported
-    here: this file is part of what every benchmark reaches.)"""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the server has it
-    if texts := sys.modules.get("bench.texts"):
-        file.write(texts.packed())
-    file.seek(0)
-    return file
-
-
-class _Server:
-    """The server process and the socket it is told through. It dies with the thread that made it."""
-
-    def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._words: str | None = None
-        self.serves = False
-        """Whether it has begun a measurement, so that its imports are behind it."""
-        self.control, theirs = socket.socketpair()
-        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
-        paths = [str(HOUSE), *filter(None, [environment.get("PYTHONPATH")])]
-        with theirs:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    sources.__file__,
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                    *preload,
-                ],
-                env=confine.pinned({**environment, "PYTHONPATH": os.pathsep.join(paths)}, 1),
-                stdin=_parsed() if WITNESS in preload else subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self.stderr,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-
-    def close(self, *, patience: float = 0.0) -> str:
-        """End the process, after `patience` seconds in which it may end by itself; returns the last line it wrote to stderr."""
-        if self._words is None:
-            self.control.close()
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=patience)
-            self.process.kill()
-            self.process.wait()
-            with self.stderr:
-                self.stderr.seek(0)
-                written = self.stderr.read().decode(errors="replace").split("\n")
-            self._words = next((line for line in reversed(written) if line), f"exit code {self.process.returncode}")
-        return self._words

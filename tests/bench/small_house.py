@@ -47,7 +47,7 @@ MEASURE = """
 import json, select, sys
 from pathlib import Path
 from bench.autobench import AutoBench
-from bench.autobench.client import WITNESS
+from bench.autobench.launch import WITNESS
 from bench.identity import Identifier
 from plan import wire
 from plan.nouns import Request

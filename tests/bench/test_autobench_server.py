@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.autobench import AutoBench
-from bench.autobench.client import WITNESS
+from bench.autobench.launch import WITNESS
 from bench.autobench.tree import LINUX
 from bench.identity import identify
 from plan.catalogue import HOUSE

@@ -15,7 +15,7 @@ import pytest
 from bench.autobench import AutoBench, seal
 from bench.autobench.tree import LINUX, PROCESSES, children, marked
 from plan.nouns import Limits, Status
-from tests.bench.autobench_cases import WAYS
+from tests.bench.autobench_ways import WAYS
 
 HERE = Path(__file__).parent
 sealing = pytest.mark.skipif(not seal.is_there(), reason="seccomp is not to be had here")
@@ -33,7 +33,12 @@ def start(bench, tmp_path):
     def start(name: str, *, limits: Limits | None = None, sealed: bool = True, **arguments):
         limits = limits or Limits(seconds=20)
         return bench.start_call(
-            f"autobench_cases:{name}", arguments, limits=limits, folder=tmp_path, paths=[str(HERE)], sealed=sealed
+            name if ":" in name else f"autobench_cases:{name}",
+            arguments,
+            limits=limits,
+            folder=tmp_path,
+            paths=[str(HERE)],
+            sealed=sealed,
         )
 
     return start
@@ -171,7 +176,7 @@ def test_a_result_nested_too_deeply_costs_no_guard_its_life(start, depth):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_candidate_cannot_end_as_if_somebody_else_had_ended_it(start, way):
     """Else it would be measured again, and the better of several numbers counted: 44 % false passes at a declared 5 %."""
-    outcome = start("ends_itself", way=way).wait(timeout=30)
+    outcome = start("autobench_ways:ends_itself", way=way).wait(timeout=30)
     assert outcome
     assert outcome.status is Status.CRASHED
     assert outcome.message.startswith(("PermissionError", "ValueError: not allowed to raise"))
@@ -179,13 +184,13 @@ def test_a_candidate_cannot_end_as_if_somebody_else_had_ended_it(start, way):
 
 @pytest.mark.parametrize("way", ["raises SIGKILL", "raises SIGTERM", "is killed by a child"])
 def test_where_nothing_tells_who_killed_it_it_was_itself(start, way):
-    outcome = start("ends_itself", way=way, sealed=False).wait(timeout=30)
+    outcome = start("autobench_ways:ends_itself", way=way, sealed=False).wait(timeout=30)
     assert outcome
     assert (outcome.status, outcome.message[:13]) == (Status.CRASHED, "killed by SIG")
 
 
 def test_a_measurement_may_end_what_it_has_started(start):
-    outcome = start("ends_a_child").wait(timeout=30)
+    outcome = start("autobench_ways:ends_a_child").wait(timeout=30)
     assert outcome
     assert outcome.value == [-signal.SIGTERM, -signal.SIGKILL]
 

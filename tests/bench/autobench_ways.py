@@ -1,0 +1,65 @@
+"""Ways in which a candidate tries to be killed as if by somebody else, and what an honest one may end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+
+def _parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def ends_itself(tell, way):
+    """Try to be killed as if by somebody else; a test knows by the exception that the try was refused."""
+    WAYS[way]()
+    time.sleep(20)
+
+
+def _by_a_child():
+    if os.fork() == 0:
+        try:
+            os.kill(os.getppid(), signal.SIGKILL)
+        finally:
+            os._exit(0)
+    os.wait()
+    raise PermissionError("the child could not")
+
+
+def _by_a_descriptor():
+    ours, _ = socket.socketpair()
+    fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
+
+
+WAYS = {
+    "raises SIGKILL": lambda: signal.raise_signal(signal.SIGKILL),
+    "raises SIGTERM": lambda: signal.raise_signal(signal.SIGTERM),
+    "kills its group": lambda: os.killpg(0, signal.SIGHUP),
+    "kills its thread": lambda: signal.pthread_kill(threading.get_ident(), signal.SIGKILL),
+    "is killed by a child": _by_a_child,
+    "through a pidfd": lambda: signal.pidfd_send_signal(os.pidfd_open(os.getpid()), signal.SIGKILL),
+    "through a descriptor": _by_a_descriptor,
+    "by its CPU limit": lambda: resource.setrlimit(resource.RLIMIT_CPU, (1, 1)),
+    "kills its guard": lambda: os.kill(os.getppid(), signal.SIGKILL),
+    "stops its guard": lambda: os.kill(os.getppid(), signal.SIGSTOP),
+    "blinds its guard": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0)),
+    "kills the server": lambda: os.kill(_parent(os.getppid()), signal.SIGKILL),
+    "kills the orchestrator": lambda: os.kill(_parent(_parent(os.getppid())), signal.SIGKILL),
+    "kills everybody": lambda: os.kill(-1, signal.SIGSTOP),
+}
+
+
+def ends_a_child(tell):
+    """What an honest measurement may do: start a program and end it."""
+    with subprocess.Popen(["/bin/sleep", "60"]) as program:
+        program.terminate()
+    with subprocess.Popen(["/bin/sleep", "60"], start_new_session=True) as other:
+        os.killpg(other.pid, signal.SIGKILL)
+    return {"value": [program.returncode, other.returncode]}
