@@ -11,8 +11,8 @@ from alignment import xstest
 from alignment.collective import LEAST_SEEN, derive_rules
 from alignment.consensus import support
 from alignment.labeller import Labeller
-from alignment.measured import Bench, data_of
-from alignment.measured.collective import turns
+from alignment.measured import Bench, Unmeasurable, data_of
+from alignment.measured.collective import conversations
 from alignment.measured.scores import auroc, calibration_error
 from alignment.measured.sentences import encoder_of
 from alignment.polis_export import Conversation
@@ -28,26 +28,32 @@ from plan.catalogue import benchmark
     modules=("collective",),
 )
 def measure_rules(bench: Bench) -> dict[str, float]:
-    """Of the rules derived from one half of the people, the share that every group of the other half supports as far as was asked; 1 where there is no rule.
+    """Of the rules derived from one half of the people, the share that every group of the other half supports as far as was asked.
 
-    Each seed is a conversation. The halves are drawn within Polis' groups; the rules know nothing of these. A group of which fewer than five others
-    saw a statement has no say, as in the derivation.
+    Each seed is a conversation of which rules come: seed 0 is the first by name. The halves are drawn within Polis' groups; the rules know nothing of
+    these. A group of which fewer than five others saw a statement has no say, as in the derivation.
     """
-    known, turn = turns(bench)
-    whole, asked = known[turn], bench.options["min_agreement"]
-    half = halves(whole.groups, np.random.default_rng([turn, 3]))
-    seen, unseen = people_of(whole, half), people_of(whole, ~half & (whole.groups >= 0))
-    found = derive_rules(
-        seen,
-        min_agreement=asked,
-        accept=("labels", "rows", "counts", "statements", "duplicates"),
-        replicates=bench.options["replicates"],
-    )
-    column = {statement.id: number for number, statement in enumerate(whole.statements)}
+    known, asked, turn = conversations(data_of(bench)), bench.options["min_agreement"], bench.request.seed
+    for number, whole in enumerate(known):
+        half = halves(whole.groups, np.random.default_rng([number, 3]))
+        found = derive_rules(
+            people_of(whole, half),
+            min_agreement=asked,
+            accept=("labels", "rows", "counts", "statements", "duplicates"),
+            replicates=bench.options["replicates"],
+        )
+        turn -= bool(found.rules)
+        if turn < 0:
+            break
+    else:
+        rich = bench.request.seed - turn
+        raise Unmeasurable(f"rules come of {rich} of {len(known)} conversations; ask for {rich} seeds. nothing was measured")
+    unseen = people_of(whole, ~half & (whole.groups >= 0))
+    column = {statement.id: place for place, statement in enumerate(whole.statements)}
     least = np.where(seen_by(unseen) >= LEAST_SEEN, support(unseen.votes, unseen.groups), 1.0).min(0)
     held = [bool(least[column[rule.id]] >= asked) for rule in found.rules]
     bench.facts.update(conversation=whole.name, rules={rule.text: float(least[column[rule.id]]) for rule in found.rules})
-    return {"held_out": float(np.mean(held)) if held else 1.0, "rules": float(len(held)), "people": float(half.sum())}
+    return {"held_out": float(np.mean(held)), "rules": float(len(held)), "people": float(half.sum())}
 
 
 def seen_by(conversation: Conversation) -> NDArray[np.int64]:
