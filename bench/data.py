@@ -144,7 +144,7 @@ def survey_tasks(tasks: Iterable[Task], *, plan: str) -> list[str]:
         options = catalogue.shelf("benchmark")[task.benchmark].arguments.get("options") or {}
         try:
             own_text = options.get("corpus") == ""  # the benchmark trains on it, and holds windows of its own length out
-            lost = survey(task.data, length=options["length"] if own_text else 0)
+            lost = survey(task.data, length=options.get("length", 0) if own_text else 0)
         except (DataError, OSError) as error:
             raise DataError(f"task `{task.id}` at {plan}:{task.data_line or task.line}: {error}; nothing was run") from None
         if lost:
