@@ -81,6 +81,7 @@ def test_check_looks_at_the_texts_without_torch_and_tells_what_they_are_read_wit
     assert "2 tasks, 2 targets, no faults" in out
     assert out.endswith("False\n")
     assert err == "`folder` is read without 1 file that is not UTF-8 text: b.txt\n"
-    out, _ = checked("nowhere")
-    assert f"task `wrong` at Plan.md:16: no corpus, file or folder `nowhere`: there is no `{tmp_path}/nowhere`" in out
+    out, err = checked("nowhere")
+    assert f"note: task `wrong` at Plan.md:16: no corpus, file or folder `nowhere`: there is no `{tmp_path}/nowhere`" in err
+    assert "a run would stop at it" in err
     assert out.endswith("False\n")
