@@ -7,13 +7,13 @@ Each test asks what chance would make of the same data; no threshold is set per 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from alignment.opinion_groups import Points, project
+from alignment.opinion_groups import Points, find_groups, project
 from alignment.polis_export import Conversation, Labels, Votes
 from alignment.vote_copies import alike
 from alignment.vote_machines import LEAST as MANY
@@ -41,14 +41,25 @@ class Finding:
 def audit(conversation: Conversation, *, seed: int = 0) -> tuple[Finding, ...]:
     """Everything found, alarms first; the same seed gives the same findings."""
     rng = np.random.default_rng(seed)
+    grouped = _grouped(conversation, seed)
     found = [
         *_labels(conversation, rng),
         *_counts(conversation),
         *_statements(conversation),
-        *_duplicates(conversation),
-        *_machines(conversation),
+        *_duplicates(grouped),
+        *_machines(grouped),
     ]
     return tuple(sorted(found, key=lambda f: not f.alarm))
+
+
+def _grouped(conversation: Conversation, seed: int) -> Conversation:
+    """With groups found from the votes where the export names none: by everybody's rates, people of one opinion would look like one person."""
+    if len(np.unique(conversation.groups[conversation.groups >= 0])) >= 2:
+        return conversation
+    try:
+        return replace(conversation, groups=find_groups(conversation.votes, accepted=conversation.accepted, seed=seed).members)
+    except ValueError:  # too few people or statements for groups
+        return conversation
 
 
 def explained(votes: Votes) -> Callable[[Labels], float]:
