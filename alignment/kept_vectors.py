@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from plan.house import user_cache
+
 
 def place() -> Path:
     """The folder of this user's own vectors."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "touchstone" / "embeddings"
+    return user_cache() / "embeddings"
 
 
 def read(path: Path, shape: tuple[int, int]) -> NDArray[np.float64] | None:

@@ -19,6 +19,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from plan.house import user_cache
+
 MOST = 4096
 """Texts that are remembered at most."""
 READERS = ("texts.py", "fingerprint.py", "beside.py")
@@ -93,9 +95,8 @@ _kept: set[str] = set()
 @cache
 def _file() -> Path:
     """Named after the code that reads texts and the Python whose syntax trees it reads."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     code = "".join(sha256(Path(__file__).with_name(name).read_bytes()).hexdigest() for name in READERS)
-    return Path(root) / "touchstone" / f"texts-{_hash(code + sys.version)[:16]}.json"
+    return user_cache() / f"texts-{_hash(code + sys.version)[:16]}.json"
 
 
 def _hash(text: str) -> str:

@@ -7,6 +7,7 @@ overwrites silently. The check finds each package without importing it (about 1 
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from plan.catalogue import HOUSE
@@ -22,6 +23,11 @@ INSTRUMENTS = frozenset(
 
 class StrangerInTheHouse(Exception):
     """A package of this house resolves to somebody else's files."""
+
+
+def user_cache() -> Path:
+    """The folder in which this house may keep for its user what can be made anew; it need not be there yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")) / "touchstone"
 
 
 def locate() -> dict[str, Path | None]:
