@@ -105,9 +105,11 @@ def shifts_of(before: Plan | Session, after: Plan, facts: Facts | None = None) -
 
 def second_looks(facts: Facts, plan: Plan) -> tuple[Shift, ...]:
     """Tasks of `plan` that ask, with other seeds, what a task of another file was judged on in this ledger, whatever it was called there."""
+    elsewhere = {one.digest: one for one in facts.sessions.values() if Path(one.path).resolve() != Path(plan.path).resolve()}
+    if not elsewhere:
+        return ()
     runs = (facts.run(key) for key in facts.attempts)
     measured = {encode(run.request) for run in runs if run is not None and run.status is Status.OK}
-    elsewhere = {one.digest: one for one in facts.sessions.values() if Path(one.path).resolve() != Path(plan.path).resolve()}
     found: dict[str, Shift] = {}
     for session in elsewhere.values():
         try:
