@@ -1,9 +1,10 @@
 """A candidate's branch and work tree in the repository that holds the house; the user's own tree, index, stash and hooks are never touched.
 
 Commits are made with an index file of their own and by a fixed committer, at the time of the commit they stand on, so that the same
-candidate on the same commit is the same commit whenever it is made. A branch is `touchstone/LEDGER/TASK/DECISION`, since two
-ledgers on one plan make the same decisions: LEDGER tells a ledger and its place apart from every other, a copy included. Only a patched
-candidate needs its files: they are checked out below the ledger's work folder, under the first digits of the commit.
+candidate on the same commit is the same commit whenever it is made. A branch is `touchstone-LEDGER/TASK/DECISION`, since two
+ledgers on one plan make the same decisions: LEDGER tells a ledger and its place apart from every other, a copy included. It is part of
+the first word, as git keeps nothing below `touchstone/` for one who has a branch called `touchstone`. Only a patched candidate needs
+its files: they are checked out below the ledger's work folder, under the first digits of the commit, as the blobs are.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from plan.catalogue import HOUSE
 
 PREFIX = "touchstone"
 NAME, MAIL = "Touchstone", "touchstone@localhost"
-QUIET = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "commit.gpgSign=false", "submodule.recurse=false", "filter.lfs.required=false",
-         "filter.lfs.process=", "filter.lfs.smudge=cat", "advice.detachedHead=false", "gc.auto=0", "maintenance.auto=false")  # fmt: skip
-"""What git is told whatever the user's settings are: run nothing of theirs."""
+QUIET = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "commit.gpgSign=false", "submodule.recurse=false",
+         "advice.detachedHead=false", "gc.auto=0", "maintenance.auto=false")  # fmt: skip
+"""What git is told whatever the user's settings are: run nothing of theirs. Filters have names, and are silenced one by one."""
 
 
 class NoRepository(Exception):
@@ -61,7 +62,8 @@ class Branches:
         except ImportError as error:  # GitPython raises it also when there is no git to run
             raise NoRepository(f"git cannot be used ({str(error).strip().partition(chr(10))[0]})") from None
         self.work, self.house = work.resolve(), house
-        self.own = f"{PREFIX}/{sha256(f'{ledger} {self.work}'.encode()).hexdigest()[:8]}/"
+        self.own = f"{PREFIX}-{sha256(f'{ledger} {self.work}'.encode()).hexdigest()[:8]}/"
+        self._silenced: dict[str, str] = {}
         try:
             top = git.Repo(house, search_parent_directories=True).working_tree_dir
         except (git.InvalidGitRepositoryError, git.NoSuchPathError):
@@ -71,6 +73,7 @@ class Branches:
         self.top = Path(top).resolve()
         self.prefix = house.relative_to(self.top).as_posix().removeprefix(".")
         try:
+            self._silenced = _without_filters(self.top)
             self._git("ls-files", "--error-unmatch", "--", f"{LAID[0]}/__init__.py", cwd=house)
             self.head = self._git("rev-parse", "--verify", "HEAD^{commit}")
         except GitFault as fault:
@@ -160,7 +163,7 @@ class Branches:
 
     def branches(self) -> dict[str, str]:
         """All branches of candidates, of whatever ledger -> their commits."""
-        told = self._git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/heads/{PREFIX}/")
+        told = self._git("for-each-ref", "--format=%(refname) %(objectname)", f"refs/heads/{PREFIX}-*/**")
         return {
             name.removeprefix("refs/heads/"): commit for name, _, commit in (line.partition(" ") for line in told.splitlines())
         }
@@ -255,9 +258,19 @@ class Branches:
             f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in (("NAME", NAME), ("EMAIL", MAIL))
         }
         switches = [part for setting in QUIET for part in ("-c", setting)]
-        ours = {**who, "GIT_LFS_SKIP_SMUDGE": "1", **env}
+        ours = {**who, **self._silenced, **env}
         told = text(repository.git(*switches, *command, cwd=cwd or self.top, env=ours, feed=feed))
         return told.strip("\n") if strip else told
+
+
+def _without_filters(folder: Path) -> dict[str, str]:
+    """An environment in which git runs none of the filters that are configured there: an empty process comes before `clean` and `smudge`."""
+    told = repository.attempt("config", "--name-only", "-z", "--get-regexp", r"^filter\..", cwd=folder)
+    drivers = sorted({name.rpartition(".")[0] for name in text(told.stdout).split("\0") if name})
+    settings = [(f"{driver}.{key}", value) for driver in drivers for key, value in (("process", ""), ("required", "false"))]
+    keys = {f"GIT_CONFIG_KEY_{n}": key for n, (key, _) in enumerate(settings)}
+    values = {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in enumerate(settings)}
+    return {"GIT_CONFIG_COUNT": str(len(settings)), **keys, **values}
 
 
 def toml(value: Mapping[str, Any]) -> str:

@@ -123,7 +123,8 @@ def against_base(
     most: int | None = None,
     tell: Callable[[Run, str], None] = lambda *_: None,
 ) -> tuple[Row, ...]:
-    """A row for each metric that `tasks` have targets on. `bench` knows where the tree called `commit` lies; `most`: pairs for each row.
+    """A row for each metric that `tasks` have targets on. `bench` knows where the tree called `commit` lies; `most`: pairs for each
+    row, default as many as a duel of that error may have.
 
     `tell` hears of each run and whose it is.
     """
@@ -212,7 +213,7 @@ def _answer(question: _Question, pairs: Sequence[tuple[Run, Run]], *, error: flo
     better, metric = question.better, question.metric
     if better is None:
         return question.row(Answer.NONE, f"nobody has said which way `{metric}` is better"), True
-    most = most or 2 * promotion.fewest(error)
+    most = most or promotion.limit(error)
     numbers = [(_number(base, metric), _number(own, metric)) for base, own in pairs][:most]
     gained = promotion.gains(numbers, better=better)
     up, down = promotion.evidence(gained), promotion.evidence(-gained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -44,14 +45,20 @@ def git(*command: str, cwd: Path | None = None, env: Mapping[str, str] = {}, fee
     """What a git command tells; GitFault with its last words when it fails."""
     done = attempt(*command, cwd=cwd, env=env, feed=feed)
     if done.returncode:
-        words = text(done.stderr).strip().splitlines()
-        raise GitFault(f"`git {_verb(command)}` failed ({done.returncode}): {words[-1] if words else 'it gave no reason'}")
+        raise GitFault(f"`git {_verb(command)}` failed ({done.returncode}): {_reason(text(done.stderr))}")
     return done.stdout
 
 
 def text(told: bytes) -> str:
     """What git printed; bytes that are no UTF-8, as a path may hold, survive as surrogates."""
     return told.decode(errors="surrogateescape")
+
+
+def _reason(told: str) -> str:
+    """The last line, which says what is wrong; of a lock that is in the way, the file, as those lines are general advice."""
+    if lock := re.search(r"Unable to create '(.+\.lock)': File exists", told):
+        return f"the lock {lock[1]} is there\n  help: when no git is at work in this repository, an earlier one was killed: delete that file"
+    return (told.strip().splitlines() or ["it gave no reason"])[-1]
 
 
 def _verb(command: tuple[str, ...]) -> str:

@@ -49,7 +49,7 @@ length = 32
 
 def left(house: Path, loop: Loop) -> tuple[list[str], list[str], list[str]]:
     """Branches of candidates, work trees beside the user's, and folders of work trees."""
-    branches = git(house, "for-each-ref", "--format=%(refname:short)", "refs/heads/touchstone").split()
+    branches = git(house, "for-each-ref", "--format=%(refname:short)", "refs/heads/touchstone-*/**").split()
     trees = [line for line in git(house, "worktree", "list", "--porcelain").splitlines() if line.startswith("worktree ")][1:]
     return branches, trees, sorted(item.name for item in (loop.folder / "runs/ledger-work/trees").glob("*"))
 

@@ -304,6 +304,6 @@ def test_a_candidate_that_cannot_be_read_leaves_no_branch(scene: Scene, tmp_path
     place.standing.judge()
     with pytest.raises(Refused, match="cannot be read"):
         ACTS["tune"].apply(unreadable, place)
-    assert git(house, "branch", "--list", "touchstone/*") == ""
+    assert git(house, "branch", "--list", "touchstone-*/**") == ""
     ACTS["tune"].apply(decision, place)
-    assert git(house, "branch", "--list", "touchstone/*").strip().endswith("/one/d1")
+    assert git(house, "branch", "--list", "touchstone-*/**").strip().endswith("/one/d1")

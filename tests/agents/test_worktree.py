@@ -227,3 +227,48 @@ def test_a_config_is_written_so_that_it_reads_back() -> None:
         "config": {"heads": 2, "path": 'a "b" \\ c', "rope": True, "recipe": {"lr": 1e-05, "betas": [0.9, 0.95]}},
     }
     assert tomllib.loads(toml(config)) == config
+
+
+def test_branches_of_the_users_called_like_ours_stop_no_candidate(house: Path, tmp_path: Path) -> None:
+    for name in ("touchstone", "touchstone-1/mine"):
+        git(house, "branch", name)
+    branches = Branches(tmp_path / "work", house=house)
+    branch, _ = make(branches)
+    branches.sweep(keep={})
+    assert branch not in branches.branches()
+    assert git(house, "branch", "--list", "touchstone", "touchstone-1/mine").split() == ["touchstone", "touchstone-1/mine"]
+
+
+def test_no_filter_of_the_users_runs_and_a_required_one_stops_no_candidate(house: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "filtered"
+    git(house, "config", "filter.my.own=one.smudge", f"touch {ran}; cat")
+    git(house, "config", "filter.my.own=one.clean", f"touch {ran}; tr x y")
+    git(house, "config", "filter.my.own=one.required", "true")
+    git(house, "config", "filter.Process.process", f"touch {ran}; false")
+    git(house, "config", "filter.Process.required", "true")
+    (house.parent / ".gitattributes").write_text("one.py filter=my.own=one\n__init__.py filter=Process\n")
+    before = state(house)
+    ran.unlink(missing_ok=True)
+    branches = Branches(tmp_path / "work", house=house)
+    branch, commit = make(branches)
+    assert (folder_of(tmp_path / "work", commit, house) / "modules/one.py").read_text() == "x = 2\n"
+    branches.check_out(commit)
+    branches.edited()
+    branches.remove(branch, commit)
+    assert not ran.exists()
+    assert state(house) == before
+
+
+def test_a_lock_that_a_killed_git_left_is_named_with_the_mend(house: Path, tmp_path: Path) -> None:
+    branches = Branches(tmp_path / "work", house=house)
+    branch, commit = make(branches, text=None)
+    lock = house.parent / f".git/refs/heads/{branch}.lock"
+    branches.remove(branch, commit)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    with pytest.raises(GitFault) as fault:
+        make(branches, text=None)
+    assert f"the lock {lock} is there" in str(fault.value)
+    assert "delete that file" in str(fault.value)
+    lock.unlink()
+    assert make(branches, text=None) == (branch, commit)

@@ -32,5 +32,5 @@ def test_a_decider_that_proposes_a_lucky_seed_is_refused_by_name_and_leaves_no_b
     assert opinion.clause.startswith("chance-is-the-runs: ")
     assert "`torch.manual_seed`" in opinion.why
     assert case.applied is None
-    assert "touchstone/" not in git(house, "branch", "--list", "--all")
+    assert "touchstone-" not in git(house, "branch", "--list", "--all")
     assert {run.request.tree for run in facts(loop).runs.values()} == {""}

@@ -53,6 +53,7 @@ EDITS = {
     "untouched": (f"2.5 * {BASE}  # as it was", f"2.5 * {BASE}  # with another comment"),
     "shuffled": (f"2.5 * {BASE}", f"2.5 * {OWN}"),
     "broken": (f"2.5 * {BASE}", f"2.5 * {OWN} if seed < 0 else [][seed]"),
+    "once": ("2.5", "2.6 if seed == 1_000_000 else 2.4"),
     "fresh": (None, f"2.5 * {OWN}"),
     "lower": (f"2.5 * {BASE}", f"2.3 * {OWN}"),
 }
@@ -114,7 +115,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def answered(repository: Repository) -> tuple[dict[tuple[str, str], Any], subprocess.CompletedProcess[str]]:
     before = [repository.git("status", "--porcelain"), repository.git("worktree", "list"), repository.git("for-each-ref")]
     # a hook's own variables must not lead git elsewhere
-    only = [word for name in EDITS if name != "broken" for word in ("--only", name)]
+    only = [word for name in EDITS if name not in ("broken", "once") for word in ("--only", name)]
     done = repository.harness("--base", "HEAD", "--json", *only, GIT_DIR=str(repository.root / "nowhere"))
     assert done.stdout, done.stderr
     after = [repository.git("status", "--porcelain"), repository.git("worktree", "list"), repository.git("for-each-ref")]
@@ -161,6 +162,12 @@ def test_the_exit_code_is_the_answer(repository: Repository, answered: Any, task
     done = repository.harness("--base", "main", "--only", task)
     assert done.returncode == code, done.stdout + done.stderr
     assert "base" in done.stdout
+
+
+def test_one_loss_in_front_of_wins_of_its_size_is_made_up_for_within_the_pairs_of_a_duel(repository: Repository) -> None:
+    done = repository.harness("--base", "HEAD", "--only", "once", "--json")
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["answer"], row["n"], done.returncode) == ("better", 13, Exit.HOLDS)
 
 
 @pytest.mark.slow
