@@ -35,8 +35,8 @@ SHELF = "(shelf)"
 ON_DEMAND = frozenset({DOCS, TEXT, TYPES, SHELF})
 """Symbols that count where code that is reached asks for them: by `__doc__`, by line numbers or sources, by setting `TYPE_CHECKING`; by
 `__shelf__`, with which the decorators of all benchmarks on a function count."""
-KEEPS_SHELVES = "plan/catalogue.py"
-"""What defines `__shelf__` and looks at none."""
+NOT_OURS = {"plan/catalogue.py": {SHELF}, "alignment/libraries.py": {DOCS}}
+"""What asks for such a symbol by name and not of this house: who defines `__shelf__`, and who reads what libraries say of themselves."""
 
 _READS_DOCS = re.compile("__doc__|getdoc")
 _READS_TEXT = re.compile("co_firstlineno|co_lines|co_positions|f_lineno|tb_lineno|getsource|getcomments|findsource")
@@ -94,7 +94,7 @@ class Reader:
                 seen.add(path)
                 name, file, reached, strangers = self._file(path)
                 files[name] = dict(file.symbols)
-                asked |= file.asks - ({SHELF} if name == KEEPS_SHELVES else set())
+                asked |= file.asks - NOT_OURS.get(name, set())
                 packages |= strangers
                 waiting += reached
                 strings |= file.strings | {path.stem}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -74,6 +75,17 @@ def test_a_file_that_hides_a_library_is_not_imported(tmp_path: Path, monkeypatch
     finally:
         of_library.cache_clear()
         listed.cache_clear()
+
+
+def test_what_this_house_put_in_a_librarys_place_says_nothing_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_library.cache_clear()
+    assert of_library("shutil.copyfile") > of_library("shutil.nothing")
+    monkeypatch.setattr(shutil, "copyfile", written)
+    of_library.cache_clear()
+    try:
+        assert of_library("shutil.copyfile") == of_library("shutil.nothing")
+    finally:
+        of_library.cache_clear()
 
 
 def test_text_that_is_no_python_shows_its_words() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.beside import Words, meaning, name_parts
-from bench.fingerprint import TEXT, Reader, _parsed, code_changes
+from bench.fingerprint import TEXT, Code, Reader, _parsed, code_changes
 from bench.importable import SUFFIXES
 from plan.catalogue import HOUSE
 
@@ -226,3 +227,22 @@ def change(node: Any) -> None:
         node.ops[0] = ast.NotEq() if isinstance(node.ops[0], ast.Eq) else ast.Eq()
     else:
         node.op = ast.Sub()
+
+
+def test_reading_what_libraries_say_of_themselves_counts_no_docstring_of_the_house(tmp_path: Path) -> None:
+    for package in ("alignment", "bench", "plan"):
+        shutil.copytree(HOUSE / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    root, edited = (tmp_path / "alignment" / name for name in ("measured/iterative.py", "iterative.py"))
+
+    def meaning_of(old: str, new: str) -> Code:
+        text = edited.read_text()
+        edited.write_text(text.replace(old, new, 1))
+        try:
+            return Reader(tmp_path, find=lambda kind, name: None).fingerprint([root], benchmark="loopholes-later-v1")
+        finally:
+            edited.write_text(text)
+
+    before = meaning_of("", "")
+    assert {"alignment/libraries.py", "alignment/marks.py", "alignment/iterative.py"} <= set(before.files)
+    assert meaning_of('"""Rules that learn', '"""Rules, told in other words, that learn') == before
+    assert code_changes(before, meaning_of("TESTS = 60", "TESTS = 61")) == ["`alignment/iterative.py`: `TESTS` changed"]
