@@ -28,10 +28,12 @@ from agents.schedule import Job, obstacle, reason
 from agents.standing import Standing
 from agents.worktree import folder_of
 from bench.autobench import AutoBench, Child, Outcome
+from bench.draws import GOES_ON
 from bench.events import Abandoned, Session, Wanted, attempt_key
 from bench.events import Started as Begun
 from bench.events import Stopped as SessionStopped
 from bench.ledger import Ledger, LedgerFault
+from bench.request import CHECKPOINT
 from plan.nouns import Limits, Plan, Run, Status, Verdict
 from plan.wire import encode
 
@@ -322,6 +324,8 @@ class Orchestrator:
             shutil.rmtree(self.work / job.key[:16], ignore_errors=True)  # a checkpoint of code that nobody can name
         if status is Status.KILLED and not running.stopped and tired:
             status, message = Status.CRASHED, f"given up after {ATTEMPTS} attempts: {message}"
+        if status not in (Status.OK, Status.KILLED):
+            facts[GOES_ON] = not job.alone and any((self.work / job.key[:16]).rglob(CHECKPOINT))
         if status is Status.TIMED_OUT:
             facts[CHECKPOINT_LEFT] = any(item.name != LOG for item in (self.work / job.key[:16]).glob("*"))
         run = Run(

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from agents.budget import Account, Entry, Phase, accounts, entry, grants, less, payers
 from agents.champions import Reign, done_by, pending, reign, tried
-from agents.schedule import Job, gate_of, jobs, obstacle, reach, request_of, seeds_wanted, select
+from agents.schedule import Job, gate_of, jobs, obstacle, partners, reach, request_of, seeds_wanted, select
 from agents.trials import Trials
 from bench.attempts import Spending
+from bench.draws import test_of, tests
 from bench.events import Wanted
 from bench.fold import Facts, settled
 from bench.identity import Identifier
-from bench.judge import judge
+from bench.judge import claims_error, judge
 from bench.ledger import Ledger
 from bench.overlay import Trees, no_trees
 from bench.pulls import hold
@@ -61,6 +62,8 @@ class Standing:
         """Finished runs of this plan by key."""
         self.verdicts: tuple[Verdict, ...] = ()
         self._again: tuple[str, ...] = ()
+        self._behind: frozenset[str] = frozenset()
+        """Runs whose number would have to be drawn anew beside those of other seeds that were."""
         self._retry = retry_failed
         self._retried: set[str] = set()
 
@@ -85,6 +88,8 @@ class Standing:
         self.seeds, self.jobs = (seeds, everything) if chosen == whole else self._jobs(chosen)
         most = reach(whole, seeds)
         self.accounts, self.payers = accounts(whole, everything, most), payers(whole, everything, most)
+        if self._retry:
+            self._behind = self._left_behind(whole, everything)
         done: dict[str, Run] = {}
         again: list[str] = []
         for account in self.accounts:
@@ -133,7 +138,13 @@ class Standing:
 
     def _wants_retry(self, key: str) -> bool:
         run = self.facts.latest(key) if self._retry and key not in self._retried else None
-        return run is not None and run.status is not Status.OK
+        return run is not None and (run.status is not Status.OK or key in self._behind)
+
+    def _left_behind(self, tasks: Sequence[Task], all_jobs: Sequence[Job]) -> frozenset[str]:
+        """Runs of seeds beside which others had a second chance, where an error is to be claimed of them all."""
+        claiming = [task for task in tasks if any(map(claims_error, task.targets))]
+        read = {task.id for task in claiming}.union(*map(partners, claiming))
+        return frozenset[str]().union(*(tests(_keys(id, all_jobs), self.facts.attempts)[1] for id in read))
 
     def _jobs(self, tasks: Sequence[Task]) -> tuple[Mapping[str, int], tuple[Job, ...]]:
         identify = self.identifier.identify
@@ -150,7 +161,7 @@ class Standing:
     def judge(self) -> tuple[Verdict, ...]:
         """The verdicts by now; returns those worth telling: of another state than before, or unsure at another n."""
         before = {(v.task, v.target): _news(v) for v in self.verdicts}
-        judged = judge(self.now, self.runs_by_task(), gates=self._gates(), shares=self._shares())
+        judged = judge(self.now, self.runs_by_task(), gates=self._gates(), shares=self._shares(), tests=self._tests())
         self.verdicts = hold(judged, self.facts.pulls, self.plan)
         return tuple(v for v in self.verdicts if before.get((v.task, v.target)) != _news(v))
 
@@ -193,9 +204,12 @@ class Standing:
     def _shares(self) -> dict[str, float]:
         return {task.id: self.facts.verdict_share(task.id, self._standing(task.id)) for task in self.tasks}
 
+    def _tests(self) -> dict[str, int]:
+        return {task.id: test_of(_keys(task.id, self.jobs), self.facts.attempts) for task in self.tasks}
+
     def runs_by_task(self) -> dict[str, tuple[Run, ...]]:
         """The runs that may be judged: per task in submission order, up to the first that is not done."""
-        return {task.id: settled((job.key for job in self.jobs if task.id in job.tasks), self.done) for task in self.tasks}
+        return {task.id: settled(_keys(task.id, self.jobs), self.done) for task in self.tasks}
 
     def measured(self, task: str) -> bool:
         """Whether every run that `task` wants by now is done."""
@@ -243,7 +257,8 @@ class Standing:
             runs = settled(keys, {key: run for key in keys if (run := self.facts.latest(key)) is not None})
             plan = replace(self.now, tasks=tuple(then if one.id == task.id else one for one in self.now.tasks))
             shares = {**self._shares(), task.id: self.facts.verdict_share(task.id, before.decision)}
-            verdicts = judge(plan, {**self.runs_by_task(), task.id: runs}, shares=shares)
+            drawn = {**self._tests(), task.id: test_of(keys, self.facts.attempts)}
+            verdicts = judge(plan, {**self.runs_by_task(), task.id: runs}, shares=shares, tests=drawn)
             found += [verdict for verdict in verdicts if verdict.task == task.id]
         return tuple(found)
 
@@ -262,6 +277,10 @@ class Standing:
     def _gates(self) -> dict[str, Run]:
         found = {task.id: gate_of(task, self.jobs) for task in self.held}
         return {id: self.done[gate.key] for id, gate in found.items() if gate is not None and gate.key in self.done}
+
+
+def _keys(task: str, all_jobs: Sequence[Job]) -> Iterator[str]:
+    return (job.key for job in all_jobs if task in job.tasks)
 
 
 def _news(verdict: Verdict) -> tuple[State, int]:

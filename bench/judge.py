@@ -24,7 +24,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench import eprocess, statistics
+from bench import draws, eprocess, statistics
 from bench.evidence import Evidence, Missing, SeedRuns, gate_fault, gather
 from bench.statistics import Compared, Floats, Interval
 from plan.nouns import Comparator, Plan, RuleKind, Run, State, Target, Verdict
@@ -42,18 +42,24 @@ ROUNDING = 1e-9
 
 
 def judge(
-    plan: Plan, runs: Mapping[str, Sequence[Run]], *, gates: Mapping[str, Run] | None = None, shares: Mapping[str, float] = {}
+    plan: Plan,
+    runs: Mapping[str, Sequence[Run]],
+    *,
+    gates: Mapping[str, Run] | None = None,
+    shares: Mapping[str, float] = {},
+    tests: Mapping[str, int] = {},
 ) -> tuple[Verdict, ...]:
     """One verdict per target, in the order of the plan.
 
     `runs`: by task id, in submission order (of a seed measured twice the later counts). `gates`: by task id, the contract
     run of its module at its config; None when gates are not kept. `shares`: by task id, what part of the error its rules declare may be
-    spent on these runs (default: all), where other modules or configs have been judged for the task before. Raises KeyError for a threshold on a task the plan does not have.
+    spent on these runs (default: all), where other modules or configs have been judged for the task before. `tests`: by task id, what
+    `bench.draws.test_of` says of its runs (default: 1). Raises KeyError for a threshold on a task the plan does not have.
     """
     seeds = {task.id: SeedRuns(task, runs.get(task.id, ())) for task in plan.tasks}
     p_rules = sum(target.rule.kind is RuleKind.P_VALUE for task in plan.tasks for target in task.targets)
     verdicts: list[Verdict] = []
-    compared: dict[int, tuple[Evidence, Compared]] = {}
+    compared: dict[int, tuple[Evidence, Compared, float]] = {}
     for task in plan.tasks:
         gate = gate_fault(task, gates)
         for target in task.targets:
@@ -62,12 +68,21 @@ def judge(
                 verdicts.append(_without_numbers(task.id, target, evidence))
                 continue
             shown = _describe(task.id, target, evidence)
-            if target.rule.kind is RuleKind.P_VALUE and target.comparator is not Comparator.EQ:
-                compared[len(verdicts)] = evidence, _compare(evidence, target, p_rules, shares.get(task.id, 1.0))
+            read = sorted({id for id in (task.id, target.threshold.task, target.rule.versus) if id})
+            share = math.prod([shares.get(task.id, 1.0), *(draws.share(tests.get(id, 1)) for id in read)])
+            if not share and claims_error(target):
+                verdicts.append(replace(shown, state=State.UNSURE, reason=_mixed([id for id in read if not tests.get(id, 1)])))
+            elif target.rule.kind is RuleKind.P_VALUE and target.comparator is not Comparator.EQ:
+                compared[len(verdicts)] = evidence, _compare(evidence, target, p_rules, share), share
                 verdicts.append(shown)
             else:
-                verdicts.append(_rule(shown, evidence, shares.get(task.id, 1.0)))
-    return _adjust(verdicts, compared, p_rules, shares)
+                verdicts.append(_rule(shown, evidence, share))
+    return _adjust(verdicts, compared, p_rules)
+
+
+def claims_error(target: Target) -> bool:
+    """Whether the rule of `target` is one whose verdicts state an error."""
+    return target.rule.kind is not RuleKind.EVERY_SEED and target.rule.kind not in PLAIN
 
 
 def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
@@ -202,14 +217,13 @@ def _compare(evidence: Evidence, target: Target, p_rules: int, share: float) -> 
 
 
 def _adjust(
-    verdicts: list[Verdict], compared: Mapping[int, tuple[Evidence, Compared]], p_rules: int, shares: Mapping[str, float]
+    verdicts: list[Verdict], compared: Mapping[int, tuple[Evidence, Compared, float]], p_rules: int
 ) -> tuple[Verdict, ...]:
     """Holm over all p rules of the plan, in each direction; those that are not measured yet count as p = 1."""
     idle = [1.0] * (p_rules - len(compared))
-    better = statistics.holm([found.above for _, found in compared.values()] + idle)
-    worse = statistics.holm([found.below for _, found in compared.values()] + idle)
-    for (index, (evidence, found)), p, opposite in zip(compared.items(), better, worse, strict=False):
-        share = shares.get(verdicts[index].task, 1.0)
+    better = statistics.holm([found.above for _, found, _ in compared.values()] + idle)
+    worse = statistics.holm([found.below for _, found, _ in compared.values()] + idle)
+    for (index, (evidence, found, share)), p, opposite in zip(compared.items(), better, worse, strict=False):
         verdicts[index] = _p_value(verdicts[index], evidence, found, p, opposite, p_rules, share)
     return tuple(verdicts)
 
@@ -237,6 +251,14 @@ def _p_value(
         return replace(shown, state=State.UNSURE, reason=reason)
     total = statistics.seeds_needed(evidence.own - rival, error=level / (p_rules * evidence.looks))
     return _undecided(shown, reason, total)
+
+
+def _mixed(tasks: Sequence[str]) -> str:
+    named = ", ".join(f"`{id}`" for id in tasks)
+    return (
+        f"a seed of {named} came to no number and was measured anew, which is a second chance that the others did not have: "
+        "no error can be claimed; `orchestrate run --retry-failed` measures those anew as well"
+    )
 
 
 def _undecided(shown: Verdict, reason: str, total: int | None) -> Verdict:

@@ -11,6 +11,8 @@ from typing import Any
 from plan import catalogue
 from plan.nouns import Request
 
+CHECKPOINT = "training.pt"
+"""Name, in a measurement's folder or below, of what its training goes on from."""
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.draws import test_of
 from bench.events import Event, attempt_key
 from bench.fold import Case, Facts, settled
 from bench.hold import LedgerFault
@@ -167,7 +168,8 @@ def from_events(events: Iterable[Event], plan: Plan | None = None) -> Scoreboard
     }
     shares = {id: facts.verdict_share(id, decision) for id, decision in made_by.items()}
     done = {key: run for keys in wanted.values() for key in keys if (run := facts.run(key)) is not None}
-    judged = judge(held, {task: settled(keys, done) for task, keys in wanted.items()}, gates=gates, shares=shares)
+    tests = {task: test_of(keys, facts.attempts) for task, keys in wanted.items()}
+    judged = judge(held, {task: settled(keys, done) for task, keys in wanted.items()}, gates=gates, shares=shares, tests=tests)
     verdicts = hold(judged, facts.pulls, plan)
     served = _served(facts, wanted)
     payers = _payers(facts, served)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bench.request import Bench
+from bench.request import CHECKPOINT, Bench
 from modules.decoder import Decoder
 from modules.trainer import Loss, Recipe, TrainLog, recipe_for, train
 from plan import catalogue
@@ -64,7 +64,7 @@ def trained(
         recipe=recipe,
         steps=bench.steps,
         seed=bench.request.seed,
-        checkpoint=bench.folder / "training.pt",
+        checkpoint=bench.folder / CHECKPOINT,
         identity=identity,
         progress=bench.progress,
         validate=validate,
