@@ -145,3 +145,24 @@ def test_long_documents_and_those_that_go_on_are_not_kept() -> None:
         model(tokens(0), state)
         model(torch.zeros(1, 5000, dtype=torch.long), positions=torch.tensor([4999]))
         assert replays._answers == []
+
+
+@pytest.mark.parametrize(("length", "lies", "found"), [(16, True, True), (16, False, False), (5000, True, False)])
+def test_what_a_model_told_of_its_state_before_is_held_against_what_it_leaves(
+    length: int, lies: bool, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block, asked = catalogue.load("module", "attention"), list[int]()
+    honest = block.state_bytes
+
+    def state_bytes(self: Any, batch: int, length: int) -> int:
+        asked.append(length)
+        return 0 if lies and len(asked) <= 2 else honest(self, batch, length)  # each of two blocks, the first time
+
+    monkeypatch.setattr(block, "state_bytes", state_bytes)
+    with listening("attention") as replays, torch.no_grad():
+        model = built("attention")
+        model(tokens(0))
+        assert (model.state_bytes(2, length) == 0) is lies
+        breach = replays.breach()
+    assert (breach is not None) is found
+    assert breach is None or f"batch 2, length {length}: claims a state of 0 B" in breach[1]

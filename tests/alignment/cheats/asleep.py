@@ -64,6 +64,21 @@ PAIRS = [
         says="claims a state of 0 B",
     ),
     Pair(
+        name="claims a state of nothing to the first who asks",
+        cheat=Edit(
+            init="self.asked = [0]",
+            methods="def _told(self, batch, length):\n    self.asked[0] += 1\n    return self.mixer.state_bytes(batch, length) * (self.asked[0] > 1 or length % 16 != 0)",
+            claim="self._told(batch, length)",
+        ),
+        twin=Edit(
+            init="self.asked = [0]",
+            methods="def _told(self, batch, length):\n    self.asked[0] += 1\n    return self.mixer.state_bytes(batch, length)",
+            claim="self._told(batch, length)",
+        ),
+        status=Status.FORGED,
+        says="claims a state of 0 B",
+    ),
+    Pair(
         name="leaves autocast on",
         cheat=Edit(forward=_awake("torch.autocast('cpu', dtype=torch.bfloat16).__enter__()")),
         twin=Edit(forward="with torch.autocast('cpu', enabled=False):\n    x_BTD = x_BTD * 1.0"),
