@@ -63,7 +63,7 @@ EXPLAIN: dict[str, str] = {
     ),
     "P007": _told(
         "A target can only ask for a number that the task's benchmark or its module reports.\n"
-        "`orchestrate modules` lists what each of them does.",
+        "`orchestrate modules NAME` lists the metrics of either.",
         _row("`acuracy`", "≥", "0.99", "every seed"),
         _row("`accuracy`", "≥", "0.99", "every seed"),
     ),
@@ -75,7 +75,8 @@ EXPLAIN: dict[str, str] = {
     ),
     "P009": _told(
         "A threshold is written in a unit of the metric: bytes in B, KiB, MiB, GiB; seconds in us, ms, s; fractions as a\n"
-        "plain number or in %; operations in FLOP, GFLOP; bits per byte in bpb; ratios in x.",
+        "plain number or in %; operations in FLOP, GFLOP; bits per byte in bpb; ratios in x. And it is one that the metric\n"
+        "can miss: no accuracy is larger than 1, no `steps_to_99` larger than the steps of a run and one.",
         _row("`peak_bytes`", "≤", "512 ms", "every seed"),
         _row("`peak_bytes`", "≤", "512 MiB", "every seed"),
     ),

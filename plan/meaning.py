@@ -10,6 +10,7 @@ from typing import Any
 from plan.catalogue import SUBJECT, Entry, Shelves, suggest
 from plan.decision import IMPROVING
 from plan.layout import Block, Layout
+from plan.limits import beyond
 from plan.nouns import Comparator, Rule, RuleKind, Seeds, Target, Threshold
 from plan.pieces import Piece
 from plan.rows import Amount, Row
@@ -283,12 +284,12 @@ class Meaning:
         if unit is None:
             return None
         value = in_base(amount.number, amount.unit.text, unit)
-        if value is not None and metric.text == "accuracy" and unit == "" and value > 1:
-            written = self.page.source[amount.place.at : amount.place.at + len(amount.place.text)]
-            self.page.report("P009", f"no `accuracy` is larger than 1, and this threshold is {show(value)}", amount.place, label="not a fraction",
-                             help=f"did you mean `{written}%`?" if not amount.unit.text and value <= 100 else "write it between 0 and 1, or between 0% and 100%")  # fmt: skip
-            return None
         if value is not None:
+            written = self.page.source[amount.place.at : amount.place.at + len(amount.place.text)]
+            if told := beyond(metric.text, unit, value, written=written, unit=amount.unit.text, steps=self._steps(section)):
+                message, label, help = told
+                self.page.report("P009", message, amount.place, label=label, help=help)
+                return None
             return Threshold(value=value, unit=amount.unit.text)
         written = amount.unit.text
         near = None if written in KNOWN else suggest(written, writable(unit))
@@ -301,6 +302,13 @@ class Meaning:
             label=f"`{metric.text}` is {_called(unit)}", help=f"did you mean `{near}`?" if near else f"write it in {fits}, or without a unit",
         )  # fmt: skip
         return None
+
+    def _steps(self, section: Section) -> int | None:
+        """Training steps of each run; None where nothing is trained or it is not known what is."""
+        benchmark, budget = self.shelves.benchmarks.get(section.name("benchmark") or ""), section.value("budget")
+        if benchmark is None or not benchmark.trains or "budget" in section.excused:
+            return None
+        return budget.steps if budget and budget.steps is not None else int(benchmark.arguments["steps"])
 
     def _reference(self, section: Section, task: Piece, metric: Piece, unit: str | None, verb: str) -> None:
         other = self._task(section, task, verb)

@@ -43,7 +43,14 @@ SHELVES = Shelves(
         "copy-64-v1": entry(
             "benchmark",
             "copy-64-v1",
-            metrics={"accuracy": "", "peak_bytes": "B", "step_seconds": "s", "train_ratio": "x", "cost": "FLOP"},
+            metrics={
+                "accuracy": "",
+                "steps_to_99": "",
+                "peak_bytes": "B",
+                "step_seconds": "s",
+                "train_ratio": "x",
+                "cost": "FLOP",
+            },
             steps=400,
         ),
         "count-v1": entry("benchmark", "count-v1", metrics={"accuracy": "", "parameters": ""}),
