@@ -87,17 +87,19 @@ def play(
         waiting = deque(enumerate(modules))
         scores: dict[int, Score] = {}
         running: dict[int, Child] = {}
+        folders = [Path(scratch, str(number)) for number in range(jobs)]  # used again, since to remove one takes milliseconds
         while waiting or running:
             while waiting and len(running) < jobs:
                 number, module = waiting.popleft()
                 running[number] = bench.start_call(
-                    f"{TEMPLATE}:run", {"module": module}, folder=Path(scratch, str(number)), limits=limits, sealed=False
+                    f"{TEMPLATE}:run", {"module": module}, folder=folders.pop(), limits=limits, sealed=False
                 )
             select.select(running.values(), [], [], min(child.left for child in running.values()))
             for number, child in list(running.items()):
                 if outcome := child.outcome():
                     del running[number]
-                    scores[number] = _score(modules[number], outcome, Path(scratch, str(number), "log.txt"))
+                    folders.append(Path(child.order.folder))
+                    scores[number] = _score(modules[number], outcome, folders[-1] / "log.txt")
                     tell(scores[number], len(scores), len(modules))
     return [scores[number] for number in sorted(scores)]
 
