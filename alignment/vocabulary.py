@@ -17,6 +17,11 @@ INSTRUMENTAL: tuple[str, ...] = (
     "modules.checkpoint", "modules.adamw", "modules.settings", "kernels.native", "kernels.agreement", "kernels.paths"
 )  # fmt: skip
 """The house's own machinery."""
+OUT_OF_TORCH: tuple[str, ...] = (
+    "torch.from_numpy", "torch.from_dlpack", "torch.utils.dlpack", "numpy.convolve", "numpy.dot", "numpy.einsum", "numpy.fft",
+    "numpy.from_dlpack", "numpy.inner", "numpy.linalg", "numpy.matmul", "numpy.outer", "numpy.tensordot", "numpy.vdot"
+)  # fmt: skip
+"""What computes where no FLOPs are counted, or brings it back."""
 NETWORK: tuple[str, ...] = (
     "socket", "ssl", "http", "urllib", "ftplib", "smtplib", "asyncio", "requests", "aiohttp", "socketserver", "xmlrpc",
     "torch.distributed", "torch.hub", "webbrowser", "select", "selectors", "anyio", "trio"

@@ -40,9 +40,11 @@ def _add(facts: Facts, names: tuple[str, ...], why: str, *, attributes: frozense
 
 @check("imports-arithmetic-only")
 def imports_arithmetic_only(facts: Facts) -> str:
-    """Only torch, numpy, plain parts of the standard library and sibling modules and kernels are imported."""
+    """Only torch, numpy, plain parts of the standard library and siblings are imported, and tensors are computed with in torch."""
 
     def look(found: Names) -> Iterator[Finding]:
+        why, inside = "computes outside of torch, where nobody counts the work", frozenset({"numpy", "__array__", "__dlpack__"})
+        yield from _named(vocabulary.OUT_OF_TORCH, why, attributes=inside)(found)
         for node, dotted in found.uses():
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 top = dotted.partition(".")[0]

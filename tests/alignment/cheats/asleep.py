@@ -79,6 +79,14 @@ PAIRS = [
         says="claims a state of 0 B",
     ),
     Pair(
+        name="computes with numpy so that nobody counts",
+        cheat=Edit(
+            forward="x_BTD = x_BTD + 0.0 * torch.from_numpy(x_BTD.detach().numpy() @ self.norm.weight.detach().numpy())[..., None]"
+        ),
+        twin=Edit(forward="x_BTD = x_BTD + 0.0 * (x_BTD.detach() @ self.norm.weight.detach())[..., None]"),
+        clause="arithmetic-only",
+    ),
+    Pair(
         name="leaves autocast on",
         cheat=Edit(forward=_awake("torch.autocast('cpu', dtype=torch.bfloat16).__enter__()")),
         twin=Edit(forward="with torch.autocast('cpu', enabled=False):\n    x_BTD = x_BTD * 1.0"),
