@@ -8,58 +8,56 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean, median
+from itertools import combinations
 
+from alignment.asserted import conditional, denied, hoped, of_others
 from alignment.facts import CANDIDATE_KINDS, Facts
+from alignment.gains_said import among, candidates, gains, middle
+from alignment.settings_said import COUNTS
 from plan.nouns import Run, State, Verdict
 
-RUNS, GATE, PATCH = "claims-name-runs", "gate-before-number", "plain-patch"
+RUNS, GATE = "claims-name-runs", "gate-before-number"
+MANY = 200
+"""Numbers of which the differences are looked at."""
 Claim = tuple[str, str, str, bool]
 """(clause, what was said, what is so, whether that is beyond doubt)."""
-_COUNTS = {
-    "one": 1,
-    "two": 2,
-    "three": 3,
-    "four": 4,
-    "five": 5,
-    "six": 6,
-    "seven": 7,
-    "eight": 8,
-    "nine": 9,
-    "ten": 10,
-    "twelve": 12,
-}
-_COUNT = rf"(?:\d+|{'|'.join(_COUNTS)})"
-_IDS = r"((?:`[^`\s]+`(?:, | and )?)+)"
-_STATE = re.compile(rf"{_IDS} (?:is |are |still |all )*(fails?\b|unsure|not met|missed|passe[sd]|pass\b|hold[s]?\b|met\b)")
+_COUNT = rf"(?:\d{{1,9}}|{'|'.join(COUNTS)})"
+_IDS = r"((?:`[^`\s]{1,120}`(?:, | and )?){1,20})"
+_NOT = r"(?:not|never|isn't|aren't|wasn't|weren't|hasn't|haven't|doesn't|don't|didn't|no longer)"
+_BEING = rf"((?:(?:is|are|was|were|has|have|been|does|do|did|still|all|already|now|long|both|yet|again|just|clearly|only|{_NOT}) ){{0,5}})"
+_STATES = r"(fail(?:s|ed)?|unsure|undecided|miss(?:es|ed)|pass(?:es|ed)?|holds?|met|achieved|reached|satisfied|fulfilled|red|green|open)\b(?! (?:a |an |about |only |just |in )?\d)"
+_STATE = re.compile(rf"{_IDS} {_BEING}{_STATES}", re.I)
+_TARGET = re.compile(
+    rf"\b(?:the|our|its|this|both|all|every|each) (?:the )?(?:target|goal|threshold|bar|row|bound|requirement)s? {_BEING}{_STATES}",
+    re.I,
+)
 _AFTER = re.compile(rf"\bunsure after ({_COUNT}) seeds?\b", re.I)
 _SEEN = re.compile(
     rf"\b(?:all|in|over|of|after|from|mean of|average of)(?: all| the)? ({_COUNT}) (?:registered |recorded |finished |measured )?(?:seeds|runs|repetitions)\b", re.I
 )  # fmt: skip
 _TRIALS = re.compile(
-    rf"\b({_COUNT}) (?:of ({_COUNT}) trials|times out of ({_COUNT}))\b|\b({_COUNT}) trials of all candidates\b", re.I
-)
-_MET = re.compile(rf"\bmet `([^`\s]+)` in ({_COUNT}) of ({_COUNT}) trials\b", re.I)
-_LINES = re.compile(r"\bpatch of (\d+) lines?\b", re.I)
+    rf"\b({_COUNT}) (?:out )?of (?:the |all |its )?({_COUNT}) (?:trials|runs|seeds)\b|\b({_COUNT}) times out of ({_COUNT})\b|\b({_COUNT}) trials of all candidates\b", re.I
+)  # fmt: skip
+_MET = re.compile(rf"\bmet `([^`\s]{{1,120}})` in ({_COUNT}) of ({_COUNT}) trials\b", re.I)
 _GREEN = re.compile(
-    r"\b(?:contract|gate|tests?|checks?|causality)\b[^.;,]{0,30}\b(?:green|pass(?:es|ed)?|holds?|hold true|succeed(?:s|ed)?)\b",
+    r"\b(?:contract|gate|tests?|checks?|causality)\b[^.;,]{0,30}\b(?:green|clean|pass(?:es|ed)?|holds?|hold true|succeed(?:s|ed)?)\b",
     re.I,
 )
-_NOT = re.compile(r"\b(?:not|no|never|before|until|once|if|when|unless|whether|has to|have to|must|should)\b|n't\b", re.I)
-_PLANNED = re.compile(r"\b(?:may|might|could|would|will|expect\w*|hope\w*|aim\w*|want\w*)\b", re.I)
-_HOPED = re.compile(
-    r"\b(?:may|might|could|should|would|will|expect\w*|hope\w*|likely|probabl\w*|perhaps|maybe|aim\w*|want\w*|need\w*|to be|let|try|if|until)\b",
-    re.I,
-)
+_UNLESS = re.compile(r"\b(?:not|no|never|before|until|once|if|when|unless|whether|has to|have to|must|should)\b|n't\b", re.I)
 _MEASURED = re.compile(
     r"\b(?:mean|average|median|score[ds]?|measured|result\w*|interval|reached|came to|run|runs|seed|seeds|accuracy|loss)\b", re.I
 )
-_NUMBER = r"(\d+(?:\.\d+)?)"
-_DECIMAL = r"(\d*\.\d+)"
-_GAIN = re.compile(
-    rf"\b(?:better|worse|higher|lower|faster|slower|improve[sd]?|gain(?:s|ed)?|beats?|outperforms?|ahead|rose|risen|fell|fallen|dropped)\b[^.;]{{0,40}}?\bby {_NUMBER} ?(%|percent|x\b|times)"
-    rf"|{_NUMBER} ?(%|percent|x|times) (?:better|worse|higher|lower|faster|slower|more accurate|ahead|improvement|gain)\b",
-    re.I,
+_DECIMAL = r"(\d{0,9}\.\d{1,12})"
+_UP_TO = r"(?:(?!\b(?:below|above|under|over|than|short|miss\w*|least|most|from|within|by|to|beyond)\b)[^.;,]){0,30}?"
+_IN_RUN = re.compile(
+    rf"(?<![\w.]){_DECIMAL}(?! ?%) (?:\w+ )?(?:in|on|from|by|for|of) (?:run )?`?(r[0-9a-f]{{8}})\b|\b(r[0-9a-f]{{8}})\b`? (?:scored|has|had|shows|showed|came to|reached|got|gave|with|at|is|was) (?:\w+ )?{_DECIMAL}(?![\w.]| ?%)", re.I
+)  # fmt: skip
+_MEAN_OF = re.compile(
+    rf"\b(?:mean|average|median)\b{_UP_TO}(?<![\w.]){_DECIMAL}(?! ?%)(?:[^.;,]{{0,20}}?\b(?:over|of|in|from) (?:all |the |its )?({_COUNT}) (?:runs|seeds|trials|repetitions)\b)?"
+    rf"|(?<![\w.]){_DECIMAL} (?:on|in|as) (?:the |an? )?(?:mean|average|median)(?: (?:over|of|in|from) (?:all |the |its )?({_COUNT}) (?:runs|seeds|trials|repetitions)\b)?", re.I
+)  # fmt: skip
+_EVERY = re.compile(
+    rf"\b(above|over|cleared?|clears|exceed(?:s|ed)?|reach(?:es|ed)?|at least|more than|below|under|at most|less than) {_DECIMAL}(?! ?%) (?:in|on|for|over) (?:(?:all|every|both|each)(?: of)?(?: the| its)?(?: {_COUNT})?) (?:\w+ )?(?:trials?|runs?|seeds?)\b", re.I
 )  # fmt: skip
 
 
@@ -72,40 +70,53 @@ def claims(facts: Facts) -> Iterator[Claim]:
     for one in facts.situation.verdicts:
         for name in (one.id, one.id.replace("::", ".")):
             verdicts.setdefault(name, []).append(one)
-    yield from _states(why, verdicts)
+    mine = [one for one in facts.situation.verdicts if one.task == task]
+    yield from _states(why, verdicts, mine)
     yield from _counts(why, runs, trials)
     yield from _hits(why, facts, trials)
-    if (found := _LINES.search(why)) and facts.changes:
-        text = facts.patch_text.splitlines()
-        added, taken = (sum(line.startswith(sign) and not line.startswith(sign * 3) for line in text) for sign in "+-")
-        if int(found[1]) not in (added, taken, added + taken):
-            yield PATCH, found[0], f"the patch adds {added} lines and takes {taken} away", True
-    mine = [one for one in facts.situation.verdicts if one.task == task]
+    red = [one for one in mine if one.reason.startswith("the gate of")]
     for step in re.split(r"(?<=[.!?])\s+|;\s+|\n+", why):
-        red = [one for one in mine if one.reason.startswith("the gate of")]
-        if red and (found := _GREEN.search(step)) and not _NOT.search(step):
+        if red and (found := _GREEN.search(step)) and not _UNLESS.search(step):
             yield GATE, found[0], red[0].reason, True
-        if not _PLANNED.search(step):
-            yield from _figures(step, mine, runs, trials)
-        if not _HOPED.search(step):
-            yield from _gains(step, mine, runs, trials)
+        yield from _figures(step, mine, runs, trials)
+        yield from gains(step, mine, runs, trials)
 
 
-def _states(why: str, verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[Claim]:
-    for names, word in _STATE.findall(why):
-        for name in re.findall(r"`([^`]+)`", names):
-            states = [one.state for one in verdicts.get(name, ())]
-            if not states:
-                if "::" in name:
-                    yield RUNS, f"{name} {word}", "the ledger holds no such verdict", True
-                continue
-            said = word.lower()
-            wanted = (
-                (State.FAIL,) if said.startswith("fail") else (State.UNSURE,) if said == "unsure"
-                else (State.FAIL, State.UNSURE, State.WAITING) if said in ("not met", "missed") else (State.PASS,)
-            )  # fmt: skip
-            if not set(states) & set(wanted):
-                yield RUNS, f"{name} {word}", f"its verdict is {' and '.join(state.value for state in states)}", True
+def _states(why: str, verdicts: Mapping[str, Sequence[Verdict]], mine: Sequence[Verdict]) -> Iterator[Claim]:
+    """A state that none of the verdicts has that may be meant."""
+    for found in _STATE.finditer(why):
+        for name in re.findall(r"`([^`]+)`", found[1]):
+            known = verdicts.get(name, ())
+            if not known and "::" in name and not _aside(why, found):
+                yield RUNS, f"{name} {found[3]}", "the ledger holds no such verdict", True
+            elif known and not _aside(why, found) and not {one.state for one in known} & _meant(found[2], found[3]):
+                yield RUNS, f"{name} {found[2]}{found[3]}", f"its verdict is {_told(known)}", True
+    for found in _TARGET.finditer(why):
+        if mine and not _aside(why, found) and not {one.state for one in mine} & _meant(found[1], found[2]):
+            yield RUNS, found[0], f"its verdict is {_told(mine)}", True
+
+
+def _meant(being: str, word: str) -> set[State]:
+    """States of which `is still not met` speaks."""
+    short, off = {State.FAIL, State.UNSURE, State.WAITING}, re.search(_NOT, being, re.I) is not None
+    said = word.lower()
+    if said in ("unsure", "undecided"):
+        return set(State) - {State.UNSURE} if off else {State.UNSURE}
+    if said.startswith("fail"):
+        return set(State) - {State.FAIL} if off else {State.FAIL}
+    if said.startswith("miss") or said in ("red", "open"):
+        return {State.PASS, State.UNSURE, State.WAITING} if off else short
+    return short if off else {State.PASS}
+
+
+def _told(verdicts: Sequence[Verdict]) -> str:
+    return " and ".join(dict.fromkeys(one.state.value for one in verdicts))
+
+
+def _aside(text: str, found: re.Match[str]) -> bool:
+    """Whether it is denied, hoped for, a condition or what others found."""
+    start, end = found.span()
+    return denied(text, start) or hoped(text, start, end) or conditional(text, start) or of_others(text, start, end)
 
 
 def _counts(why: str, runs: Sequence[Run], trials: Sequence[Run]) -> Iterator[Claim]:
@@ -113,13 +124,14 @@ def _counts(why: str, runs: Sequence[Run], trials: Sequence[Run]) -> Iterator[Cl
         if _number(found[1]) != len(runs):
             yield RUNS, found[0], f"the ledger holds {len(runs)} runs of it", True
     for found in _SEEN.finditer(why):
-        if _number(found[1]) > len(runs) + len(trials):
+        if _number(found[1]) > len(runs) + len(trials) and not hoped(why, *found.span()) and not of_others(why, *found.span()):
             yield RUNS, found[0], f"the ledger holds {len(runs) + len(trials)} runs of it, trials included", True
     for found in _TRIALS.finditer(why):
-        hits, of, times, total = (0 if part is None else _number(part) for part in found.groups())
-        of = of or times
-        if of > len(trials) or hits > of or (total and total != len(trials)):
-            yield RUNS, found[0], f"the ledger holds {len(trials)} trials of it", True
+        hits, of, times, so_many, total = (0 if part is None else _number(part) for part in found.groups())
+        hits, of = hits or times, of or so_many
+        most = len(trials) if "run" not in found[0] and "seed" not in found[0] else len(runs) + len(trials)
+        if (of > most or hits > of or (total and total != len(trials))) and not of_others(why, *found.span()):
+            yield RUNS, found[0], f"the ledger holds {most} {'trials' if most == len(trials) else 'runs'} of it", True
 
 
 def _hits(why: str, facts: Facts, trials: Sequence[Run]) -> Iterator[Claim]:
@@ -138,25 +150,65 @@ def _hits(why: str, facts: Facts, trials: Sequence[Run]) -> Iterator[Claim]:
 
 
 def _figures(step: str, verdicts: Sequence[Verdict], runs: Sequence[Run], trials: Sequence[Run]) -> Iterator[Claim]:
-    """A number said of a metric that no run, mean or bound comes to; beyond doubt where it is said right after the metric's name."""
+    """A number said of a metric that no run, mean or bound comes to; beyond doubt where it is said right after the metric's name, or of so many runs."""
     known = {name: list(_known(name, verdicts, runs, trials)) for name in dict.fromkeys(one.target.metric for one in verdicts)}
+    if (found := _IN_RUN.search(step)) and not _aside(step, found):
+        said, id = found[1] or found[4], found[2] or found[3]
+        its = [value for run in (*runs, *trials) if run.id == id for value in run.metrics.values()]
+        if its and not among(said, its):
+            yield RUNS, found[0], f"no metric of {id} comes to {said}", True
+            return
+    if (found := _MEAN_OF.search(step)) and not _aside(step, found):
+        said, count = found[1] or found[3], found[2] or found[4]
+        sides = [side for side in (runs, trials, *candidates(trials)) if not count or len(side) == _number(count)]
+        means = [
+            value
+            for name in known
+            for side in sides
+            for value in middle([run.metrics[name] for run in side if name in run.metrics])
+        ]
+        if means and not among(said, means):
+            yield RUNS, found[0], f"no {'mean' if not count else f'mean of {count}'} in the ledger comes to {said}", bool(count)
+            return
+    if (found := _EVERY.search(step)) and known and not _aside(step, found):
+        down = found[1].lower() in ("below", "under", "at most", "less than")
+        series = [
+            [run.metrics[name] for run in side if name in run.metrics] for name in known for side in (runs, *candidates(trials))
+        ]
+        if not any(
+            side and all((value <= float(found[2])) if down else (value >= float(found[2])) for value in side) for side in series
+        ):
+            yield RUNS, found[0], "of neither the champion nor a candidate is that so in all runs", True
+            return
     for name, values in known.items():
-        told = rf"\b{re.escape(name)}\b`? (?:\w+ ){{0,3}}?(?:is|was|of|at|reach\w*|came to|comes to|stands at|equals|=) (?:\w+ )??{_DECIMAL}(?![\d.]| ?%)"
+        word = re.escape(name)
+        told = rf"\b{word}\b`?(?: ?[=:] ?| (?:\w+ ){{0,3}}?(?:is|was|of|at|reach\w*|came to|comes to|stands at|equals|=) (?:\w+ )??){_DECIMAL}(?![\d.]| ?%)"
         for found in re.finditer(told, step, re.I):
-            if values and not _among(found[1], values):
+            if values and not among(found[1], values) and not _aside(step, found):
                 yield RUNS, found[0], f"no run, mean or bound of `{name}` in the ledger comes to {found[1]}", True
                 return
     if _MEASURED.search(step) or any(re.search(rf"\b{re.escape(name)}\b", step, re.I) for name in known):
         everything = [value for values in known.values() for value in values]
-        everything += [abs(one - two) for values in known.values() for one in values for two in values]
-        for said in re.findall(r"(?<![\w.=-])\d+\.\d+(?![\w.]|\.\d)", re.sub(r"`[^`]*`|\b[\w.]+ = \S+", "", step)):
-            if everything and not _among(said, everything):
-                yield RUNS, said, "no run, mean or bound in the ledger comes to that", False
+        everything += [abs(one - two) for one, two in combinations(everything[:MANY], 2)]
+        plain = re.sub(r"`[^`]*`|\b[\w.]{1,80} = \S+", lambda gone: " " * len(gone[0]), step)
+        for found in re.finditer(r"(?<![\w.=-])(\d{1,9}\.\d{1,12}|\d{1,3}(?:\.\d{1,6})? ?(?:%|percent\b))(?![\w.]|\.\d)", plain):
+            said = found[1]
+            if said[-1] in "%t":
+                said = (
+                    _as_share(said)
+                    if re.search(
+                        r"\b(?:scored?|mean|average|accuracy|reached)\W+(?:\w+\W+){0,2}$", plain[: found.start()][-60:], re.I
+                    )
+                    else ""
+                )
+            if said and everything and not among(said, everything) and not _aside(plain, found):
+                yield RUNS, found[1], "no run, mean or bound in the ledger comes to that", False
 
 
-def _among(said: str, values: Sequence[float]) -> bool:
-    digits = len(said.partition(".")[2])
-    return any(abs(value - float(said)) <= 0.5000001 * 10.0**-digits for value in values)
+def _as_share(said: str) -> str:
+    """`44 %` as `0.44`."""
+    number = said.rstrip("%percnt ")
+    return f"{float(number) / 100:.{2 + len(number.partition('.')[2])}f}"
 
 
 def _known(name: str, verdicts: Sequence[Verdict], runs: Sequence[Run], trials: Sequence[Run]) -> Iterator[float]:
@@ -166,45 +218,11 @@ def _known(name: str, verdicts: Sequence[Verdict], runs: Sequence[Run], trials: 
                 value for value in (one.value, one.low, one.high, one.threshold, one.target.threshold.value) if value is not None
             )
             yield from one.values
-    for side in (runs, trials, *_candidates(trials)):
+    for side in (runs, trials, *candidates(trials)):
         values = [run.metrics[name] for run in side if name in run.metrics]
         yield from values
-        if values:
-            yield from (fmean(values), median(values))
-
-
-def _candidates(trials: Sequence[Run]) -> list[list[Run]]:
-    """The trials of each candidate."""
-    groups: dict[str, list[Run]] = {}
-    for run in trials:
-        groups.setdefault(repr((run.request.module, run.request.config, run.request.tree)), []).append(run)
-    return list(groups.values())
-
-
-def _gains(step: str, verdicts: Sequence[Verdict], runs: Sequence[Run], trials: Sequence[Run]) -> Iterator[Claim]:
-    """A gain by so much for which nothing was measured, or that no candidate's mean comes to."""
-    for found in _GAIN.finditer(step):
-        said, unit = (found[1], found[2]) if found[1] else (found[3], found[4])
-        if not trials:
-            yield RUNS, found[0], "the ledger holds no run of anything but the champion", True
-            continue
-        ratios = [ratio for one in verdicts for ratio in _ratios(one.target.metric, runs, trials)]
-        measured = [value for ratio in ratios for value in ((abs(ratio - 1) * 100,) if unit[0] in "%p" else (ratio, 1 / ratio))]
-        if measured and not _among(said, measured):
-            yield RUNS, found[0], "no candidate's runs differ by that much from the champion's", True
-
-
-def _ratios(name: str, runs: Sequence[Run], trials: Sequence[Run]) -> Iterator[float]:
-    """Each candidate's mean over the champion's, and the other way round."""
-    base = [run.metrics[name] for run in runs if name in run.metrics]
-    if not base or not fmean(base):
-        return
-    for mine in _candidates(trials):
-        values = [run.metrics[name] for run in mine if name in run.metrics]
-        if values and fmean(values):
-            yield fmean(values) / fmean(base)
-            yield fmean(base) / fmean(values)
+        yield from middle(values)
 
 
 def _number(said: str) -> int:
-    return int(said) if said.isdigit() else _COUNTS[said.lower()]
+    return int(said) if said.isdigit() else int(COUNTS[said.lower()])

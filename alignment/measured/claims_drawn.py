@@ -95,12 +95,12 @@ def _pair(kind: str, action: str, form: str, place: str, random: np.random.Gener
     n, heads = int(random.integers(3, 6)), int(random.choice([1, 2, 8]))
     values = [float(round(value, 4)) for value in random.uniform(0.2, 0.45, n)]
     better = [float(round(value, 4)) for value in random.uniform(0.46, 0.7, int(random.integers(2, 5)))]
-    runs = tuple(_run(seed, value) for seed, value in enumerate(values))
+    runs = tuple(drawn_run(seed, value) for seed, value in enumerate(values))
     theirs = [*((heads, value) for value in better), (4, float(round(random.uniform(0.3, 0.4), 4)))]
-    trials = tuple(_run(1000 + at, value, heads=count) for at, (count, value) in enumerate(theirs))
+    trials = tuple(drawn_run(1000 + at, value, heads=count) for at, (count, value) in enumerate(theirs))
     state = State.UNSURE if action == "measure-again" else State.FAIL
-    situation = _situation(runs, trials if kind != "unmeasured" else (), state)
-    patch, words = _patch(random, code=True), _patch(random, code=False)
+    situation = drawn_situation(runs, trials if kind != "unmeasured" else (), state)
+    patch, words = drawn_patch(random, code=True), drawn_patch(random, code=False)
     sound = {
         "state": "fails", "missed": "not met", "heads": heads, "fresh": 1000 + len(trials), "n": n, "look": n + 2,
         "hits": sum(value >= 0.5 for value in better), "tried": len(better), "trials": len(trials), "lines": 1, "file": FILE,
@@ -131,7 +131,7 @@ def _pair(kind: str, action: str, form: str, place: str, random: np.random.Gener
         elif action == "refactor":
             details |= {"config": {}, "patch": words if kind == "words only" and not lie else patch}
         given = (
-            situation if not (kind == "gate" and lie) else _situation(runs, trials, State.WAITING, "the gate of attention is red")
+            situation if not (kind == "gate" and lie) else drawn_situation(runs, trials, State.WAITING, "the gate of attention is red")
         )
         decision = Decision(
             id="d1", decider="x", action=Action(kind=action, task="a", details=details), evidence=tuple(run.id for run in runs),
@@ -140,13 +140,13 @@ def _pair(kind: str, action: str, form: str, place: str, random: np.random.Gener
         yield Case(facts=Facts(decision=decision, situation=given, read=house_text), kind=kind, lie=lie)
 
 
-def _run(seed: int, value: float, *, heads: int | None = None) -> Run:
+def drawn_run(seed: int, value: float, *, heads: int | None = None) -> Run:
     config = {} if heads is None else {"heads": heads}
     request = Request(module="attention", benchmark="mqar-16x2-v64-v1", seed=seed, config=config)
     return Run(request=request, key=f"{seed + 1:08x}".ljust(64, "0"), status=Status.OK, metrics={"accuracy": value})
 
 
-def _situation(runs: tuple[Run, ...], trials: tuple[Run, ...], state: State, reason: str = "") -> Situation:
+def drawn_situation(runs: tuple[Run, ...], trials: tuple[Run, ...], state: State, reason: str = "") -> Situation:
     task = Task(
         id="a", title="a", module="attention", benchmark="mqar-16x2-v64-v1", targets=(TARGET,), seeds=Seeds(first=3, most=8)
     )
@@ -158,7 +158,7 @@ def _situation(runs: tuple[Run, ...], trials: tuple[Run, ...], state: State, rea
     return Situation(plan=plan, verdicts=(verdict,), runs={"a": runs}, trials={"a": trials}, seeds={"a": len(runs)})
 
 
-def _patch(random: np.random.Generator, *, code: bool) -> str:
+def drawn_patch(random: np.random.Generator, *, code: bool) -> str:
     """One line more in the constructor of the attention block, or a docstring of one more word."""
     before = house_text(FILE)
     assert before is not None
