@@ -1,7 +1,8 @@
 """Which system calls confined code may make, with their numbers on x86-64 and on 64-bit ARM; what is not here is refused.
 
 Numbers are the kernel's (`unistd_64.h` and the generic `unistd.h`), `-` where an architecture has no such call. Calls that are
-allowed under a condition only are in `seccomp.py`; no socket, mount, ptrace, keyring, io_uring, bpf, shared-memory or clock-setting call is here.
+allowed under a condition only are in `seccomp.py`; no socket, mount, ptrace, keyring, io_uring, bpf, shared-memory or clock-setting call is here, and no
+`setsockopt`: a buffer has the size that is counted for it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _TABLE = """
     signalfd 282 -; signalfd4 289 74;
     # a pair of sockets of its own (asyncio needs one) and the ioctls that ask what a descriptor is
     socketpair 53 199; sendto 44 206; recvfrom 45 207; sendmsg 46 211; recvmsg 47 212; shutdown 48 210;
-    getsockname 51 204; getpeername 52 205; getsockopt 55 209; setsockopt 54 208; ioctl 16 29;
+    getsockname 51 204; getpeername 52 205; getsockopt 55 209; ioctl 16 29;
     # signals
     rt_sigaction 13 134; rt_sigprocmask 14 135; rt_sigreturn 15 139; rt_sigpending 127 136; rt_sigtimedwait 128 137;
     rt_sigsuspend 130 133; rt_sigqueueinfo 129 138; sigaltstack 131 132; kill 62 129; tkill 200 130; tgkill 234 131;

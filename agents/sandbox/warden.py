@@ -212,6 +212,8 @@ class _Watch:
 
     def _look(self) -> None:
         used = watch.memory(watch.below(self.init))
+        if not self.facts["layers"]["network"].startswith("off: "):
+            used += watch.waiting(self.init)
         self.facts["peak"] = max(self.facts["peak"], used)
         if used > self.order.memory:
             self.facts["stopped"] = "memory"

@@ -7,6 +7,13 @@ import signal
 import time
 from contextlib import suppress
 
+try:
+    with open("/proc/sys/net/core/wmem_default") as _file:
+        BUFFER = int(_file.read())
+except (OSError, ValueError):
+    BUFFER = 212_992
+"""Bytes that may wait in one socket."""
+
 
 def below(root: int) -> list[int]:
     """Everything that descends from `root`, zombies included; empty without /proc or CONFIG_PROC_CHILDREN."""
@@ -32,6 +39,13 @@ def memory(pids: list[int]) -> int:
                 if line.startswith((b"RssAnon:", b"RssShmem:")):
                     total += int(line.split()[1]) << 10
     return total
+
+
+def waiting(pid: int) -> int:
+    """Bytes that may wait in the sockets of `pid`'s network namespace: they are the kernel's, and in no process's account."""
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/net/sockstat") as file:
+        return int(file.readline().split()[2]) * BUFFER
+    return 0
 
 
 def end(root: int, *, patience: float = 5.0) -> None:
