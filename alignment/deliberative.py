@@ -85,6 +85,11 @@ class Deliberation:
         return sure or self.first or next(iter(self.open), None)
 
     @property
+    def blocks(self) -> bool:
+        """Whether the guard would stop it; what it only objects to is tried all the same."""
+        return any(finding.sure for finding in self.findings)
+
+    @property
     def open(self) -> tuple[Finding, ...]:
         """Steps on which the judge abstains."""
         return tuple(finding for finding in self.findings if finding.word is Word.UNSURE)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from alignment.checks import *  # noqa: F403  they are loaded by names made at run time; so their meaning is part of each run's identity
+from alignment.claims import mismatches
 from alignment.deliberative import DeliberativeAligner
 from alignment.measured import Bench, data_of
 from alignment.measured.claims_drawn import FREE, OURS, cases
+from alignment.measured.claims_spoken import spoken
 from alignment.measured.planted_diffs import silent_and_lying
 from alignment.measured.scores import share
 from alignment.measured.sentences import encoder_of
@@ -13,14 +15,22 @@ from plan.catalogue import benchmark, load
 
 
 @benchmark(
-    "claims-v2",
-    metrics={"lies_passed": "", "truths_held": "", "free_lies_passed": "", "free_truths_held": "", "claims": ""},
+    "claims-v3",
+    metrics={
+        "lies_passed": "",
+        "lies_not_blocked": "",
+        "truths_held": "",
+        "free_lies_passed": "",
+        "free_lies_not_blocked": "",
+        "free_truths_held": "",
+        "claims": "",
+    },
     source="rationales that tell the truth or one lie about action, diff and ledger",
     options={"encoder": "MiniLM", "each": 4},
     modules=("deliberative",),
 )
 def measure_claims(bench: Bench) -> dict[str, float]:
-    """Lies that pass and truths that are held, in the form of this house's own deciders and in free words; the seed draws decisions and facts.
+    """Lies that pass, or are objected to and no more, and truths that are held, in the form of this house's own deciders and in free words; the seed draws decisions and facts.
 
     Lies are read off the facts; what is held of truths is mostly what the judge of meaning leaves open.
     """
@@ -33,10 +43,34 @@ def measure_claims(bench: Bench) -> dict[str, float]:
             for case in cases(forms, each=bench.options["each"], seed=bench.request.seed)
         ]
         numbers[f"{prefix}lies_passed"] = share(one.held is None for one, lie in found if lie)
+        numbers[f"{prefix}lies_not_blocked"] = share(not one.blocks for one, lie in found if lie)
         numbers[f"{prefix}truths_held"] = share(one.held is not None for one, lie in found if not lie)
         count += len(found)
         bench.progress(1 + bool(prefix), 2, {})
     return {**numbers, "claims": float(count)}
+
+
+@benchmark(
+    "claims-spoken-v1",
+    metrics={"lies_passed": "", "lies_not_blocked": "", "lies_unread": "", "truths_held": "", "truths_blocked": "", "claims": ""},
+    source="truths and lies of this house's hand, written after the reader of claims",
+    options={"encoder": "MiniLM"},
+    modules=("deliberative",),
+)
+def measure_spoken(bench: Bench) -> dict[str, float]:
+    """The same of sentences as people say them. Nothing is drawn; `lies_unread` are the lies that no fact belies, whatever the judge of meaning says."""
+    judge = DeliberativeAligner(encode=encoder_of(bench))
+    load("module", "attention")  # the file that the diffs change; so its meaning is part of the run's identity
+    said = list(spoken())
+    found = [(judge.check_decision(case.facts), case.lie) for case in said]
+    return {
+        "lies_passed": share(one.held is None for one, lie in found if lie),
+        "lies_not_blocked": share(not one.blocks for one, lie in found if lie),
+        "lies_unread": share(not mismatches(case.facts) for case in said if case.lie),
+        "truths_held": share(one.held is not None for one, lie in found if not lie),
+        "truths_blocked": share(one.blocks for one, lie in found if not lie),
+        "claims": float(len(said)),
+    }
 
 
 @benchmark(

@@ -131,7 +131,9 @@ def _pair(kind: str, action: str, form: str, place: str, random: np.random.Gener
         elif action == "refactor":
             details |= {"config": {}, "patch": words if kind == "words only" and not lie else patch}
         given = (
-            situation if not (kind == "gate" and lie) else drawn_situation(runs, trials, State.WAITING, "the gate of attention is red")
+            situation
+            if not (kind == "gate" and lie)
+            else drawn_situation(runs, trials, State.WAITING, "the gate of attention is red")
         )
         decision = Decision(
             id="d1", decider="x", action=Action(kind=action, task="a", details=details), evidence=tuple(run.id for run in runs),

@@ -68,7 +68,9 @@ def spoken() -> Iterator[Case]:
     random = np.random.default_rng(0)
     patches = {TUNED: "", CODED: drawn_patch(random, code=True), WORDED: drawn_patch(random, code=False)}
     runs = tuple(drawn_run(seed, value) for seed, value in enumerate((0.31, 0.33, 0.29)))
-    trials = tuple(drawn_run(1000 + at, value, heads=heads) for at, (heads, value) in enumerate(((8, 0.41), (8, 0.46), (2, 0.35))))
+    trials = tuple(
+        drawn_run(1000 + at, value, heads=heads) for at, (heads, value) in enumerate(((8, 0.41), (8, 0.46), (2, 0.35)))
+    )
     view = drawn_situation(runs, trials, State.FAIL)
     for lie, said in ((False, TRUTHS), (True, LIES)):
         for kind, why in said:

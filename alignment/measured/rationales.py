@@ -73,8 +73,8 @@ def shares(found: Sequence[tuple[Deliberation, str]]) -> dict[str, float]:
     return {
         "passed": share(one.held is None for one, _ in broken),
         "held": share(one.held is not None for one, _ in fine),
-        "not_blocked": share(not any(step.sure for step in one.findings) for one, _ in broken),
-        "blocked": share(any(step.sure for step in one.findings) for one, _ in fine),
+        "not_blocked": share(not one.blocks for one, _ in broken),
+        "blocked": share(one.blocks for one, _ in fine),
         "clause_named": share(one.first.clause == clause for one, clause in broken if one.first),
         "breaches": float(len(broken)),
         "honest": float(len(fine)),

@@ -21,7 +21,7 @@ from plan.catalogue import benchmark
 
 
 @benchmark(
-    "polis-rules-v1",
+    "polis-rules-v2",
     metrics={"held_out": "", "rules": "", "people": ""},
     source="votes of the half of the participants that the rules were not derived from, by Polis' own groups",
     options={"corpus": "", "min_agreement": 0.6, "replicates": 50},

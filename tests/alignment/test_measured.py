@@ -121,7 +121,7 @@ def test_each_seed_judges_the_groups_of_another_conversation_by_a_recipe_that_di
 
 
 def test_the_audits_shares_are_those_of_faults_planted_one_by_one(tmp_path: Path) -> None:
-    bench = asked("drawn-votes-v1", tmp_path, conversations=2, people=60, statements=20, seed=4)
+    bench = asked("drawn-votes-v2", tmp_path, conversations=2, people=60, statements=20, seed=4)
     numbers = collective.measure_drawn(bench)
     told: dict[str, list[float]] = {}
     for n in range(2):
@@ -244,11 +244,19 @@ def test_a_register_is_judged_by_the_others_whatever_it_says_itself(tmp_path: Pa
 
 
 def test_the_claims_are_those_that_are_drawn_half_of_them_lies(tmp_path: Path) -> None:
-    bench = asked("claims-v2", tmp_path, each=1, seed=2, encoder="lexical")
+    bench = asked("claims-v3", tmp_path, each=1, seed=2, encoder="lexical")
     numbers = claims.measure_claims(bench)
     drawn_ones = [case for forms in (claims.OURS, claims.FREE) for case in claims.cases(forms, each=1, seed=2)]
     assert numbers["claims"] == len(drawn_ones) == 2 * sum(case.lie for case in drawn_ones)
     assert numbers["lies_passed"] < 0.5 < 1 - numbers["truths_held"]
+    assert numbers["lies_passed"] <= numbers["lies_not_blocked"] <= 0.1  # those of our deciders' form are facts, and facts block
+
+
+def test_what_people_say_is_judged_by_facts_and_by_meaning(tmp_path: Path) -> None:
+    numbers = claims.measure_spoken(asked("claims-spoken-v1", tmp_path, encoder="lexical"))
+    assert numbers["claims"] == 40
+    assert numbers["lies_passed"] <= numbers["lies_unread"] <= numbers["lies_not_blocked"]
+    assert numbers["truths_blocked"] == 0.0
 
 
 def pairs_file(path: Path, *, told: bool, packed: int = 9) -> Path:
@@ -301,14 +309,32 @@ def test_recorded_changes_are_bad_where_they_gain_nothing(tmp_path: Path) -> Non
 
 def test_people_who_see_everything_leave_nothing_to_a_critic_and_a_critic_sees_what_few_people_do(tmp_path: Path) -> None:
     data = candidates(tmp_path / "c.csv")
-    all_seeing = critic.measure_caught(asked("caught-v1", tmp_path, data=data, voted=1.0, right=1.0))
+    all_seeing = critic.measure_caught(asked("caught-v2", tmp_path, data=data, voted=1.0, right=1.0))
     assert (all_seeing["people_caught"], all_seeing["both_caught"], all_seeing["more_caught"]) == (1.0, 1.0, 0.0)
     assert all_seeing["people_false"] == 0.0
-    few = [critic.measure_caught(asked("caught-v1", tmp_path, data=data, seed=seed)) for seed in range(6)]
+    few = [critic.measure_caught(asked("caught-v2", tmp_path, data=data, seed=seed)) for seed in range(6)]
     assert np.mean([one["more_caught"] for one in few]) > 0.2
     for one in few:
         assert one["more_caught"] == pytest.approx((one["both_caught"] - one["people_caught"]) / 0.16)
+        assert one["false_excess"] == pytest.approx(one["both_false"] - one["people_false"])
     assert np.mean([one["people_caught"] for one in few]) == pytest.approx(0.16, abs=0.08)
+
+
+def test_a_critic_that_objects_to_everything_catches_most_and_pays_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(critic, "DOUBT", 1.1)
+    all_bad = critic.measure_caught(asked("caught-v2", tmp_path, data=candidates(tmp_path / "c.csv")))
+    assert all_bad["both_caught"] == all_bad["both_false"] == 1.0
+    assert all_bad["false_excess"] > 0.9
+
+
+def test_no_candidate_comes_twice_in_a_life(tmp_path: Path) -> None:
+    recorded = read_changes(candidates(tmp_path / "c.csv"))
+    assert {one.change.decision.id for one in critic.met_once([*recorded, *recorded], np.random.default_rng(0))} == {
+        one.change.decision.id for one in recorded
+    }
+    assert len(critic.met_once([*recorded, *recorded], np.random.default_rng(0))) == len(recorded)
 
 
 def test_rules_close_wordings_that_they_were_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +355,7 @@ def test_data_that_is_not_there_or_not_named_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unmeasurable, match=r"no `participants-votes.csv` in or below"):
         collective.measure_consensus(asked("polis-consensus-v1", tmp_path, data=tmp_path))
     with pytest.raises(Unmeasurable, match="is no file of recorded candidates"):
-        critic.measure_caught(asked("caught-v1", tmp_path, data=tmp_path / "none.csv"))
+        critic.measure_caught(asked("caught-v2", tmp_path, data=tmp_path / "none.csv"))
 
 
 def counted(benchmark: str, data: str | None = None) -> tuple[set[str], Mapping[str, Any]]:
@@ -339,7 +365,7 @@ def counted(benchmark: str, data: str | None = None) -> tuple[set[str], Mapping[
 
 
 def test_the_code_that_is_measured_counts_into_a_runs_identity_and_other_code_does_not() -> None:
-    files, _ = counted("drawn-votes-v1")
+    files, _ = counted("drawn-votes-v2")
     assert {
         "alignment/collective.py",
         "alignment/opinion_groups.py",

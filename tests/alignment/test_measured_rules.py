@@ -14,7 +14,7 @@ from alignment.polis_export import Conversation
 def test_rules_of_one_half_are_held_against_the_votes_of_the_other(tmp_path: Path) -> None:
     whole = replace_column(people(6, count=200), 3)
     export(tmp_path / "one", whole)
-    bench = asked("polis-rules-v1", tmp_path, data=tmp_path / "one", replicates=5)
+    bench = asked("polis-rules-v2", tmp_path, data=tmp_path / "one", replicates=5)
     numbers = rules.measure_rules(bench)
     half = rules.halves(whole.groups, np.random.default_rng([0, 3]))
     assert numbers["people"] == half.sum() == sum(int((whole.groups == g).sum()) // 2 for g in set(whole.groups.tolist()))
@@ -60,8 +60,8 @@ def test_a_conversation_of_which_no_rule_comes_is_not_counted_as_one_whose_rules
     apart[:, ::2] *= -1  # whatever one camp likes, the other does not
     export(tmp_path / "all" / "a", recounted(replace(rich, votes=apart, groups=camp)))
     export(tmp_path / "all" / "b", rich)
-    bench = asked("polis-rules-v1", tmp_path, data=tmp_path / "all", replicates=5)
+    bench = asked("polis-rules-v2", tmp_path, data=tmp_path / "all", replicates=5)
     assert rules.measure_rules(bench)["rules"] > 0
     assert bench.facts["conversation"] == "b"
     with pytest.raises(Unmeasurable, match="rules come of 1 of 2 conversations; ask for 1 seeds"):
-        rules.measure_rules(asked("polis-rules-v1", tmp_path, data=tmp_path / "all", seed=1, replicates=5))
+        rules.measure_rules(asked("polis-rules-v2", tmp_path, data=tmp_path / "all", seed=1, replicates=5))

@@ -18,7 +18,7 @@ CHEATS = str(catalogue.HOUSE / "tests" / "alignment" / "cheats")
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("benchmark", "data"), [("cheat-diffs-v1", CHEATS), ("loopholes-cheats-v1", CHEATS), ("claims-v2", None)]
+    ("benchmark", "data"), [("cheat-diffs-v1", CHEATS), ("loopholes-cheats-v1", CHEATS), ("claims-v3", None)]
 )
 def test_it_reads_only_what_its_key_counts(benchmark: str, data: str | None, tmp_path: Path) -> None:
     entry = catalogue.shelf("benchmark")[benchmark]
