@@ -70,7 +70,7 @@ def test_on_public_curves_it_is_within_10_percent_of_the_published_brute_force(t
 @pytest.mark.slow
 def test_the_fit_is_fifty_times_as_fast_as_the_published_brute_force(tmp_path: Path) -> None:
     """`python -m pytest -m slow tests/bench/test_suites_scaling_law.py`; a quarter of a minute."""
-    assert measure_speed(asked("scaling-law-speed-v1", tmp_path))["fit_ratio"] > 50
+    assert measure_speed(asked("scaling-law-speed-v2", tmp_path))["fit_ratio"] > 50
 
 
 @pytest.mark.slow
