@@ -24,6 +24,8 @@ HOUSE = str(Path(__file__).resolve().parents[2])
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from agents.sandbox import warden; warden.main(int(sys.argv[2]))"
 GRACE = 30.0
 """Seconds the warden may take beyond the program's own, to build the walls and to bury what was behind them."""
+SENTENCE = 400
+"""Characters of a message: a program's last line may be all that it ever wrote."""
 
 
 class Unconfined(RuntimeError):
@@ -162,7 +164,7 @@ class Sandbox:
         ended = facts.get("ended")
         return Outcome(
             status=status,
-            message=neutral(message.encode("utf-8", "backslashreplace")),
+            message=neutral(message[:SENTENCE].encode("utf-8", "backslashreplace")),
             code=os.WEXITSTATUS(ended) if ended is not None and os.WIFEXITED(ended) else None,
             signal=os.WTERMSIG(ended) if ended is not None and os.WIFSIGNALED(ended) else None,
             stdout=stdout,

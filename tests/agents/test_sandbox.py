@@ -103,6 +103,12 @@ def test_nothing_is_inherited_and_what_is_given_arrives(monkeypatch: pytest.Monk
     assert b"'GIVEN': 'yes'" in outcome.stdout
 
 
+def test_a_message_is_a_sentence_however_long_the_last_line_was() -> None:
+    outcome = sandbox.run("import sys\nsys.stderr.write('\\u202e' * 300_000)\nsys.exit(3)")
+    assert outcome.message.startswith("exit code 3: ")
+    assert len(outcome.message) < 4_000
+
+
 def test_output_is_cut_and_harmless_on_a_terminal() -> None:
     outcome = sandbox.run("print('\\x1b[2Jé' + 'x' * 5000)", output=1000)
     assert (len(outcome.stdout), outcome.truncated, outcome.ok) == (1000, True, True)
