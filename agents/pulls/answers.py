@@ -77,9 +77,10 @@ def first_error(body: Any) -> str:
 
 
 def message(body: Any) -> str:
-    """What the server says of it, on one line."""
+    """What the server says of it, on one line, without what would steer a terminal."""
     found = body.get("message") if isinstance(body, dict) else None
-    return " ".join(found.split())[:200] if isinstance(found, str) else ""
+    plain = "".join(sign if sign.isprintable() else " " for sign in found) if isinstance(found, str) else ""
+    return " ".join(plain.split())[:200]
 
 
 def whole(text: str | None) -> float:

@@ -242,6 +242,7 @@ FAULTS: dict[str, tuple[list[Handler], str]] = {
     "a boolean state": ([one(mergeable=True)], "lacks `mergeable` as str"),
     "a base that is a list": ([one(baseRefName=["main"])], "lacks `baseRefName`"),
     "no such repository": ([answer(200, '{"data": {"repository": null}, "errors": [{"message": "Could not resolve"}]}')], "Could not resolve"),
+    "words that steer a terminal": ([answer(403, '{"message": "\\u001b[31mred\\u202e\\nlines"}')], r"status 403: \[31mred lines\)"),
     "a page that follows itself": ([PAGE_FOR_EVER] * 3, "the same page"),
     "an endless answer": ([endless], "larger than 16 MiB"),
     "an answer that drips": ([dripping], "no whole answer within 0.4 s"),
