@@ -4,7 +4,7 @@ Commits are made with an index file of their own and by a fixed committer, at th
 candidate on the same commit is the same commit whenever it is made. A branch is `touchstone-LEDGER/TASK/DECISION`, since two
 ledgers on one plan make the same decisions: LEDGER tells a ledger and its place apart from every other, a copy included. It is part of
 the first word, as git keeps nothing below `touchstone/` for one who has a branch called `touchstone`. Only a patched candidate needs
-its files: they are checked out below the ledger's work folder, under the first digits of the commit, as the blobs are.
+its files: they are checked out, unfiltered, below the ledger's work folder, under the first digits of the commit.
 """
 
 from __future__ import annotations
