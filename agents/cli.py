@@ -29,6 +29,7 @@ from agents.options import (
     PlanVerb,
     RetryOption,
     Show,
+    VersionOption,
     WorkersOption,
 )
 from agents.rules import rules
@@ -41,8 +42,12 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Trains and benchmarks what a Markdown plan names, and says pass, fail or unsure at a stated error rate.",
 )
+
+
+@app.callback()
+def first(version: VersionOption = False) -> None:
+    """Train and benchmark what a Markdown plan names, and say pass, fail or unsure at a stated error rate."""
 
 
 @app.command()
@@ -154,6 +159,9 @@ def runs(
 
 @app.command()
 def modules(
+    name: Annotated[
+        str | None, typer.Argument(help="Of one thing on any shelf: its metrics, units, settings, defaults and ranges.")
+    ] = None,
     shelf: Annotated[str, typer.Option("--shelf", help="module, benchmark, env, decider or guard.")] = "module",
     table: Annotated[bool, typer.Option("--table", help="Modules x benchmarks and Pareto fronts, as measured.")] = False,
     ledger: LedgerOption = DEFAULT_LEDGER,
@@ -162,9 +170,14 @@ def modules(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """List what stands on a shelf, without importing it; with --table, what was measured of the modules."""
-    from agents.reading import list_shelf, show_table
+    """List what stands on a shelf, or all about one thing on it; with --table, what was measured of the modules."""
+    from agents.reading import say, show_table
+    from agents.shelves import list_shelf, show_entry
 
+    if name is not None:
+        raise typer.Exit(
+            show_entry(name, json=json) if not table else say(Exit.USAGE, "`--table` shows all modules; leave NAME out")
+        )
     raise typer.Exit(show_table(ledger, earlier=earlier, json=json) if table else list_shelf(shelf, json=json))
 
 
@@ -353,6 +366,10 @@ def explain(code: Annotated[str, typer.Argument(help="A fault code such as P007.
     from agents.reading import explain_code
 
     raise typer.Exit(explain_code(code))
+
+
+for verb in app.registered_commands:
+    verb.short_help = (verb.callback.__doc__ or "").partition("\n")[0] if verb.callback else None  # whole, not cut at 45 letters
 
 
 def main() -> None:

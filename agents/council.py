@@ -7,30 +7,39 @@ rest has only to be carried out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from agents.actions import ACTS, ITSELF, POSSIBLE, Place, Refused, clear, refusal, sweep
 from agents.champions import candidate_of, champion_by, pending
+from agents.deciders.first_candidate import needy
+from agents.deciders.qae import DUEL, WAVE
 from agents.events import Decided, Noted, Watch
+from agents.learning.view import duel_of
 from agents.standing import Standing
+from agents.trials import TRIAL
 from bench.events import Event
 from bench.fold import Case
 from bench.hold import LedgerFault
 from bench.ledger import Ledger
 from plan import catalogue
 from plan.decision import IMPROVING, Bout, Decider, Decision, Guard, Opinion, Situation, Stance, told
-from plan.nouns import Verdict
+from plan.nouns import State, Task, Verdict
 from plan.wire import encode
 
 ROUNDS = 200
 """Rounds in a row of which every decision is refused, after which nobody is asked any more."""
 CRITIC = "critic"
 """The guard whose values put changes in order."""
+TRYING = (*IMPROVING, TRIAL)
 MOST = 300
 """Letters of an error's message that an opinion repeats."""
+
+
+class OutOfTime(Exception):
+    """The session's budget ended while it was being decided what to do; what was decided so far is decided again, word for word."""
 
 
 class Council:
@@ -44,26 +53,33 @@ class Council:
         self.place = Place(ledger=ledger, standing=standing, work=work)
         self.untold: dict[str, Verdict] = {}
         self.refused = 0
+        self.in_time: Callable[[], bool] = lambda: True
         self._told_weaker = False
+        self._told_asking = False
 
     @cached_property
     def guards(self) -> dict[str, Guard]:
         """By name, the critic last. Loaded when the first decision is proposed: where nothing changed nobody waits for their imports."""
         names = sorted(catalogue.shelf("guard"), key=lambda name: (name == CRITIC, name))
-        return {name: catalogue.load("guard", name)() for name in names}
+        return {name: catalogue.load("guard", name)() for name in names if self._hurry()}
 
     def begin(self) -> None:
         """Tidy up after a run that was killed."""
         sweep(self.place)
         self._say()
 
-    def decide(self) -> bool:
-        """Carry out what was decided before, else ask everybody once; True when there may be more to do."""
+    def decide(self, *, in_time: Callable[[], bool] = lambda: True) -> bool:
+        """Carry out what was decided before, else ask everybody once; True when there may be more to do.
+
+        OutOfTime as soon as it is not `in_time` and something waits to be vetted or carried out.
+        """
+        self.in_time = in_time
         standing = self.standing
         situation, known = standing.situation(), len(standing.facts.cases)
         busy = {duel.task for duel in standing.trials.duels}
         if self._go_on(situation, busy):
             return True
+        self._tell_asking(situation, busy)
         passed = []
         proposed = [decision for decider in self.deciders.values() for decision in decider.ask(situation)]
         asked = [
@@ -79,7 +95,7 @@ class Council:
             if self._vet(decision, said[decision.id]):
                 passed.append(decision)
                 busy |= {decision.action.task} if improving else set()
-        acts = [self._carry_out(decision) for decision in passed]
+        acts = [self._carry_out(decision, said[decision.id]) for decision in passed if self._hurry()]
         acted = any(acts)
         self.refused = 0 if acted else self.refused + 1
         return acted or (len(standing.facts.cases) > known and self.refused < ROUNDS)
@@ -114,6 +130,41 @@ class Council:
                 self.deciders[case.decision.decider].tell(case.decision, before, after)
                 del self.untold[id]
 
+    def _hurry(self) -> bool:
+        """True while there is time; OutOfTime afterwards."""
+        if not self.in_time():
+            raise OutOfTime
+        return True
+
+    def _tell_asking(self, situation: Situation, busy: Collection[str]) -> None:
+        """Say once a session whom the first round asks and about what, since the first answer may take a while."""
+        needing = [task.id for task in self._needing(situation) if task.id not in busy]
+        if needing and not self._told_asking:
+            self._told_asking = True
+            tasks, names = (", ".join(f"`{name}`" for name in names) for names in (needing, self.deciders))
+            self.watch(Noted(text=f"asking {names} what to try on {tasks}"))
+
+    def _needing(self, situation: Situation) -> Iterator[Task]:
+        """The tasks that miss a target, are measured, and may be improved."""
+        for task in situation.plan.tasks:
+            verdicts = [verdict for verdict in situation.verdicts if verdict.task == task.id]
+            settled = all(verdict.state is not State.WAITING for verdict in verdicts)
+            if task.improve and settled and needy(task, verdicts, situation):
+                yield task
+
+    def tell_untried(self) -> None:
+        """Say of each task that misses a target and may be improved why nothing more is tried on it, as far as that is its plan's to mend."""
+        situation, cases = self.standing.situation(), self.standing.facts.cases.values()
+        for task in self._needing(situation):
+            tried = any(case.decision.action.task == task.id and case.decision.action.kind in TRYING for case in cases)
+            needed = max(duel_of(situation), DUEL) + WAVE + 1
+            what = f"{'nothing more is' if tried else 'nothing was'} tried on `{task.id}` ({', '.join(task.improve)})"
+            if lack := self.standing.trials.lack(task.id, needed):
+                self.watch(Noted(text=f"{what}: {lack}"))
+            elif not tried:
+                names = ", ".join(f"`{name}`" for name in self.deciders)
+                self.watch(Noted(text=f"{what}: {names} know of no other candidate for it"))
+
     def _go_on(self, situation: Situation, busy: Collection[str]) -> bool:
         """Carry out what an interrupted round left over, but on no task that is `busy`; whether there was anything.
 
@@ -129,7 +180,7 @@ class Council:
                 self._record(refused)
                 self.watch(Noted(text=f"{decision.id} is not carried out any more: {refused.why}"))
                 self.standing.take_in()
-            elif self._carry_out(decision) and decision.action.kind in IMPROVING:
+            elif self._hurry() and self._carry_out(decision) and decision.action.kind in IMPROVING:
                 taken.add(decision.action.task)
         return bool(waiting)
 
@@ -175,6 +226,7 @@ class Council:
             return (refused,)
         said: tuple[Opinion, ...] = ()
         for name, guard in self.guards.items():
+            self._hurry()
             known = replace(situation, opinions={**situation.opinions, decision.id: said})
             try:
                 said += (guard.review(decision, known),)
@@ -230,18 +282,21 @@ class Council:
             self._record(opinion)
         self.standing.take_in()
         allowed = all(opinion.stance is not Stance.BLOCK for opinion in self.standing.facts.cases[decision.id].opinions)
-        if news or allowed:
-            self.watch(Decided(decision=decision, opinions=opinions, applied=allowed))
+        if news and not allowed:
+            self.watch(Decided(decision=decision, opinions=opinions, applied=False))
         return allowed
 
-    def _carry_out(self, decision: Decision) -> bool:
+    def _carry_out(self, decision: Decision, opinions: tuple[Opinion, ...] = ()) -> bool:
+        """Carry out what nobody forbids, and tell it once it is; whether it could be."""
         try:
             ACTS[decision.action.kind].apply(decision, self.place)
         except Refused as error:
-            why = str(error)
-            self._record(Opinion(guard=ITSELF, decision=decision.id, stance=Stance.BLOCK, clause=POSSIBLE, why=why))
-            self.watch(Noted(text=f"{decision.id} could not be carried out: {why}"))
+            refused = Opinion(guard=ITSELF, decision=decision.id, stance=Stance.BLOCK, clause=POSSIBLE, why=str(error))
+            self._record(refused)
+            self.watch(Decided(decision=decision, opinions=(*opinions, refused), applied=False))
             return False
+        else:
+            self.watch(Decided(decision=decision, opinions=opinions, applied=True))
         finally:
             self._say()
             self.standing.take_in()

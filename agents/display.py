@@ -16,8 +16,10 @@ from rich.live import Live
 from rich.text import Text
 
 from agents.events import Decided, Event, Finished, Judged, Noted, Opened, Progressed, Started, Stopped
-from bench.report.wording import clean, duration, tally
+from agents.trials import TRIAL
+from bench.report.wording import clean, duration, log_lines, tally
 from bench.scoreboard import Scoreboard
+from plan.decision import IMPROVING
 from plan.nouns import Plan, State, Status
 from plan.wire import SCHEMA, plain
 
@@ -185,7 +187,7 @@ def narrate(event: Event, marks: dict[State, str]) -> Iterable[str]:
             else:
                 yield f"{run.status.value:<9} {run.id} {name}: {run.message}"
                 if run.status is not Status.KILLED:
-                    yield from (f"    | {line}" for line in run.log_tail.splitlines()[-20:])
+                    yield from (f"    | {line}" for line in log_lines(run)[-20:])
         case Judged():
             yield from (
                 f"{marks[v.state]} {v.id} {v.state.value}: {v.reason}" for v in event.changed if v.state is not State.WAITING
@@ -195,13 +197,22 @@ def narrate(event: Event, marks: dict[State, str]) -> Iterable[str]:
             for opinion in event.opinions:
                 if opinion.stance.value != "allow":
                     yield f"    {opinion.stance.value} by {opinion.guard} ({opinion.clause}): {opinion.why}"
-            yield "    applied" if event.applied else "    not applied"
+            yield f"    {_became(event)}"
         case Noted():
             yield event.text
         case Stopped():
             yield f"{event.reason} after {duration(event.seconds)}"
         case Progressed():
             pass
+
+
+def _became(event: Decided) -> str:
+    """What is true once a decision was carried out or not: what improves a task changes nothing before it has won."""
+    if not event.applied:
+        return "not applied"
+    if event.decision.action.kind in IMPROVING:
+        return "its duel begins; the champion stands until it is beaten"
+    return "its trial begins; nothing is changed by it" if event.decision.action.kind == TRIAL else "applied"
 
 
 def sparkline(values: list[float], *, width: int = 16) -> str:

@@ -66,11 +66,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """A decider proposed something and the guards said their word."""
+    """A decider proposed something, the guards said their word, and it was carried out or not."""
 
     decision: Decision
     opinions: tuple[Opinion, ...]
     applied: bool
+    """Whether it was carried out; for what improves a task: its duel, or trial, was begun, and nothing is changed yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

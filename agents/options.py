@@ -41,6 +41,17 @@ class PlanVerb(StrEnum):
     DIFF = "diff"
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"orchestrate {version('touchstone-lab')}, from {Path(__file__).resolve().parents[1]}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_version, help="Say which version this is, and from where.")
+]
 PlanOption = Annotated[Path, typer.Option("--plan", help="The plan, a Markdown file.")]
 LastPlanOption = Annotated[Path | None, typer.Option("--plan", help="Default: the plan of the ledger's last session.")]
 LedgerOption = Annotated[str, typer.Option("--ledger", envvar="ORCHESTRATE_LEDGER", help="SQLite file or database URL.")]

@@ -22,7 +22,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from agents.budget import CHECKPOINT_LEFT
-from agents.council import Council
+from agents.council import Council, OutOfTime
 from agents.events import Finished, Judged, Noted, Opened, Progressed, Started, Stopped, Watch
 from agents.schedule import Job, obstacle, reason
 from agents.standing import Standing
@@ -55,6 +55,8 @@ class Options:
     only: tuple[str, ...] = ()
     budget: float | None = None
     """Wall-clock seconds of this session."""
+    since: float = field(default_factory=time.monotonic)
+    """When the session began: what is built or read before the first measurement comes out of its budget too."""
     retry_failed: bool = False
     """Measure again what ended crashed, timed out or otherwise without numbers."""
     deciders: tuple[str, ...] = ()
@@ -112,7 +114,7 @@ class Orchestrator:
 
     async def run(self) -> tuple[Verdict, ...]:
         """Work until every target is judged, the budget is spent, or a signal says stop; the final verdicts."""
-        began, session = time.monotonic(), self.session
+        began, session = self.options.since, self.session
         self.work.mkdir(parents=True, exist_ok=True)
         self._charge_the_dead()
         self.ledger.append(
@@ -151,6 +153,7 @@ class Orchestrator:
                 self.bench.close()
         if self.stopping is None:
             self._tell_starved()
+            self.council.tell_untried()
         reason = self.stopping or "finished"
         seconds = time.monotonic() - began
         self.ledger.append("stopped", session, SessionStopped(reason=reason, seconds=seconds))
@@ -168,7 +171,7 @@ class Orchestrator:
                 running = self._start(*start)
                 group.start_soon(self._attend, running, send.clone())
             if not self.running:
-                if self.stopping is not None or not (self.council.give_up() or self.council.decide()):
+                if self.stopping is not None or not self._think(deadline):
                     break
                 continue
             with anyio.move_on_after(max(0.0, deadline - time.monotonic())) as waiting:
@@ -181,6 +184,14 @@ class Orchestrator:
                     running.child.end()
                     if (last_word := running.child.outcome()) is not None:
                         self._settle(running, last_word)
+
+    def _think(self, deadline: float) -> bool:
+        """Ask whoever decides, as long as there is time; True when there may be more to measure."""
+        try:
+            return self.council.give_up() or self.council.decide(in_time=lambda: time.monotonic() < deadline)
+        except OutOfTime:
+            self._budget_spent()
+            return False
 
     def _budget_spent(self) -> float:
         """Stop what runs; the moment by which it has to have reported its end."""

@@ -13,7 +13,7 @@ from agents.reading import read_plan, say
 from agents.replay import replayed
 from agents.running import workshop
 from agents.standing import Standing
-from agents.worktree import Branches, NoRepository, folder_of
+from agents.worktree import Branches, NoRepository, folder_of, toml
 from alignment.patch import Misapplied, parse
 from bench.ledger import Ledger
 from bench.report import wording
@@ -65,7 +65,23 @@ def promote(task: str, plan_path: Path | None, place: str, *, branch: str | None
         )
     else:
         print(f"{name} at {commit[:12]}: {told(chain[0].candidate, chain[-1].candidate)}\n  see it with: git show {name}")
+        print(
+            "\n".join(
+                [
+                    "to keep it, write in the plan" + (", once the branch is merged" if chain[-1].candidate.patch else "") + ":",
+                    "",
+                    *in_a_plan(chain[-1].candidate),
+                ]
+            )
+        )
     return Exit.HOLDS
+
+
+def in_a_plan(candidate: Candidate) -> Iterator[str]:
+    """The module and config of a candidate as a task of a plan says them; its patch is no part of a plan."""
+    yield f"- **module**: `{candidate.module}`"
+    if candidate.config:
+        yield from ("", "```toml config", *toml(candidate.config).strip().splitlines(), "```")
 
 
 def _files(task: str, champion: Champion, branches: Branches) -> dict[str, str | None]:
@@ -84,7 +100,8 @@ def _files(task: str, champion: Champion, branches: Branches) -> dict[str, str |
 def _message(task: str, chain: tuple[Champion, ...], standing: Standing, board: Scoreboard, edited: Sequence[str]) -> str:
     beside = ["", _beside(edited)] if edited else []
     title = f"{task}: {told(chain[0].candidate, chain[-1].candidate)}"
-    return "\n".join([title, "", *_evidence(task, chain, standing, board), *beside, ""])
+    plan = ["", "In a plan:", "", *in_a_plan(chain[-1].candidate)]
+    return "\n".join([title, "", *_evidence(task, chain, standing, board), *plan, *beside, ""])
 
 
 def _beside(edited: Sequence[str]) -> str:

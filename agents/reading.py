@@ -1,4 +1,4 @@
-"""The verbs that only read: check, report, runs, modules, explain. None of them imports torch."""
+"""The verbs that only read: check, report, runs, the table of modules, explain. None of them imports torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +17,7 @@ from plan.exits import Exit
 from plan.wire import SCHEMA, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from bench.identity import Identifier
     from bench.ledger import Ledger
@@ -75,40 +75,6 @@ def check_plan(path: Path, *, json: bool) -> Exit:
 
 def _many(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def list_shelf(kind: str, *, json: bool) -> Exit:
-    """Everything on one shelf, read from the sources."""
-    if kind not in catalogue.SHELVES:
-        near = catalogue.suggest(kind, catalogue.SHELVES)
-        return say(
-            Exit.USAGE,
-            f"no shelf `{kind}`" + (f"; did you mean `{near}`?" if near else f"; there are {', '.join(catalogue.SHELVES)}"),
-        )
-    entries = catalogue.shelf(kind)
-    broken = [f"the {kind} `{item.name}` cannot be read: {item.why}" for item in entries.broken]
-    if json:
-        print(
-            jsonlib.dumps(
-                {"v": SCHEMA, "shelf": kind, "entries": [_entry(entry) for entry in entries.values()], "broken": broken}
-            )
-        )
-        return Exit.ENVIRONMENT if broken else Exit.HOLDS
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in (kind, "about", "source"):
-        table.add_column(column, overflow="fold")
-    for entry in entries.values():
-        table.add_row(
-            entry.name,
-            entry.summary,
-            str(entry.arguments.get("paper") or entry.arguments.get("source") or entry.arguments.get("clause") or ""),
-        )
-    console().print(table)
-    return say(Exit.ENVIRONMENT, "\n  ".join(broken)) if broken else Exit.HOLDS
-
-
-def _entry(entry: catalogue.Entry) -> dict[str, Any]:
-    return {"name": entry.name, "summary": entry.summary, "file": entry.path.name, "line": entry.line, **plain(entry.arguments)}
 
 
 def show_table(place: str, *, earlier: bool, json: bool) -> Exit:
@@ -197,8 +163,8 @@ def explain_code(code: str) -> Exit:
     return Exit.HOLDS
 
 
-def tell(ledger: Ledger) -> None:
-    """Print the pass/fail table and write the HTML report to its default place; where it cannot be written, say so and go on."""
+def tell(ledger: Ledger, *, only: Collection[str] | None = None) -> None:
+    """Print the pass/fail table, of `only` these tasks, and write the HTML report of all; where it cannot be written, say so and go on."""
     from bench.report.terminal import print_table
     from bench.scoreboard import scoreboard
 
@@ -206,13 +172,13 @@ def tell(ledger: Ledger) -> None:
     try:
         _write(target, report_makers()["html"](board))
     except OSError as error:
-        print_table(board, ledger=ledger.where)
+        print_table(board, only=only, ledger=ledger.where)
         say(
             Exit.ENVIRONMENT,
             f"the report cannot be written to {target} ({error.strerror}); the table above and the ledger are whole",
         )
     else:
-        print_table(board, ledger=ledger.where, report=str(target))
+        print_table(board, only=only, ledger=ledger.where, report=str(target))
 
 
 def write_report(path: Path | None, place: str, *, format: str, out: Path | None, without_times: bool) -> Exit:

@@ -146,11 +146,11 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
         if told := refused(fold(ledger.events()), plan, place):
             return say(Exit.FAULTS, told)
         loop = session(plan, ledger, options, display=display, backend=backend)
+        selected = {task.id for task in loop.standing.tasks}
         if display != "json":
-            tell(ledger)
+            tell(ledger, only=selected if options.only else None)
     if (ended := stopped_by_signal(loop)) is not None:
         return ended
-    selected = {task.id for task in loop.standing.tasks}
     return exit_code([verdict for verdict in loop.standing.verdicts if verdict.task in selected], fail_on)
 
 

@@ -5,6 +5,7 @@ Both are paid by the budget of their task, which keeps back what the verdict on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,22 @@ class Trials:
             allowed = min(allowed, int(budget.seconds / (typical + OVERSHOOT)) - reserve)
         return max(0, allowed)
 
+    def lack(self, task: str, needed: int) -> str | None:
+        """What keeps trying from costing `needed` measurements, and what the plan would have to say; None where nothing does."""
+        if (room := self.left(task)) >= needed:
+            return None
+        asked, left, typical = self.standing.now.task(task), self._budget(task), self._typical(task)
+        all_needed = needed + asked.seeds.first
+        more = Budget(
+            seconds=max(0.0, all_needed * (typical + OVERSHOOT) - (left.seconds or 0.0)) if typical else 0.0,
+            runs=max(0, all_needed - (left.runs or 0)),
+        )
+        mends = [f"`- **budget**: {words}`"] if (words := _raised(asked.budget, more)) else []
+        if asked.trials is not None and self._allowed(task) < needed:
+            mends.append(f"`- **trials**: {self.spent(task).runs + needed}`")
+        room_for = f"its plan leaves room for {room} of the {needed} measurements that a trial and a duel may take"
+        return f"{room_for}; with {' and '.join(mends)} they fit"
+
     def runs(self) -> dict[str, tuple[Run, ...]]:
         """By task: the results of its trials so far, in submission order."""
         keys: dict[str, list[str]] = {}
@@ -158,6 +175,17 @@ class Trials:
     def _typical(self, task: str) -> float:
         runs = [run.cost.seconds for run in self.standing.runs_by_task().get(task, ()) if run.status is Status.OK]
         return sum(runs) / len(runs) if runs else 0.0
+
+
+def _raised(budget: Budget, more: Budget) -> str:
+    """The limits that have to be raised by `more`, with the others, as a plan says them; empty when none has to be."""
+    seconds = None if budget.seconds is None else budget.seconds + (more.seconds or 0.0)
+    runs = None if budget.runs is None else budget.runs + (more.runs or 0)
+    if (seconds, runs) == (budget.seconds, budget.runs):
+        return ""
+    parts = [] if seconds is None else [f"{math.ceil(seconds)} s" if seconds < 90 else f"{math.ceil(seconds / 60)} min"]
+    parts += [f"{number} {unit}" for number, unit in ((budget.steps, "steps"), (runs, "runs")) if number is not None]
+    return ", ".join(parts)
 
 
 def _paid(job: Job) -> bool:

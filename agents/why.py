@@ -12,6 +12,7 @@ from agents.replay import replayed
 from bench.events import Event
 from bench.fold import Case, Facts, fold
 from bench.ledger import Ledger
+from bench.outcomes import TRIAL
 from bench.report import wording
 from bench.scoreboard import Scoreboard, from_events
 from plan.catalogue import suggest
@@ -99,7 +100,7 @@ def _run_lines(run: Run) -> Iterator[str]:
     yield f"  key       {run.key}"
     if run.status is not Status.OK:
         yield f"  message   {run.message}"
-        yield from (f"    | {line}" for line in run.log_tail.splitlines()[-20:])
+        yield from (f"    | {line}" for line in wording.log_lines(run)[-20:])
     for name, value in sorted(run.metrics.items()):
         yield f"  {name:<24} {wording.figure(value, wording.metric_unit(request.module, request.benchmark, name))}"
     yield f"  cost      {run.cost.seconds:.1f} s, {run.cost.cpu_seconds:.1f} s of cpu, peak {show(float(run.cost.peak_bytes), 'B')}"
@@ -110,9 +111,8 @@ def _run_lines(run: Run) -> Iterator[str]:
 
 def _case_lines(case: Case, facts: Facts) -> Iterator[str]:
     decision = case.decision
-    standing = "applied" if case.stands else "rolled back" if case.rolled_back else "undone" if case.undone else "not applied"
     details = {name: value for name, value in decision.action.details.items() if name != "patch"}
-    yield f"{decision.id}  {decision.decider}: {decision.action.kind} {details} for `{decision.action.task}`   {standing}"
+    yield f"{decision.id}  {decision.decider}: {decision.action.kind} {details} for `{decision.action.task}`   {_became(case)}"
     yield f"  why       {decision.why}"
     yield f"  expected  {decision.expected:.2g} ({decision.expects})"
     yield f"  evidence  {' '.join(decision.evidence)}"
@@ -122,6 +122,15 @@ def _case_lines(case: Case, facts: Facts) -> Iterator[str]:
         yield f"  vote      {vote.by}: {vote.say.value}{f'; {vote.comment}' if vote.comment else ''}"
     yield from (f"    | {line}" for line in str(decision.action.details.get("patch", "")).splitlines())
     yield from _duel_lines(case, facts)
+
+
+def _became(case: Case) -> str:
+    """In a word or two; a candidate that fights changes nothing before it has won."""
+    if not case.stands:
+        return "rolled back" if case.rolled_back else "undone" if case.undone else "not applied"
+    if case.duel:
+        return "promoted" if case.promoted else "not promoted" if case.bout else "its duel is under way"
+    return "tried" if case.decision.action.kind == TRIAL else "applied"
 
 
 def rankings_of(case: Case, facts: Facts) -> list[tuple[int, Ranking]]:

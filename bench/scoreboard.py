@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,6 +98,15 @@ class Scoreboard:
     def count(self, state: State) -> int:
         """How many targets are in this state."""
         return sum(verdict.state is state for verdict in self.verdicts)
+
+    def of(self, tasks: Collection[str]) -> Scoreboard:
+        """What is known of these tasks alone; the plan stays whole."""
+        return replace(
+            self,
+            verdicts=tuple(verdict for verdict in self.verdicts if verdict.task in tasks),
+            champions={task: told for task, told in self.champions.items() if task in tasks},
+            spent=sum(seconds for task, seconds in self.seconds.items() if task in tasks),
+        )
 
     def verdicts_of(self, task: str) -> tuple[Verdict, ...]:
         """The verdicts on one task's targets."""

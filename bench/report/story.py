@@ -325,7 +325,7 @@ def _lost(run: Run) -> Markup:
 
 
 def _log(run: Run) -> Markup | None:
-    lines = run.log_tail.rstrip().splitlines()[-LOG_LINES:]
+    lines = wording.log_lines(run)[-LOG_LINES:]
     return tag("pre", "\n".join(lines)[-8000:], class_="log") if lines else None
 
 

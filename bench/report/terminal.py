@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import sys
+from collections.abc import Collection
 from typing import TextIO
 
 from rich import box
@@ -44,12 +45,17 @@ class Face:
         self.console.print(Text("  ").join(part for part in parts if part))
 
 
-def print_table(board: Scoreboard, *, ledger: str = "", report: str = "", stream: TextIO | None = None) -> None:
+def print_table(
+    board: Scoreboard, *, only: Collection[str] | None = None, ledger: str = "", report: str = "", stream: TextIO | None = None
+) -> None:
     """Print the table, its footnotes, a line for each target that fails, is unsure or is blocked, and the tally.
 
-    `ledger` and `report` are the paths named in the last line; `stream` is stdout by default.
+    `only` these tasks, with a line on how the others stand; `ledger` and `report` are the paths named in the last line; `stream` is
+    stdout by default.
     """
     face = Face(stream or sys.stdout)
+    others = [task.id for task in board.plan.tasks if only is not None and task.id not in only]
+    rest, board = board.of(others), board if only is None else board.of(only)
     rows = wording.rows(board)
     if rows:
         face.console.print(_table(face, rows))
@@ -60,6 +66,8 @@ def print_table(board: Scoreboard, *, ledger: str = "", report: str = "", stream
     for row in rows:
         if wording.to_explain(row.verdict):
             _next_step(face, board, row, ledger)
+    if others:
+        face.line(face.text(f"{wording.many(len(others), 'other task')} of the plan, untouched: {wording.tally(rest)}"))
     _last_line(face, board, ledger=ledger, report=report)
 
 

@@ -15,7 +15,7 @@ from bench.hold import DEFAULT_LEDGER
 from bench.judge import DISPLAYED
 from bench.scoreboard import Scoreboard
 from plan import catalogue
-from plan.nouns import Comparator, RuleKind, State, Target, Task, Verdict
+from plan.nouns import Comparator, RuleKind, Run, State, Target, Task, Verdict
 from plan.units import SCALES, show
 
 SIGN = {Comparator.LT: "<", Comparator.LE: "≤", Comparator.EQ: "=", Comparator.GE: "≥", Comparator.GT: ">"}
@@ -298,6 +298,14 @@ def reason(row: Row) -> str:
 def place(board: Scoreboard, verdict: Verdict) -> str:
     """`plan/Plan.md:35`, what an editor opens."""
     return f"{board.plan.path}:{verdict.target.line}"
+
+
+def log_lines(run: Run) -> list[str]:
+    """The end of what a run printed, without the last lines that its message says already."""
+    lines = run.log_tail.rstrip().splitlines()
+    while lines and lines[-1].strip() in run.message:
+        lines.pop()
+    return lines
 
 
 def some(names: Iterable[str], most: int = 5) -> str:

@@ -97,8 +97,10 @@ def test_why_suggests_the_name_that_was_meant(finished: Loop) -> None:
 
 def test_only_measures_a_task_and_what_it_needs(tmp_path: Path) -> None:
     loop = Loop(tmp_path, steps=2)
-    loop.run("--only", "again", "--workers", "1")
+    ran = loop.run("--only", "again", "--workers", "1")
     assert set(facts(loop).wanted.tasks) == {"again"}
+    assert [line.split()[0] for line in ran.stdout.splitlines() if "accuracy" in line and line.startswith(" ")] == ["again"]
+    assert "2 other tasks of the plan, untouched: 3 waiting" in ran.stdout
     misspelt = loop.run("--only", "agian")
     assert misspelt.returncode == 5
     assert "did you mean `again`" in misspelt.stderr
