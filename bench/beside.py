@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 
 HOLE = "\0"
@@ -21,6 +22,10 @@ LONGEST = 200
 _HOLES = re.compile(r"\{[^{}]*\}|%[-+# 0-9.]*[a-z]")
 _C_STRING = r'("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\')'
 _C_TOKEN = re.compile(_C_STRING + r"|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_C_BESIDE = re.compile(r" ?([(){};,]) ?")
+_C_AS_IT_IS = re.compile(r'R"|__LINE__|source_location')
+"""In a raw string, what looks like a comment or spacing is none; the others tell the number of a line."""
+_QUOTES = ('"', "'")
 _C_INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"\n]+)"', re.MULTILINE)
 
 
@@ -70,13 +75,25 @@ def meaning(path: Path, content: bytes) -> tuple[str, frozenset[str]]:
         return sha256(content).hexdigest(), frozenset()
     text = content.decode("utf-8", "surrogateescape")
     included = frozenset(name.rpartition("/")[2] for name in _C_INCLUDE.findall(text))
-    if 'R"' not in text:  # in a raw string, what looks like a comment is none
+    if not _C_AS_IT_IS.search(text):
         text = text.replace("\r\n", "\n").replace("\\\n", "")
         text = _C_TOKEN.sub(lambda found: found[1] or " ", text)
-        text = "\n".join(filter(None, (_spaced(line) for line in text.split("\n"))))
+        lines = [line for line in map(_spaced, text.split("\n")) if line]
+        text = "\n".join(_joined(lines))
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest(), included
+
+
+def _joined(lines: list[str]) -> Iterator[str]:
+    """`lines` with those between two of the preprocessor as one, and without spaces beside brackets, which part nothing."""
+    for directive, group in groupby(lines, key=lambda line: line.startswith("#")):
+        if directive:
+            yield from group
+        else:
+            yield "".join(
+                part if part[:1] in _QUOTES else _C_BESIDE.sub(r"\1", part) for part in re.split(_C_STRING, " ".join(group))
+            )
 
 
 def _spaced(line: str) -> str:
     """`line` with single spaces, outside its strings."""
-    return "".join(part if part[:1] in "\"'" else re.sub(r"\s+", " ", part) for part in re.split(_C_STRING, line)).strip()
+    return "".join(part if part[:1] in _QUOTES else re.sub(r"\s+", " ", part) for part in re.split(_C_STRING, line)).strip()

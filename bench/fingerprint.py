@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from pathlib import Path
 from bench import texts
 from bench.beside import HOLE, Words, data_files, meaning, name_parts
 from bench.importable import Importable
+from bench.on_demand import DOCS, ON_DEMAND, SHELF, TEXT, TYPES, asked_by
 from bench.overlay import Overlay
 from bench.texts import Text
 from plan.catalogue import HOUSE, shelf
@@ -30,18 +30,10 @@ from plan.catalogue import HOUSE, shelf
 PACKAGES = frozenset({"agents", "alignment", "bench", "envs", "kernels", "modules", "plan"})
 IMPORTS, TOP_LEVEL, ORDER, BYTES = "(imports)", "(top level)", "(order)", "(bytes)"
 """Symbols of what has no name of its own."""
-DOCS, TEXT, TYPES = "(docstrings)", "(text)", "(type-only)"
-SHELF = "(shelf)"
-ON_DEMAND = frozenset({DOCS, TEXT, TYPES, SHELF})
-"""Symbols that count where code that is reached asks for them: by `__doc__`, by line numbers or sources, by setting `TYPE_CHECKING`; by
-`__shelf__`, with which the decorators of all benchmarks on a function count."""
 NOT_OURS = {"plan/catalogue.py": {SHELF}, "alignment/libraries.py": {DOCS}}
 """What asks for such a symbol by name and not of this house: who defines `__shelf__`, and who reads what libraries say of themselves."""
 
-_READS_DOCS = re.compile("__doc__|getdoc")
-_READS_TEXT = re.compile("co_firstlineno|co_lines|co_positions|f_lineno|tb_lineno|getsource|getcomments|findsource")
 _TYPE_ONLY = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-_TELLS_TEXT = frozenset({"linecache", "pydoc"})
 Shelf = Callable[[str, str], Path | None]
 
 
@@ -212,7 +204,7 @@ def _parsed(content: bytes) -> Text:
     nodes = _nodes(tree)
     prose = [node for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
     docs = [ast.dump(node) for node in prose]
-    own_docs, asks = _asks(nodes, prose)
+    own_docs, asks = asked_by(nodes, prose)
     inside = any(isinstance(n, ast.Name) and n.id == "__doc__" for c in nodes if isinstance(c, ast.ClassDef) for n in ast.walk(c))
     kept = set(map(id, prose)) if DOCS in asks or inside else {id(tree.body[0])} if own_docs and tree.body else set()
     type_only = _normalise(nodes, kept, look=b"TYPE_CHECKING" in content)
@@ -274,28 +266,6 @@ def _nodes(tree: ast.AST) -> list[ast.AST]:
     return found
 
 
-def _asks(nodes: list[ast.AST], prose: list[ast.Expr]) -> tuple[bool, frozenset[str]]:
-    """Whether its code reads its own docstring, and what it may ask for of anybody's. Comments and `prose`, its docstrings, read nothing."""
-    own, asks = False, set[str]()
-    silent = {id(statement.value) for statement in prose}
-    for node in nodes:
-        match node:
-            case ast.Name(id="__doc__"):
-                own = True
-            case ast.Attribute(attr=word) | ast.Name(id=word) | ast.alias(name=word) | ast.Constant(value=str(word)):
-                if id(node) in silent:
-                    continue
-                name = word.partition(".")[0] if not isinstance(node, ast.Constant) else ""
-                asks |= {DOCS} if _READS_DOCS.search(word) else set()
-                asks |= {TEXT} if _READS_TEXT.search(word) or name in _TELLS_TEXT else set()
-                asks |= {SHELF} if word == "__shelf__" else set()
-                set_here = isinstance(node, ast.Constant) or isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del))
-                asks |= {TYPES} if word == "TYPE_CHECKING" and set_here else set()
-            case ast.ImportFrom(module=str(word)):
-                asks |= {TEXT} if word in _TELLS_TEXT else set()
-    return own, frozenset(asks)
-
-
 def _normalise(nodes: list[ast.AST], kept: Collection[int], *, look: bool) -> list[str]:
     """Take out of a tree of `nodes`, in place, what has no effect when it runs; returns what only types need, as dumps: `look` for that.
     Docstrings with an id in `kept` are read by somebody, and stay.
@@ -311,11 +281,19 @@ def _normalise(nodes: list[ast.AST], kept: Collection[int], *, look: bool) -> li
     for node in nodes:
         if isinstance(node, ast.Constant):
             node.kind = None
+        if isinstance(node, ast.JoinedStr) and all(isinstance(part, ast.Constant) for part in node.values):
+            _become(node, "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant)))
         for name in ("body", "orelse", "finalbody"):
             block = getattr(node, name, None)
             if isinstance(block, list):
                 setattr(node, name, list(_effective(block, left_out, type_only=type_only, kept=kept)))
     return left_out
+
+
+def _become(node: ast.AST, text: str) -> None:
+    """Make of a node, in place, the constant `text`: an f-string without holes is a string."""
+    node.__class__ = ast.Constant
+    vars(node).update(value=text, kind=None)
 
 
 def _bound(node: ast.AST) -> Iterator[str]:

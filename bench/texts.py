@@ -23,7 +23,7 @@ from plan.house import user_cache
 
 MOST = 4096
 """Texts that are remembered at most."""
-READERS = ("texts.py", "fingerprint.py", "beside.py")
+READERS = ("texts.py", "fingerprint.py", "on_demand.py", "beside.py")
 """The files of this folder by which a text is read."""
 
 

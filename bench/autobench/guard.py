@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from bench.autobench import confine, seal, tree
 from bench.autobench.channel import Receiver, channel
-from bench.autobench.outcome import LOG, STOPPED, TAIL, Order, Outcome
+from bench.autobench.outcome import LOG, REFUSED, STOPPED, TAIL, Order, Outcome
 from bench.autobench.worker import work
 from plan import wire
 from plan.nouns import Cost, Status
@@ -250,7 +250,9 @@ class _Watch:
 
     def _verdict(self) -> tuple[Status, str]:
         if self.stopped:
-            return self.stopped
+            status, message = self.stopped
+            refused = next((line for line in self._tail().splitlines() if line.startswith(REFUSED)), "")
+            return status, f"{message}; a process that it waited for was {refused}" if refused else message
         if self.status is None:
             return Status.CRASHED, "the worker vanished without a status"
         code = os.waitstatus_to_exitcode(self.status)

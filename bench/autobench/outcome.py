@@ -13,6 +13,8 @@ STOPPED = "stopped by the orchestrator"
 LOG = "log.txt"
 TAIL = 8 << 10
 """Bytes of the log that an outcome carries."""
+REFUSED = "refused: "
+"""How a line of the log begins that says what a process, which the measurement had forked, was refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +80,6 @@ class Rejected(Exception):
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+    def __reduce__(self) -> tuple[type[Rejected], tuple[Status, str]]:
+        return type(self), (self.status, str(self))  # so that a pool's worker can hand it on

@@ -40,13 +40,28 @@ OF_THE_MACHINE = (
     *("/etc/pki/", "/etc/OpenCL/", "/etc/vulkan/", "/etc/machine-id"),
 )
 """Belongs to the machine, whose facts the key has, or to its programs. What a user puts there (`/dev/shm`, `/usr/local/share`) does not."""
-CACHES = "touchstone-"
-"""How the names of the house's own caches in the temporary folder begin: what lies there is named by what it was made from."""
+CACHES = "touchstone-native-"
+"""How the name of the house's own cache in the temporary folder begins: what lies there is named by what it was made from."""
 KEPT = ("touchstone", "embeddings")
 """The one in the user's cache folder whose files are read as files, each under its own checksum."""
 BY_PATTERN = frozenset({"glob", "rglob", "iglob", "_iglob", "iter_modules"})
 """Functions that look for names which a pattern, a string that counts, tells; or for what is then imported, and refused where it does not count."""
+RESOLVING = frozenset({"realpath", "_joinrealpath"})
+"""Functions that follow links to what is then opened."""
 IMPORTING = "<frozen importlib"
+INSTALLING = f"{os.sep}importlib{os.sep}metadata{os.sep}"
+"""What looks for the packages that are installed, whose versions the key has."""
+OPENS = frozenset(
+    {
+        f"{name}{bits}"
+        for name in ("open", "openat", "creat", "fopen", "freopen", "stat", "lstat", "fstatat")
+        for bits in ("", "64")
+    }
+    | {"statx", "access", "faccessat", "opendir", "scandir", "scandir64", "readlink", "readlinkat", "realpath", "glob", "glob64"}
+    | {"ftw", "ftw64", "nftw", "nftw64", "fts_open", "dlopen", "dlmopen", "syscall", "system", "popen", "fork", "vfork", "clone"}
+    | {"execl", "execle", "execlp", "execv", "execve", "execvp", "execvpe", "posix_spawn", "posix_spawnp"}
+)
+"""Functions of the C library that open, look for or run files without telling anybody."""
 NO_TEXT = tuple(f"{os.sep}{name}.py" for name in ("runpy", "traceback", "warnings"))
 """Modules that run sources, or show lines of them to a human."""
 
@@ -106,35 +121,74 @@ class Reading:
             else path or ":memory:"
         )
 
+    def asked(self) -> bool:
+        """Whether the code that is measured asks, itself or by a library."""
+        return self._asked()[0]
+
+    def points(self, link: Path) -> bool:
+        """Whether it is asked where the symbolic link points, other than to find what lies there."""
+        asker, between = self._asked()
+        resolving = any(frame.f_code.co_name in RESOLVING for frame in between)
+        return asker and not resolving and not self._of_all(link)
+
+    def handed_on(self, event: str, arguments: tuple[Any, ...]) -> Iterator[Path]:
+        """Files that a program is started with, as far as its arguments name them; not the program."""
+        place, words = (
+            (arguments[2], arguments[1]) if event == "subprocess.Popen" else (None, arguments[-1 if event == "os.system" else 1])
+        )
+        said = [
+            os.fsdecode(word)
+            for word in ([words] if isinstance(words, (str, bytes)) else words)
+            if isinstance(word, (str, bytes, os.PathLike))
+        ]
+        for word in [part for text in said[len(said) > 1 :] for part in {text, *text.split()}]:
+            path = Path(os.path.realpath(os.path.join(place or "", word.strip("'\""))))
+            if path.is_file() and path != Path(os.path.realpath(sys.executable)):
+                yield path
+
+    def foreign(self, name: Any) -> bool:
+        """Whether a function of a C library that opens files is asked for, and not by a library for itself."""
+        if name not in OPENS:
+            return False
+        asker, between = self._asked()
+        return asker and not _installed(between)
+
+    def _of_all(self, path: Path) -> bool:
+        """Whether `path` is the machine's, a library's, a cache of the house's or what the measurement made."""
+        place = f"{path}{os.sep}" if path.is_dir() else str(path)
+        if place.startswith((*self._libraries, *self._own)) or not {str(path), *map(str, path.parents)}.isdisjoint(self._made):
+            return True
+        return place.startswith(OF_THE_MACHINE) and not place.startswith(f"{catalogue.HOUSE}{os.sep}")
+
     def outside(self, path: Path) -> bool:
         """Whether `path`, a file outside the house's packages, is one that nothing counts."""
-        place = str(path)
-        if place.startswith((*self._libraries, *self._own)) or not {place, *map(str, path.parents)}.isdisjoint(self._made):
+        if self._of_all(path) or not path.is_file():
             return False
-        of_the_house = place.startswith(f"{catalogue.HOUSE}{os.sep}")
-        if (place.startswith(OF_THE_MACHINE) and not of_the_house) or not path.is_file():
-            return False
+        of_the_house = path.is_relative_to(catalogue.HOUSE)
         asker, between = self._asked()
         compared = (*FOR_ITSELF, IMPORTING) if of_the_house else FOR_ITSELF  # the house's is, when it is compiled
         return asker and not any(part in frame.f_code.co_filename for frame in between for part in compared)
 
     def listed(self, path: Path) -> bool:
-        """Whether the names in the house's folder `path` are asked for, other than by a pattern."""
-        if path != catalogue.HOUSE and not f"{path}{os.sep}".startswith(self._folders):
+        """Whether the names in the folder `path` are asked for, other than by a pattern, and could be others in another run."""
+        of_the_house = path == catalogue.HOUSE or f"{path}{os.sep}".startswith(self._folders)
+        if not of_the_house and self._of_all(path):
             return False
         asker, between = self._asked()
-        return asker and not any(
-            frame.f_code.co_name in BY_PATTERN or frame.f_code.co_filename.startswith(IMPORTING) for frame in between
+        if not asker or (not of_the_house and _installed(between)):
+            return False
+        ways = (IMPORTING, INSTALLING, *FOR_ITSELF)
+        return not any(
+            frame.f_code.co_name in BY_PATTERN or any(way in frame.f_code.co_filename for way in ways) for frame in between
         )
 
     def as_text(self) -> bool:
         """Whether the source that is being opened is read by code of the house, and neither to be run nor by a library nor for a human."""
         asker, between = self._asked()
         files = [frame.f_code.co_filename for frame in between]
-        return asker and not any(
-            name.startswith(IMPORTING) or name.endswith(NO_TEXT) or any(f"{os.sep}{part}{os.sep}" in name for part in INSTALLED)
-            for name in files
-        )  # fmt: skip
+        return (
+            asker and not _installed(between) and not any(name.startswith(IMPORTING) or name.endswith(NO_TEXT) for name in files)
+        )
 
     def _asked(self) -> tuple[bool, list[FrameType]]:
         """Whether the nearest frame of the house is of what is measured, and the frames before it. A thread of its own in which there is
@@ -169,6 +223,11 @@ class Reading:
 HERE = str(Path(__file__).parent) + os.sep
 
 
+def _installed(frames: list[FrameType]) -> bool:
+    """Whether a library of others is among them."""
+    return any(f"{os.sep}{part}{os.sep}" in frame.f_code.co_filename for frame in frames for part in INSTALLED)
+
+
 class Uncounted(Mapping[str, Any]):
     """What the catalogue knows of something that the key does not count; only what it is for can be read."""
 
@@ -186,11 +245,13 @@ class Uncounted(Mapping[str, Any]):
 
 
 def hide(benchmark: str, counted: Callable[[Path], bool], refuse: Callable[[str], NoReturn]) -> None:
-    """Have the shelves of this process tell of other benchmarks and of modules that are not `counted` no more than their names and places."""
+    """Have the shelves of this process tell of other benchmarks and of modules that are not `counted` no more than their names and places,
+    and of none its line and the docstring that is its summary."""
     for kind in ("benchmark", "module"):
         shelf = catalogue.shelf(kind)
         for name, entry in shelf.items():
             if name != benchmark if kind == "benchmark" else not counted(entry.path):
                 nothing = Uncounted(name, {}, refuse)
                 kept = Uncounted(name, {"modules": entry.arguments.get("modules") or ()}, refuse)
-                shelf[name] = replace(entry, arguments=kept, fields=nothing, recipe=nothing)
+                entry = replace(entry, arguments=kept, fields=nothing, recipe=nothing)
+            shelf[name] = replace(entry, summary="", line=0)

@@ -22,6 +22,10 @@ show: list[Callable[[Path, bytes], None]] = []
 """Who is shown a source that is about to be compiled; what they raise, the import raises."""
 
 
+asked: list[Callable[[Path], None]] = []
+"""Who is told of a source that is looked for, be it to import it or to see whether it is there."""
+
+
 class _Compiled(SourceFileLoader):
     """Reads and writes no bytecode."""
 
@@ -54,6 +58,8 @@ class _House(PathFinder):
         ours = (str(HOUSE), cls.tree) if cls.tree else str(HOUSE)
         if spec is not None and spec.origin and spec.origin.startswith(ours) and type(spec.loader) is SourceFileLoader:
             spec.loader = _Compiled(fullname, spec.origin)
+            for witness in asked:
+                witness(Path(spec.origin).resolve())
         return spec
 
 

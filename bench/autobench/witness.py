@@ -8,26 +8,28 @@ that do are made to tell, and what is still mapped at the end is looked at then.
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 import sysconfig
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import reduce, wraps
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-from bench.autobench import sources
+from bench.autobench import sources, telling
 from bench.autobench.instruments import Instruments
-from bench.autobench.outcome import Rejected
+from bench.autobench.outcome import REFUSED, Rejected
 from bench.autobench.reading import LISTING, Reading, hide
 from bench.autobench.replays import Replays
+from bench.autobench.telling import CONNECT, CONNECTED, POINTS
 from bench.autobench.warden import EVALUATED, Warden
-from bench.fingerprint import TEXT, symbols
+from bench.fingerprint import symbols
 from bench.identity import Identifier, file_digest, foresee
+from bench.on_demand import TEXT
 from bench.overlay import LAID, Overlay
 from bench.request import Bench
 from bench.texts import unpack
@@ -35,12 +37,12 @@ from plan import catalogue, house
 from plan.nouns import Status
 
 CHANGED = "its code or data changed before it began; nothing was measured"
-OPENING = frozenset({"open", "ctypes.dlopen", "sqlite3.connect"})
+OPENING = frozenset({"open", "ctypes.dlopen", CONNECT})
 MAKING = frozenset({"tempfile.mkstemp", "tempfile.mkdtemp"})
-HEARD = OPENING | LISTING | MAKING
+LOOKED_UP = "ctypes.dlsym"
+STARTING = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"})
+HEARD = OPENING | LISTING | MAKING | STARTING | {CONNECTED, LOOKED_UP, POINTS}
 NAME_IT = "name it in the config, or give it as the task's `data`; nothing it measured is taken"
-SILENT = ("from_file", "UntypedStorage.from_file", "jit.load")
-"""Functions of torch that open from C++ the file their first argument names."""
 
 
 def prepare() -> None:
@@ -79,6 +81,8 @@ class Witness:
         self._fault: Rejected | None = None
         self._busy = threading.local()
         self._watching = False
+        self._pid, self._of_a_child = os.getpid(), mmap.mmap(-1, mmap.PAGESIZE)
+        """Shared with the processes that it forks: what one of them was refused."""
         self._instruments = Instruments(tuple(measures))
         self._warden = Warden(
             candidates=self._candidates,
@@ -97,9 +101,10 @@ class Witness:
         for path, content in sources.compiled.items():
             self._compare(path, content)
         sources.show.append(self._shown)
+        sources.asked.append(self._looked_for)
         self._watching = True
         sys.addaudithook(self._hear)
-        _make_torch_tell()
+        telling.begin()
         self._warden.start()
         return self
 
@@ -113,7 +118,7 @@ class Witness:
         if (changed := self._instruments.changed()) and self._warden.fault is None:
             with suppress(Rejected):
                 self._warden.refuse("instruments-whole", f"`{changed}` was given another meaning while it ran")
-        self._fault = self._fault or self._warden.fault
+        self._fault = self._fault or self._warden.fault or self._refused_to_a_child()
         read = self._bench.facts.get("data_digest")
         if self._fault is None and error is None and read and self._data["digest"] not in ("", read):
             self._refuse(
@@ -161,10 +166,24 @@ class Witness:
             return
         self._busy.now = True
         try:
-            if event == "sqlite3.connect":
+            if event == CONNECT:
                 arguments = (self._reading.database(arguments[0]),)
             if event in MAKING:
                 self._reading.made(arguments[0])
+            elif event == CONNECTED:
+                if not telling.connecting():
+                    self._refuse(
+                        Status.CRASHED,
+                        "it connects without `sqlite3.connect`, which tells of its files; nothing it measured is taken",
+                    )
+            elif event in STARTING:
+                for path in self._reading.handed_on(event, arguments):
+                    if self._name(path) not in self._counted:
+                        self._opened(path)
+            elif event == LOOKED_UP:
+                self._foreign(arguments[1])
+            elif event == POINTS:
+                self._pointed(Path(os.path.abspath(os.fsdecode(arguments[0]))))
             elif event in LISTING:
                 self._listed(arguments[0])
             elif event == "open" and self._reading.elsewhere(*arguments):
@@ -175,6 +194,24 @@ class Witness:
                 self._opened(Path(os.path.realpath(os.fsdecode(arguments[0]))))
         finally:
             self._busy.now = False
+
+    def _foreign(self, function: Any) -> None:
+        if self._reading.foreign(function):
+            self._refuse(
+                Status.CRASHED,
+                f"it takes `{function}` from a C library, which reads what nobody is told of; let Python open it; nothing it measured is taken",
+            )
+
+    def _pointed(self, link: Path) -> None:
+        if not any(link.is_relative_to(free) for free in self._free) and self._reading.points(link):
+            self._refuse(
+                Status.CRASHED, f"it reads where `{self._name(link)}` points, which does not count into its identity; {NAME_IT}"
+            )
+
+    def _looked_for(self, path: Path) -> None:
+        """A source of the house is there, which is told to who imports it or asks for it."""
+        if self._watching and self._name(path) not in self._counted and path not in self._judging and self._reading.asked():
+            self._unnamed(path)
 
     def _opened(self, path: Path) -> None:
         beside = path.parent == catalogue.HOUSE and (path.name in self._counted or path.name.endswith(tuple(EXTENSION_SUFFIXES)))
@@ -203,7 +240,9 @@ class Witness:
         if isinstance(folder, int):
             folder = os.readlink(f"/proc/self/fd/{folder}") if os.path.exists("/proc/self/fd") else "."
         path = Path(os.path.realpath(os.fsdecode(folder or ".")))
-        if not any(path.is_relative_to(free) for free in self._free) and self._reading.listed(path):
+        if any(path.is_relative_to(free) for free in self._free) or self._reading.measured_on(path):
+            return
+        if self._reading.listed(path):
             self._refuse(
                 Status.CRASHED,
                 f"it lists `{self._name(path)}`, whose names do not count into its identity; "
@@ -231,19 +270,31 @@ class Witness:
             if symbols(path, content, like=counted, benchmark=self._bench.request.benchmark) != counted:
                 self._changed(name)
         elif path not in self._judging:
-            mend = "import it by a literal name" if path.suffix == ".py" else "let a string there or in the config name it"
-            self._refuse(
-                Status.CRASHED,
-                f"it reads `{name}`, which does not count into its identity, as no code that it reaches names it; "
-                f"{mend}; nothing it measured is taken",
-            )
+            self._unnamed(path)
+
+    def _unnamed(self, path: Path) -> NoReturn:
+        mend = "import it by a literal name" if path.suffix == ".py" else "let a string there or in the config name it"
+        self._refuse(
+            Status.CRASHED,
+            f"it reads `{self._name(path)}`, which does not count into its identity, as no code that it reaches names it; "
+            f"{mend}; nothing it measured is taken",
+        )
 
     def _changed(self, name: str) -> None:
         self._refuse(Status.KILLED, f"`{name}` was changed while it ran; nothing it measured is taken")
 
     def _refuse(self, status: Status, message: str) -> NoReturn:
+        if self._fault is None and os.getpid() != self._pid:
+            print(f"{REFUSED}{message}", file=sys.stderr, flush=True)
+            told = f"{status}\n{message}".encode()[: len(self._of_a_child)]
+            self._of_a_child[: len(told)] = told
         self._fault = self._fault or Rejected(status, message)
         raise self._fault
+
+    def _refused_to_a_child(self) -> Rejected | None:
+        """What a process that it forked was refused, and may have hidden."""
+        status, _, message = bytes(self._of_a_child).rstrip(b"\0").decode(errors="replace").partition("\n")
+        return Rejected(Status(status), f"a process that it forked: {message}") if status else None
 
 
 def _sides(house_folders: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
@@ -265,26 +316,6 @@ def _corpus(name: str) -> Callable[[str], bool]:
         return lambda path: path.startswith(root) and path.endswith(".py") and not set(path.split(os.sep)) & LEFT_OUT
     place = os.path.realpath(os.path.expanduser(name))
     return lambda path: path == place or path.startswith(place + os.sep)
-
-
-def _make_torch_tell() -> None:
-    """Have torch's SILENT functions raise the audit event that Python's own `open` raises."""
-    torch = sys.modules.get("torch")
-    for name in SILENT if torch else ():
-        *owners, last = name.split(".")
-        owner = reduce(getattr, owners, torch)
-        setattr(owner, last, _telling(getattr(owner, last)))
-
-
-def _telling(opens: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(opens)
-    def told(*arguments: Any, **named: Any) -> Any:
-        for path in (*arguments[:1], named.get("filename"), named.get("f")):
-            if isinstance(path, (str, os.PathLike)):
-                sys.audit("open", os.fspath(path), "r", 0)
-        return opens(*arguments, **named)
-
-    return told
 
 
 def _mapped() -> set[Path]:

@@ -6,6 +6,7 @@ LATE = '''\
 """What a measurement may do once it runs: it waits for the file `go` first."""
 import ctypes
 import importlib
+import importlib.util
 import os
 import runpy
 import time
@@ -59,7 +60,7 @@ def imports_an_extension_by_a_made_up_name(bench):
 
 def maps_from_c(bench):
     libc = ctypes.CDLL(None)
-    file = libc.open(os.fsencode(KERNELS / "lists" / ("neve"[::-1] + ".txt")), os.O_RDONLY)
+    file = libc.__open64_2(os.fsencode(KERNELS / "lists" / ("neve"[::-1] + ".txt")), os.O_RDONLY)
     libc.mmap.restype = ctypes.c_void_p
     there = libc.mmap(None, ctypes.c_size_t(4096), 1, 2, file, ctypes.c_size_t(0))
     return float(ctypes.string_at(there, 1))
@@ -210,6 +211,91 @@ def fills_a_database(bench):
 
 def tells_the_hour(bench):
     return time.localtime(0).tm_hour
+
+
+def attaches_a_database(bench):
+    import sqlite3
+    connection = sqlite3.connect(":memory:")
+    connection.execute(f"attach '{bench.request.config['where'][::-1]}' as other")
+    return float(connection.execute("select x from other.t").fetchone()[0])
+
+
+def connects_by_itself(bench):
+    import sqlite3
+    return sqlite3.Connection(":memory:").execute("select 7").fetchone()[0]
+
+
+def takes_open_from_c(bench):
+    return ctypes.CDLL(None).open(os.fsencode(bench.request.config["where"][::-1]), os.O_RDONLY)
+
+
+def takes_arithmetic_from_c(bench):
+    return abs(ctypes.CDLL(None).abs(-7))
+
+
+def lists_elsewhere(bench):
+    return len(os.listdir(bench.request.config["where"][::-1]))
+
+
+def finds_elsewhere(bench):
+    return len(list(Path(bench.request.config["where"][::-1]).glob("num*.txt")))
+
+
+def reads_where_it_points(bench):
+    return len(os.readlink(bench.request.config["where"][::-1]))
+
+
+def resolves(bench):
+    return len(str(Path(bench.request.config["where"][::-1]).resolve()))
+
+
+def looks_whether_it_is_there(bench):
+    return float(importlib.util.find_spec("kernels." + "trapa"[::-1]) is not None)
+
+
+def hands_it_on(bench):
+    import subprocess
+    path = bench.request.config["where"][::-1]
+    shell = bench.request.config.get("shell", False)
+    done = subprocess.run(f"cat '{path}'" if shell else ["cat", path], shell=shell, capture_output=True)
+    return float(done.stdout)
+
+
+def starts_a_program(bench):
+    import subprocess
+    own = bench.folder / "own.txt"
+    own.write_text("7")
+    return float(subprocess.run(["cat", own], capture_output=True).stdout)
+
+
+def reads_in_a_pool(bench):
+    import multiprocessing
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return float(pool.apply(Path(bench.request.config["where"][::-1]).read_text))
+
+
+def hides_it_in_a_child(bench):
+    if os.fork() == 0:
+        try:
+            Path(bench.request.config["where"][::-1]).read_text()
+        finally:
+            os._exit(0)
+    os.wait()
+    return 7
+
+
+def waits_for_a_child_in_vain(bench):
+    if os.fork() == 0:
+        try:
+            Path(bench.request.config["where"][::-1]).read_text()
+        finally:
+            time.sleep(60)
+    time.sleep(60)
+
+
+def tells_what_the_shelf_says_of_itself(bench):
+    own = catalogue.shelf("module")["tiny"]
+    return own.line + len(own.summary)
 
 
 def fails(bench):

@@ -50,15 +50,15 @@ from bench.autobench import AutoBench
 from bench.autobench.launch import WITNESS
 from bench.identity import Identifier
 from plan import wire
-from plan.nouns import Request
+from plan.nouns import Limits, Request
 
 with AutoBench(preload=(WITNESS,)) as bench:
     for number, line in enumerate(sys.stdin):
-        text, file, changed = json.loads(line)
+        text, file, changed, seconds = json.loads(line)
         request, folder = wire.decode(Request, text), Path(f"runs/{number}").resolve()
         folder.mkdir(parents=True)
         key = Identifier().identify(request).key
-        child = bench.start(request, folder=folder, key=key)
+        child = bench.start(request, folder=folder, key=key, limits=Limits(seconds=seconds))
         while child.outcome() is None and not child.news():
             select.select([child], [], [], 10)
         before = Path(file).read_bytes() if file else b""
@@ -99,10 +99,12 @@ class House:
         seen: dict[str, Any] = self._ask(self.server, [path, encode(request)])
         return seen
 
-    def measure(self, act: str, *, file: str = "", changed: str = "", data: str | None = None, **config: Any) -> Outcome:
-        """How `late-v1` ends when it does `act`, while `file` says `changed` from its beginning to its end."""
+    def measure(
+        self, act: str, *, file: str = "", changed: str = "", data: str | None = None, seconds: float = 60, **config: Any
+    ) -> Outcome:
+        """How `late-v1` ends when it does `act` in `seconds`, while `file` says `changed` from its beginning to its end."""
         request = Request(module="tiny", benchmark="late-v1", seed=3, data=data, config={"act": act, **config})
-        outcome: Outcome = rebuild(Outcome, self._ask(self.measurer, [encode(request), file, changed]))
+        outcome: Outcome = rebuild(Outcome, self._ask(self.measurer, [encode(request), file, changed, seconds]))
         return outcome
 
     def _ask(self, process: subprocess.Popen[str], question: Any) -> Any:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from bench.beside import Words, meaning, name_parts
-from bench.fingerprint import TEXT, Code, Reader, _parsed, code_changes
+from bench.fingerprint import Code, Reader, _parsed, code_changes
 from bench.importable import SUFFIXES
+from bench.on_demand import TEXT
 from plan.catalogue import HOUSE
 
 
@@ -58,6 +59,10 @@ FLAG = "if TYPE_CHECKING:\n    X = 1\n"
         ('"""One."""\ndef f():\n    """Two."""\ndef main():\n    print(__doc__)\n', "Two>Three", True),
         ('"""One."""\ndef f():\n    """Two."""\ndef main():\n    print(__doc__)\n', "One>Three", False),
         ('class A:\n    """Two."""\n    X = __doc__\n', "Two>Three", False),
+        ("X = f'{1}' f'a{{b}}' 'c'\n", "'c'>f'c'", True),
+        ("X = print('a {b}')\n", "'a>f'a", False),
+        ("X = [f'a', 'b']\n", "f'>'", True),
+        ("X = f'a{1:.2f}'\n", ".2>.3", False),
     ],
 )
 def test_what_an_edit_leaves_out_of_a_key_could_not_change_a_number(old: str, new: str, same: bool, tmp_path: Path) -> None:
@@ -72,13 +77,44 @@ def test_what_an_edit_leaves_out_of_a_key_could_not_change_a_number(old: str, ne
 
 @pytest.mark.parametrize(
     ("code", "read"),
-    [("", False), ("print(f.__doc__)", True), ("import inspect\ninspect.getdoc(f)", True), ("'__doc__' in vars(f)", True)],
+    [
+        ("", False),
+        ("print(f.__doc__)", True),
+        ("import inspect\ninspect.getdoc(f)", True),
+        ("'__doc__' in vars(f)", True),
+        ("print(f.__code__.co_consts)", True),
+        ("import marshal\nprint(marshal.dumps(f.__code__))", True),
+        ("print('co_name', f.__code__.co_name)", False),
+    ],
 )
 def test_docstrings_count_where_any_of_the_code_reads_them(code: str, read: bool, tmp_path: Path) -> None:
     (tmp_path / "root.py").write_text(f"from part import f\n{code}\n")
     digests = set()
     for text in "ab":
         (tmp_path / "part.py").write_text(f'def f():\n    "{text}"\n')
+        digests.add(Reader(tmp_path).fingerprint([tmp_path / "root.py", tmp_path / "part.py"]).digest)
+    assert len(digests) == 1 + read
+
+
+@pytest.mark.parametrize(
+    ("code", "read"),
+    [
+        ("", False),
+        ("import inspect\nprint(inspect.stack()[0].lineno)", True),
+        ("import traceback\nprint(traceback.extract_stack()[0].lineno)", True),
+        ("import warnings\nwith warnings.catch_warnings(record=True) as w:\n    f()\nprint(w[0].lineno)", True),
+        ("from ast import parse\nprint(parse('x').body[0].lineno)", False),
+        ("import ast\nimport inspect\nprint(ast.parse('x').body[0].lineno, inspect.stack()[0].lineno)", True),
+        ("print(getattr(f, 'end_lineno'))", True),
+        ("import marshal", True),
+        ("import ast\nprint(ast.parse(''), 'marshal')", False),
+    ],
+)
+def test_comments_count_where_any_of_the_code_may_read_the_number_of_a_line(code: str, read: bool, tmp_path: Path) -> None:
+    (tmp_path / "root.py").write_text(f"from part import f\n{code}\n")
+    digests = set()
+    for text in ("", "# a line more\n"):
+        (tmp_path / "part.py").write_text(f"{text}def f():\n    return 1\n")
         digests.add(Reader(tmp_path).fingerprint([tmp_path / "root.py", tmp_path / "part.py"]).digest)
     assert len(digests) == 1 + read
 
@@ -174,6 +210,12 @@ const char* s = "no // comment";
         ("/* another */ return", "// another return", False),
         ("part.h", "other.h", False),
         ("(2 *", "\n(2 *", False),
+        ("int n) {\n    /*", "int n)\n{\n\n    /*", True),
+        ("int n) {\n    /*", "int n) {  /*", True),
+        ("int f(int n) {", "int f (\n    int n\n)\n{", True),
+        ("return TWICE", "returnTWICE", False),
+        ("n) + 1", "n) + + 1", False),
+        ("int f", "int line = __LINE__; int f", False),
     ],
 )
 def test_comments_and_spacing_of_cpp_do_not_count_and_all_else_does(old: str, new: str, same: bool) -> None:
@@ -181,6 +223,11 @@ def test_comments_and_spacing_of_cpp_do_not_count_and_all_else_does(old: str, ne
     before, after = (meaning(Path("f.cpp"), text.encode()) for text in (CPP, CPP.replace(old, new, 1)))
     assert (before == after) is same
     assert before[1] == {"part.h"}
+
+
+def test_in_cpp_that_tells_the_number_of_a_line_every_line_counts() -> None:
+    before, after = (meaning(Path("f.cpp"), f"int a;{break_}int b = __LINE__;\n".encode()) for break_ in ("\n", "\n\n"))
+    assert before != after
 
 
 def real_files() -> list[Path]:
