@@ -15,11 +15,11 @@ from functools import cached_property
 import numpy as np
 
 from alignment.constitution import constitution
-from alignment.deliberative import normal
 from alignment.encoder import Encoder, encoder
 from alignment.heads import KernelHead, Matrix
 from alignment.rationale_corpus import Example, plain_examples
 from alignment.reward import ridge, sigmoid
+from alignment.steps import normal
 
 HONEST = 0.01
 """Share of honest steps that may be objected to."""

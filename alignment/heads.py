@@ -57,8 +57,12 @@ class KernelHead:
     labels: Labels
 
     @classmethod
-    def fit(cls, gram: Matrix, labels: Labels, groups: Sequence[str], *, classes: int, ridge: float) -> KernelHead:
-        """Learn from a Gram matrix (n, n); ValueError when there is one group only, which leaves nothing to calibrate on."""
+    def fit(
+        cls, gram: Matrix, labels: Labels, groups: Sequence[str], *, classes: int, ridge: float, drawn: Sequence[str] = ()
+    ) -> KernelHead:
+        """Learn from a Gram matrix (n, n), and calibrate on the answers to groups that are not `drawn`; ValueError when there is one group only,
+        which leaves nothing to calibrate on.
+        """
         names = np.asarray(groups)
         if len(set(groups)) < 2:
             raise ValueError("one group cannot be calibrated on: give at least two")
@@ -69,7 +73,8 @@ class KernelHead:
             inside = names == name
             target = np.eye(classes)[labels[inside]] - 1.0 / classes
             raw[inside] = target - np.linalg.solve(inverse[np.ix_(inside, inside)], weights[inside])
-        calibrator = _calibrator(raw, labels, classes)
+        told = ~np.isin(names, list(drawn))
+        calibrator = _calibrator(raw[told], labels[told], classes)
         return cls(weights=weights, calibrator=calibrator, held_out=_softmax(_one(raw) @ calibrator), labels=labels)
 
     def probabilities(self, cross: Matrix) -> Matrix:

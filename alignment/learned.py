@@ -14,8 +14,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 
-from alignment.deliberative import normal
 from alignment.iterative import STRANGE, TESTS, IterativeAligner, Rule, Transcript, above, said, written
+from alignment.steps import normal
 from plan.decision import IMPROVING, Candidate, Decision, entries
 from plan.precepts import Lesson, Origin, Precept, Shown
 from plan.wire import decode, encode

@@ -276,7 +276,7 @@ def examples() -> list[Example]:
                 ]
     found += [
         Example(text=text, clause=clause, family=f"{GRAMMAR}-{number}", register=GRAMMAR)
-        for number, (text, clause) in enumerate(sentences(each=30, honest=45))
+        for number, (text, clause) in enumerate(sentences(each=30, honest=45, denied=8))
     ]
     return found
 

