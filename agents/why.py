@@ -111,8 +111,8 @@ def _run_lines(run: Run) -> Iterator[str]:
 
 def _case_lines(case: Case, facts: Facts) -> Iterator[str]:
     decision = case.decision
-    details = {name: value for name, value in decision.action.details.items() if name != "patch"}
-    yield f"{decision.id}  {decision.decider}: {decision.action.kind} {details} for `{decision.action.task}`   {_became(case)}"
+    yield f"{decision.id}  {decision.decider}: {decision.action.kind} for `{decision.action.task}`   {_became(case)}"
+    yield from (f"  {name:<9} {words}" for name, words in wording.details(decision.action.details) if name != "patch")
     yield f"  why       {decision.why}"
     yield f"  expected  {decision.expected:.2g} ({decision.expects})"
     yield f"  evidence  {' '.join(decision.evidence)}"

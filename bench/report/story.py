@@ -218,18 +218,10 @@ def _decision(told: Told) -> Markup:
     )
 
 
-def _listed(value: object) -> Child:
-    """What an action asks for: tables and lists of tables as lists, a text of several lines as it stands; empty entries are left out."""
-    if isinstance(value, Mapping):
-        kept = [(name, item) for name, item in sorted(value.items()) if item not in ("", {}, [], ())]
-        return tag("ul", [tag("li", f"{name}: ", _listed(item)) for name, item in kept], class_="details") if kept else None
-    if isinstance(value, (list, tuple)):
-        if any(isinstance(item, (Mapping, list, tuple)) for item in value):
-            return tag("ul", [tag("li", _listed(item)) for item in value], class_="details")
-        return ", ".join(str(_listed(item)) for item in value)
-    if isinstance(value, str):
-        return tag("pre", value) if "\n" in value else value
-    return json.dumps(value, default=str)
+def _listed(asked: Mapping[str, object]) -> Child:
+    """What an action asks for, entry by entry; a text of several lines as it stands."""
+    found = [tag("li", f"{name}: ", tag("pre", words) if "\n" in words else words) for name, words in wording.details(asked)]
+    return tag("ul", found, class_="details") if found else None
 
 
 def tasks(board: Scoreboard) -> Section:

@@ -96,6 +96,7 @@ footer { margin-top: 4rem; color: var(--soft); font-size: .85rem; }
   .board, .board tbody, .board tr, .board th, .board td { display: block; width: 100%; padding: 0; border: 0; text-align: left; }
   .board tr.target { display: grid; grid-template-columns: 1fr 1fr; gap: .15rem 1rem; padding: .8rem 0; border-bottom: 1px solid var(--line); }
   .board td.strip { grid-column: 1 / -1; order: 1; width: 100%; margin: .3rem 0; } .board td.word { order: 0; text-align: right; } .board td { order: 2; white-space: normal; }
+  .board td[data-label=interval] { grid-column: 1 / -1; }
   .board td[data-label]::before { content: attr(data-label) " "; color: var(--soft); font-size: .82rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
 }

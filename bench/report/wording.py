@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -298,6 +299,33 @@ def reason(row: Row) -> str:
 def place(board: Scoreboard, verdict: Verdict) -> str:
     """`plan/Plan.md:35`, what an editor opens."""
     return f"{board.plan.path}:{verdict.target.line}"
+
+
+def details(asked: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """What an action asks for: the name and the words of each entry that is not empty; of several candidates each by its number."""
+    for name, value in sorted(asked.items()):
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+            yield from ((f"{name.removesuffix('s')} {place}", _on_a_line(item)) for place, item in enumerate(value, 1))
+        elif value not in ("", {}, [], ()):
+            yield name, _on_a_line(value)
+
+
+def _on_a_line(value: object) -> str:
+    """Tables by the paths of their entries, plain entries first; a candidate's config needs no path of its own."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{path} {_on_a_line(item)}" for path, item in _leaves(value, ""))
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_on_a_line, value))
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _leaves(table: Mapping[str, object], above: str) -> Iterator[tuple[str, object]]:
+    for name, item in sorted(table.items(), key=lambda entry: (isinstance(entry[1], Mapping), entry[0])):
+        path = above if name == "config" else f"{above}{name}"
+        if isinstance(item, Mapping):
+            yield from _leaves(item, path + "." if path else "")
+        elif item not in ("", [], ()):
+            yield path, item
 
 
 def log_lines(run: Run) -> list[str]:

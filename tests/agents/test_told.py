@@ -161,3 +161,20 @@ def test_a_message_that_ends_the_log_is_told_once() -> None:
         log_tail=log,
     )
     assert wording.log_lines(run) == ["Traceback", '  File "m.py", line 3']
+
+
+def test_what_an_action_asks_for_is_told_by_paths_and_nothing_of_it_is_lost() -> None:
+    config = {"d_model": 16, "recipe": {"batch": 8, "lr": 0.004}, "rope_base": 2e4, "settings": {"attention": {"heads": 4}}}
+    asked = {
+        "candidates": [{"module": "hybrid", "config": config, "patch": ""}, {"module": "retnet", "config": {}}],
+        "seeds": [7, 8],
+    }
+    assert list(wording.details(asked)) == [
+        (
+            "candidate 1",
+            "module hybrid, d_model 16, rope_base 20000.0, recipe.batch 8, recipe.lr 0.004, settings.attention.heads 4",
+        ),
+        ("candidate 2", "module retnet"),
+        ("seeds", "7, 8"),
+    ]
+    assert list(wording.details({"seeds": 0, "patch": "-a\n+b", "note": ""})) == [("patch", "-a\n+b"), ("seeds", "0")]
