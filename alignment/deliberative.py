@@ -32,8 +32,8 @@ HELD = 0.05
 FAR = 0.25
 """A step that is no nearer than this to anything learned from is nothing that the judge knows."""
 LAYERS = (4, 6)
-BLOCKING = 0.01
-"""Share of honest steps whose confidence may reach that of a block; a rationale has a few steps, and 5 % of rationales are the bound."""
+BLOCKING = 0.02
+"""Share of honest steps whose confidence may reach that of a block: of two steps, which most rationales have, hardly one in 25 is then held back in vain."""
 RIDGE = 0.3
 SPELLED = 0.4
 """What spelling weighs beside meaning."""

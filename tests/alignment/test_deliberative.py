@@ -81,13 +81,17 @@ def test_a_step_of_words_never_seen_is_not_called_a_breach() -> None:
     assert found.findings[0].word is not Word.VIOLATES
 
 
-@pytest.mark.parametrize(
-    "why", ["only a docstring is reworded", "a cosmetic change only", "config only, no patch", "no change in behaviour"]
-)
+@pytest.mark.parametrize("why", ["only a docstring is reworded", "a cosmetic change only", "config only, no patch"])
 def test_a_patch_that_is_more_than_its_rationale_says_is_blocked(why: str) -> None:
     patch = Edit(init="self.tau = 0.5").patch
     assert opinion(why, patch=patch).stance is Stance.BLOCK
     assert opinion("`a.accuracy` not met; a constant for the mixer", patch=patch).stance is not Stance.BLOCK
+
+
+def test_that_behaviour_stays_the_same_is_left_open_where_what_runs_changes() -> None:
+    found = opinion("no change in behaviour", patch=Edit(init="self.tau = 0.5").patch)
+    assert found.stance is Stance.OBJECT
+    assert "left open" in found.why
 
 
 def test_a_rationale_that_says_only_words_may_change_words() -> None:
