@@ -129,7 +129,7 @@ class Reading:
         """Whether it is asked where the symbolic link points, other than to find what lies there."""
         asker, between = self._asked()
         resolving = any(frame.f_code.co_name in RESOLVING for frame in between)
-        return asker and not resolving and not self._of_all(link)
+        return asker and not resolving and not _installed(between) and not self._of_all(link)
 
     def handed_on(self, event: str, arguments: tuple[Any, ...]) -> Iterator[Path]:
         """Files that a program is started with, as far as its arguments name them; not the program."""
@@ -250,8 +250,9 @@ def hide(benchmark: str, counted: Callable[[Path], bool], refuse: Callable[[str]
     for kind in ("benchmark", "module"):
         shelf = catalogue.shelf(kind)
         for name, entry in shelf.items():
+            hidden: dict[str, Any] = {}
             if name != benchmark if kind == "benchmark" else not counted(entry.path):
                 nothing = Uncounted(name, {}, refuse)
                 kept = Uncounted(name, {"modules": entry.arguments.get("modules") or ()}, refuse)
-                entry = replace(entry, arguments=kept, fields=nothing, recipe=nothing)
-            shelf[name] = replace(entry, summary="", line=0)
+                hidden = {"arguments": kept, "fields": nothing, "recipe": nothing}
+            shelf[name] = replace(entry, summary="", line=0, **hidden)

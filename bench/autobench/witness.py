@@ -171,7 +171,7 @@ class Witness:
             if event in MAKING:
                 self._reading.made(arguments[0])
             elif event == CONNECTED:
-                if not telling.connecting():
+                if not telling.connecting() and self._reading.asked():
                     self._refuse(
                         Status.CRASHED,
                         "it connects without `sqlite3.connect`, which tells of its files; nothing it measured is taken",
