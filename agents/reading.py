@@ -157,8 +157,7 @@ def explain_code(code: str) -> Exit:
     code = f"P{number:0>3}" if number.isdecimal() else code
     text = EXPLAIN.get(code.upper())
     if text is None:
-        near = catalogue.suggest(code.upper(), EXPLAIN)
-        return say(Exit.USAGE, f"no fault code `{code}`" + (f"; did you mean `{near}`?" if near else ""))
+        return say(Exit.USAGE, f"no fault code `{code}`; they are {min(EXPLAIN)} to {max(EXPLAIN)}")
     print(f"{code.upper()}\n\n{text.strip()}")
     return Exit.HOLDS
 

@@ -76,7 +76,8 @@ EXPLAIN: dict[str, str] = {
     "P009": _told(
         "A threshold is written in a unit of the metric: bytes in B, KiB, MiB, GiB; seconds in us, ms, s; fractions as a\n"
         "plain number or in %; operations in FLOP, GFLOP; bits per byte in bpb; ratios in x. And it is one that the metric\n"
-        "can miss: no accuracy is larger than 1, no `steps_to_99` larger than the steps of a run and one.",
+        "can miss: no accuracy is larger than 1, and a `steps_to_99` above the steps of a run says only\n"
+        "that 99 % was never reached.",
         _row("`peak_bytes`", "≤", "512 ms", "every seed"),
         _row("`peak_bytes`", "≤", "512 MiB", "every seed"),
     ),

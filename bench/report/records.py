@@ -61,7 +61,15 @@ def section(board: Scoreboard) -> Section | None:
         "Records of the guards",
         (
             tag("p", KEY, class_="soft"),
-            tag("figure", chart(board.records), tag("figcaption", coded(note))),
+            tag(
+                "div",
+                tag("div", chart(board.records), class_="wide"),
+                class_="scroll",
+                role="region",
+                aria_label="How often each guard was right",
+                tabindex="0",
+            ),
+            tag("p", coded(note), class_="meta"),
             tag("p", first) if (first := arbitration(board)) else None,
             table("Records of the guards", HEADINGS, body, numeric=range(3, len(HEADINGS))),
         ),
