@@ -101,12 +101,12 @@ def test_consensus_is_compared_with_the_exported_column_statement_by_statement(t
 def test_each_seed_judges_the_groups_of_another_conversation_by_a_recipe_that_did_not_see_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collective, "RECIPES", (Recipe(least_share=0.3, restarts=4), Recipe(least_share=0.01, restarts=4)))
+    monkeypatch.setattr(collective, "RECIPES", (Recipe(min_votes=12, restarts=4), Recipe(min_votes=3, restarts=4)))
     for seed in range(3):
         export(tmp_path / f"c{seed}", people(seed))
     found = []
     for seed in range(3):
-        bench = asked("polis-groups-v1", tmp_path, data=tmp_path, seed=seed, clusterings=1)
+        bench = asked("polis-groups-v2", tmp_path, data=tmp_path, seed=seed, clusterings=1)
         numbers = collective.measure_groups(bench)
         found.append(bench.facts["conversation"])
         own = people(seed)
@@ -117,7 +117,7 @@ def test_each_seed_judges_the_groups_of_another_conversation_by_a_recipe_that_di
         assert numbers["nested_rand_index"] == pytest.approx(collective.agreement(own, recipe=best))
     assert found == ["c0", "c1", "c2"]
     with pytest.raises(Unmeasurable, match="holds 3 conversations, one for each seed; ask for 3 seeds"):
-        collective.measure_groups(asked("polis-groups-v1", tmp_path, data=tmp_path, seed=3))
+        collective.measure_groups(asked("polis-groups-v2", tmp_path, data=tmp_path, seed=3))
 
 
 def test_the_audits_shares_are_those_of_faults_planted_one_by_one(tmp_path: Path) -> None:
