@@ -126,7 +126,8 @@ class Meaning:
             self._once(section, written, f"`{benchmark.name}` says nothing of the module `{module}`", f"it measures what {spoken} runs on",
                        f"make {spoken} the module of task `{section.id}`, or choose a benchmark that measures any module")  # fmt: skip
         if section.value("data") is not None and not benchmark.reads_data:
-            others = ", ".join(f"`{name}`" for name, one in self.shelves.benchmarks.items() if one.reads_data)
+            fit = [n for n, one in self.shelves.benchmarks.items() if one.reads_data and module in (one.modules or (module,))]
+            others = ", ".join(f"`{name}`" for name in fit)
             self._once(section, "data", f"`{benchmark.name}` does not read a text that a task names", "would not be read",
                        "take the setting away" + (f", or choose {others}" if others else ""))  # fmt: skip
         budget = section.value("budget")

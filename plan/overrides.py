@@ -13,6 +13,7 @@ from plan.catalogue import Shelves, suggest
 from plan.fields import Field
 from plan.layout import Block, Layout
 from plan.pieces import Piece
+from plan.units import digits
 
 _AT_LINE = re.compile(r" \(at line (\d+), column (\d+)\)")
 _TABLE = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
@@ -98,7 +99,7 @@ def _checked(
         )  # fmt: skip
     elif limits and not field.admits(value):
         page.report("P031", f"`{key}` of {owner} cannot be {value}", _place(page, block, path), label="out of range",
-                    help=f"it lies between {limits[0]:g} and {limits[1]:g}")  # fmt: skip
+                    help=f"it lies between {digits(limits[0])} and {digits(limits[1])}")  # fmt: skip
     return float(value) if annotation == "float" and isinstance(value, int) and not isinstance(value, bool) else value
 
 
