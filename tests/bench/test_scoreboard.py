@@ -280,8 +280,7 @@ def test_all_that_was_measured_while_a_task_was_improved_is_on_the_time_axis_and
     assert board.seconds == {"dense": 6 * 4.0, "retention": 3 * 4.0}
     assert board.spent == 9 * 4.0
     page = html.render(board)
-    assert "<li>decoder: <ul" in page
-    assert "<li>layers: 1</li>" in page
+    assert "<li>config: d_model 32, decoder.layers 1</li>" in page
     assert "<pre>--- a\n+++ b</pre>" in page
     assert "&quot;" not in page[page.index('id="decision-d7"') : page.index("outcome</dt>")]
 
