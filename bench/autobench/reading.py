@@ -122,8 +122,9 @@ class Reading:
         )
 
     def asked(self) -> bool:
-        """Whether the code that is measured asks, itself or by a library."""
-        return self._asked()[0]
+        """Whether the code that is measured asks, and not a library for itself: some look whether a package `kernels` is installed."""
+        asker, between = self._asked()
+        return asker and not _installed(between)
 
     def points(self, link: Path) -> bool:
         """Whether it is asked where the symbolic link points, other than to find what lies there."""

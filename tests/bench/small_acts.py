@@ -253,6 +253,13 @@ def looks_whether_it_is_there(bench):
     return float(importlib.util.find_spec("kernels." + "trapa"[::-1]) is not None)
 
 
+def a_library_looks_whether_it_is_there(bench):
+    found = {}
+    text = "import importlib.util\\nSPEC = importlib.util.find_spec('kernels.' + 'trapa'[::-1])"
+    exec(compile(text, "/nowhere/site-packages/library.py", "exec"), found)
+    return float(found["SPEC"] is not None)
+
+
 def hands_it_on(bench):
     import subprocess
     path = bench.request.config["where"][::-1]

@@ -71,6 +71,10 @@ def test_to_look_whether_a_module_is_there_is_to_name_it(house: House) -> None:
         assert house.measure("looks_whether_it_is_there").status is Status.OK
 
 
+def test_a_library_may_look_whether_a_package_is_there_that_is_called_as_one_of_the_house(house: House) -> None:
+    assert house.measure("a_library_looks_whether_it_is_there").metrics == {"score": 1}
+
+
 @pytest.mark.parametrize("shell", [False, True])
 def test_a_file_that_a_program_is_started_with_is_read(shell: bool, house: House, file: Path) -> None:
     refused(house, "hands_it_on", f"it reads `{file}`, which does not count", where=str(file)[::-1], shell=shell)
