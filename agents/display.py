@@ -59,9 +59,11 @@ class JsonDisplay(Display):
 class PlainDisplay(Display):
     """One line an event on stderr, and a heart-beat line a minute."""
 
-    def __init__(self, stream: TextIO = sys.stderr, *, clock: Any = time.monotonic) -> None:
+    def __init__(self, stream: TextIO = sys.stderr, *, clock: Any = time.monotonic, since: float | None = None) -> None:
+        """`since`: when the session began, by `clock`; default now."""
         self.stream, self.clock = stream, clock
-        self.told = self.began = clock()
+        self.told = clock()
+        self.began = self.told if since is None else since
         self.running: dict[str, Progressed] = {}
         self.marks = MARKS if speaks_unicode(stream) else PLAIN_MARKS
 
@@ -88,13 +90,13 @@ class PlainDisplay(Display):
 class LiveDisplay(Display):
     """Events scroll by; under them one line a running measurement, with a sparkline, and one total."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, since: float | None = None) -> None:
         self.console = console or Console(stderr=True)
         self.running: dict[str, Started] = {}
         self.progress: dict[str, Progressed] = {}
         self.curves: dict[str, list[float]] = {}
         self.began: dict[str, float] = {}
-        self.start = time.monotonic()
+        self.start = time.monotonic() if since is None else since
         self.budget: float | None = None
         self.plan: Plan | None = None
         self.judged: Judged | None = None

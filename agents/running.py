@@ -158,7 +158,7 @@ def session(plan: Plan, ledger: Ledger, options: Options, *, display: str, backe
     """One session of the loop, to its end, over a ledger that the caller holds."""
     _build_kernels()
     texts.recall()
-    with _display(display) as watch:
+    with _display(display, since=options.since) as watch:
         loop = Orchestrator(plan, ledger, work=workshop(ledger), options=options, watch=watch)
         anyio.run(loop.run, backend=backend)
     texts.keep()
@@ -236,14 +236,14 @@ def workshop(ledger: Ledger) -> Path:
     return Path(f"runs/server-{sha256(ledger.where.encode()).hexdigest()[:8]}-work").resolve()
 
 
-def _display(name: str) -> Display:
+def _display(name: str, *, since: float) -> Display:
     match name:
         case "json":
             return JsonDisplay()
         case "none":
             return Display()
         case "live":
-            return LiveDisplay()
+            return LiveDisplay(since=since)
         case "auto" if sys.stderr.isatty() and speaks_unicode(sys.stderr):
-            return LiveDisplay()
-    return PlainDisplay()
+            return LiveDisplay(since=since)
+    return PlainDisplay(since=since)

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from agents.display import LiveDisplay, sparkline
+from agents.display import LiveDisplay, PlainDisplay, sparkline
 from agents.events import Noted, Progressed, Started
 from plan.nouns import Request
 
@@ -34,3 +34,9 @@ def test_the_live_display_shows_what_runs_and_what_is_said(encoding: str) -> Non
 def test_a_curve_with_numbers_that_are_none_is_drawn_from_the_others() -> None:
     assert sparkline([1.0, float("inf"), 2.0, float("nan")]) == sparkline([1.0, 2.0])
     assert len(sparkline([1e308, -1e308])) == 2
+
+
+def test_time_is_told_since_the_session_began_kernels_built_before_included() -> None:
+    stream = io.StringIO()
+    PlainDisplay(stream, clock=lambda: 61.0, since=1.0)(Noted(text="opened"))
+    assert stream.getvalue() == "1 m 00 s  opened\n"
