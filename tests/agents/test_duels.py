@@ -228,6 +228,7 @@ def test_promote_makes_a_branch_with_the_evidence_and_overwrites_none(improved: 
     house, loop, before = improved
     done = loop.call("promote", "wide", "--branch", "for/review")
     assert done.returncode == 0, done.stderr
+    assert "- **module**: `transformer`\n\n```toml config\n" in done.stdout
     shown = git(house, "show", "for/review")
     assert "+    ffn_multiple: float = 1.0" in shown
     assert '+module = "transformer"' in shown
