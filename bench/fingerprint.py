@@ -206,7 +206,7 @@ def _parsed(content: bytes) -> Text:
     docs = [ast.dump(node) for node in prose]
     own_docs, asks = asked_by(nodes, prose)
     inside = any(isinstance(n, ast.Name) and n.id == "__doc__" for c in nodes if isinstance(c, ast.ClassDef) for n in ast.walk(c))
-    kept = set(map(id, prose)) if DOCS in asks or inside else {id(tree.body[0])} if own_docs and tree.body else set()
+    kept = set(map(id, prose)) if inside else {id(tree.body[0])} if own_docs and tree.body else set()
     type_only = _normalise(nodes, kept, look=b"TYPE_CHECKING" in content)
     registers = _registers(nodes) if b"benchmark(" in content else frozenset()
     imports: list[tuple[int, str, tuple[str, ...]]] = []

@@ -159,7 +159,7 @@ def _times(works: Mapping[str, Callable[[], object]], *, rounds: int, seed: int)
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m bench.peer_speed", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.peer_speed", description="operations against the public ones")
     parser.add_argument(
         "--only", action="append", default=[], help="a file of bench/peers or part of a contest's name; repeatable"
     )

@@ -279,10 +279,11 @@ def change(node: Any) -> None:
 def test_reading_what_libraries_say_of_themselves_counts_no_docstring_of_the_house(tmp_path: Path) -> None:
     for package in ("alignment", "bench", "plan"):
         shutil.copytree(HOUSE / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    root, edited = (tmp_path / "alignment" / name for name in ("measured/iterative.py", "iterative.py"))
+    root, rules, asker = (tmp_path / "alignment" / name for name in ("measured/iterative.py", "iterative.py", "libraries.py"))
 
-    def meaning_of(old: str, new: str) -> Code:
+    def meaning_of(old: str, new: str, edited: Path = rules) -> Code:
         text = edited.read_text()
+        assert old in text
         edited.write_text(text.replace(old, new, 1))
         try:
             return Reader(tmp_path, find=lambda kind, name: None).fingerprint([root], benchmark="loopholes-later-v1")
@@ -292,4 +293,6 @@ def test_reading_what_libraries_say_of_themselves_counts_no_docstring_of_the_hou
     before = meaning_of("", "")
     assert {"alignment/libraries.py", "alignment/marks.py", "alignment/iterative.py"} <= set(before.files)
     assert meaning_of('"""Rules that learn', '"""Rules, told in other words, that learn') == before
+    first = asker.read_text().splitlines()[0]
+    assert meaning_of(first, '"""In other words', asker) == before
     assert code_changes(before, meaning_of("TESTS = 60", "TESTS = 61")) == ["`alignment/iterative.py`: `TESTS` changed"]
