@@ -21,12 +21,16 @@ from agents.options import (
     Better,
     BudgetOption,
     DataOption,
+    DeciderOption,
     FailOnOption,
+    ImproveOption,
     JsonOption,
     LastPlanOption,
     LedgerOption,
+    OnlyOption,
     PlanOption,
     PlanVerb,
+    ProposerOption,
     RetryOption,
     Show,
     VersionOption,
@@ -62,7 +66,7 @@ def check(plan: PlanOption = DEFAULT_PLAN, json: JsonOption = False) -> None:
 def run(
     plan: PlanOption = DEFAULT_PLAN,
     ledger: LedgerOption = DEFAULT_LEDGER,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only this task and what it needs; may be repeated.")] = None,
+    only: OnlyOption = None,
     budget: BudgetOption = None,
     workers: WorkersOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set the ledger aside and start a new one.")] = False,
@@ -77,17 +81,9 @@ def run(
     json: JsonOption = False,
     fail_on: FailOnOption = FailOn.UNSURE,
     backend: Annotated[Backend, typer.Option("--backend", help="The event loop.")] = Backend.ASYNCIO,
-    improve: Annotated[
-        str | None, typer.Option("--improve", help="What may be tried where a target fails: tune, refactor, replace.")
-    ] = None,
-    decider: Annotated[
-        list[str] | None,
-        typer.Option("--decider", help="Ask only this decider; may be repeated. Default: all but the baselines."),
-    ] = None,
-    proposer: Annotated[
-        str | None,
-        typer.Option("--proposer", metavar="URL", help="Ask this OpenAI-compatible endpoint for patches; see docs/sandbox.md."),
-    ] = None,
+    improve: ImproveOption = None,
+    decider: DeciderOption = None,
+    proposer: ProposerOption = None,
 ) -> None:
     """Measure what the plan wants and is not in the ledger yet, then judge every target."""
     from agents.running import run_plan
@@ -160,7 +156,8 @@ def runs(
 @app.command()
 def modules(
     name: Annotated[
-        str | None, typer.Argument(help="Of one thing on any shelf: its metrics, units, settings, defaults and ranges.")
+        str | None,
+        typer.Argument(metavar="NAME", help="Of one thing on any shelf: its metrics, units, settings, defaults and ranges."),
     ] = None,
     shelf: Annotated[str, typer.Option("--shelf", help="module, benchmark, env, decider or guard.")] = "module",
     table: Annotated[bool, typer.Option("--table", help="Modules x benchmarks and Pareto fronts, as measured.")] = False,
@@ -199,9 +196,13 @@ def compare(
     ] = None,
     config_a: Annotated[
         list[str] | None,
-        typer.Option("--config-a", help="A line of TOML for A, e.g. d_model=64 or recipe.lr=1e-2; may be repeated."),
+        typer.Option(
+            "--config-a", metavar="TOML", help="A line of TOML for A, e.g. d_model=64 or recipe.lr=1e-2; may be repeated."
+        ),
     ] = None,
-    config_b: Annotated[list[str] | None, typer.Option("--config-b", help="A line of TOML for B; may be repeated.")] = None,
+    config_b: Annotated[
+        list[str] | None, typer.Option("--config-b", metavar="TOML", help="A line of TOML for B; may be repeated.")
+    ] = None,
     data: DataOption = None,
     ledger: LedgerOption = DEFAULT_LEDGER,
     budget: BudgetOption = None,
@@ -298,7 +299,7 @@ def calibrate(
     pairs: Annotated[int, typer.Option("--pairs", min=2, help="Pairs of measurements, each with two seeds.")] = 6,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps; default: the benchmark's.")] = None,
     config: Annotated[
-        list[str] | None, typer.Option("--config", help="A line of TOML, e.g. d_model=64; may be repeated.")
+        list[str] | None, typer.Option("--config", metavar="TOML", help="A line of TOML, e.g. d_model=64; may be repeated.")
     ] = None,
     data: DataOption = None,
     ledger: LedgerOption = DEFAULT_LEDGER,
