@@ -27,6 +27,7 @@ from agents.options import (
     JsonOption,
     LastPlanOption,
     LedgerOption,
+    NameArgument,
     OnlyOption,
     PlanOption,
     PlanVerb,
@@ -155,10 +156,7 @@ def runs(
 
 @app.command()
 def modules(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="Of one thing on any shelf: its metrics, units, settings, defaults and ranges."),
-    ] = None,
+    name: NameArgument = None,
     shelf: Annotated[str, typer.Option("--shelf", help="module, benchmark, env, decider or guard.")] = "module",
     table: Annotated[bool, typer.Option("--table", help="Modules x benchmarks and Pareto fronts, as measured.")] = False,
     ledger: LedgerOption = DEFAULT_LEDGER,

@@ -68,6 +68,10 @@ WorkersOption = Annotated[
     int | None, typer.Option("--workers", metavar="N", min=1, help="Measurements at a time; default: one a core.")
 ]
 RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Measure again what ended without numbers.")]
+NameArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="Of one thing on any shelf: its metrics, units, settings, defaults and ranges."),
+]
 OnlyOption = Annotated[
     list[str] | None, typer.Option("--only", metavar="TASK", help="Only this task and what it needs; may be repeated.")
 ]
