@@ -196,6 +196,8 @@ def reason(job: Job, facts: Facts, *, done: bool) -> str:
     run = attempts[-1].run
     if not done and run.status is Status.TIMED_OUT:
         return f"timed out after {attempts[-1].limits.seconds:g} s, and its budget has more for it"
+    if not done and run.status is Status.OK:
+        return "measured, and to be drawn anew as another seed was"
     if not done:
         return f"ended {run.status.value}, to be measured again"
     if run.status is Status.OK:

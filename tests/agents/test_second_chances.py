@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.schedule import Job
+from agents.schedule import Job, reason
 from agents.standing import Standing
 from bench.draws import GOES_ON
 from bench.events import Started, attempt_key
@@ -130,6 +130,7 @@ def test_measuring_the_other_seeds_anew_as_well_gives_verdicts_with_the_error_of
     assert [(job.tasks, job.request.seed) for job in waiting] == [(("one",), 0), (("one",), 2)]
     for job in waiting:
         assert job.key not in standing.done
+        assert reason(job, standing.facts, done=False) == "measured, and to be drawn anew as another seed was"
         scene.tell(standing, job)
     assert not standing.grants()
     standing.judge()
