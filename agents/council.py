@@ -154,6 +154,8 @@ class Council:
 
     def tell_untried(self) -> None:
         """Say of each task that misses a target and may be improved why nothing more is tried on it, as far as that is its plan's to mend."""
+        if not any(task.improve for task in self.standing.tasks):
+            return
         situation, cases = self.standing.situation(), self.standing.facts.cases.values()
         for task in self._needing(situation):
             tried = any(case.decision.action.task == task.id and case.decision.action.kind in TRYING for case in cases)
