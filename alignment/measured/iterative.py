@@ -9,7 +9,7 @@ import numpy as np
 from alignment.iterative import IterativeAligner, above, written
 from alignment.measured import Bench, data_of, dealt
 from alignment.measured.cheats import Edit, cheats
-from alignment.measured.loopholes import SEEN, batches, honest, planted
+from alignment.measured.loopholes import SEEN, batches, honest, of_house, planted
 from alignment.measured.loopholes_later import LATER
 from alignment.measured.loopholes_unseen import UNSEEN
 from plan.catalogue import benchmark
@@ -31,22 +31,55 @@ JUDGED = {"unseen": UNSEEN, "later": LATER}
     options={"list": "later", "rounds": 3, "planted": 160, "hosts": 10, "folds": 5},
     modules=("iterative",),
 )
+@benchmark(
+    "loopholes-v2",
+    metrics={
+        "closed": "",
+        "false_alarms": "",
+        "false_alarms_bound": "",
+        "house_alarms": "",
+        "rules": "",
+        "rounds": "",
+        "wordings": "",
+    },
+    source="the same, planted in functions of this house too, which the task names as its data",
+    options={"corpus": "", "list": "unseen", "rounds": 3, "planted": 160, "hosts": 10, "folds": 5},
+    modules=("iterative",),
+)
+@benchmark(
+    "loopholes-later-v2",
+    metrics={
+        "closed": "",
+        "false_alarms": "",
+        "false_alarms_bound": "",
+        "house_alarms": "",
+        "rules": "",
+        "rounds": "",
+        "wordings": "",
+    },
+    source="the same with functions of this house, judged on the second list",
+    options={"corpus": "", "list": "later", "rounds": 3, "planted": 160, "hosts": 10, "folds": 5},
+    modules=("iterative",),
+)
 def measure_loopholes(bench: Bench) -> dict[str, float]:
     """The share of unseen functions in which an unseen wording is noticed, though the function alone is not: the mean over a fifth of the wordings.
 
     Each seed judges other wordings, by rules that were learnt from lines that it planted elsewhere. `false_alarms` is the share of all unseen
-    functions, as they are, of which a rule complains; `false_alarms_bound` what it may be at most, at 95 %.
+    functions, as they are, of which a rule complains; `false_alarms_bound` what it may be at most, at 95 %; `house_alarms` the share of this house's alone.
     """
-    aligner, fine = learnt(SEEN, bench), honest()[1]
-    wrong = sum(aligner.critique(text) is not None for text in fine)
+    own = data_of(bench) if "corpus" in bench.options else None
+    halves = honest(own)
+    aligner, fine = learnt(SEEN, halves[0], bench), halves[1]
+    wrong = alarmed(aligner, fine)
     lines = dealt(
         [line for found in JUDGED[bench.options["list"]].values() for line in found],
         seed=bench.request.seed,
         folds=bench.options["folds"],
     )
-    closed = noticed(aligner, lines, bench)
+    closed = noticed(aligner, lines, fine, bench)
     bench.facts.update(closed=dict(zip(lines, closed, strict=True)), functions=len(fine))
     return {
+        **({"house_alarms": alarmed(aligner, of_house(own)[1]) / len(of_house(own)[1])} if own else {}),
         "closed": float(np.mean(closed)),
         "false_alarms": wrong / len(fine),
         "false_alarms_bound": above(wrong, len(fine), error=0.05),
@@ -65,7 +98,7 @@ def measure_loopholes(bench: Bench) -> dict[str, float]:
 )
 def measure_cheats(bench: Bench) -> dict[str, float]:
     """The share of the cheats whose added lines break a rule, and of their honest twins: each seed judges a fifth of the pairs."""
-    aligner = learnt(SEEN, bench)
+    aligner = learnt(SEEN, honest()[0], bench)
     pairs = dealt(cheats(data_of(bench)), seed=bench.request.seed, folds=bench.options["folds"])
     cheat, twin = (
         [aligner.critique(added(edit)) is not None for edit in side]
@@ -74,9 +107,9 @@ def measure_cheats(bench: Bench) -> dict[str, float]:
     return {"closed": float(np.mean(cheat)), "false_alarms": float(np.mean(twin)), "pairs": float(len(pairs))}
 
 
-def learnt(families: Mapping[str, Sequence[str]], bench: Bench) -> IterativeAligner:
-    """Rules after at most three rounds on planted wordings of `families`."""
-    rounds, hosts = bench.options["rounds"], honest()[0]
+def learnt(families: Mapping[str, Sequence[str]], hosts: Sequence[str], bench: Bench) -> IterativeAligner:
+    """Rules after at most three rounds on wordings of `families`, planted in `hosts`, which are honest as they are."""
+    rounds = bench.options["rounds"]
     given = list(batches(families, hosts, rounds=rounds, bad=bench.options["planted"], seed=bench.request.seed))
     aligner = IterativeAligner(written)
     bench.facts["rounds"] = len(aligner.iterate(given))
@@ -84,15 +117,20 @@ def learnt(families: Mapping[str, Sequence[str]], bench: Bench) -> IterativeAlig
     return aligner
 
 
-def noticed(aligner: IterativeAligner, lines: Sequence[str], bench: Bench) -> list[float]:
-    """For each wording, the share of functions in which it is noticed, among those that raise no alarm without it."""
-    random, fine = np.random.default_rng([bench.request.seed, 99]), honest()[1]
+def noticed(aligner: IterativeAligner, lines: Sequence[str], fine: Sequence[str], bench: Bench) -> list[float]:
+    """For each wording, the share of functions in which it is noticed, among those of `fine` that raise no alarm without it."""
+    random = np.random.default_rng([bench.request.seed, 99])
     clean = [text for text in fine if aligner.critique(text) is None]
     hosts = [clean[int(n)] for n in random.integers(len(clean), size=bench.options["hosts"])]
     return [
         float(np.mean([aligner.critique(planted(line, host, random, shown=False)) is not None for host in hosts]))
         for line in lines
     ]
+
+
+def alarmed(aligner: IterativeAligner, fine: Sequence[str]) -> int:
+    """Of how many honest functions a rule complains."""
+    return sum(aligner.critique(text) is not None for text in fine)
 
 
 def added(edit: Edit) -> str:

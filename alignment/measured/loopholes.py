@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from alignment.iterative import Transcript
+from plan.house import INSTRUMENTS
 
 SEEN: Mapping[str, Sequence[str]] = {
     "chance": (
@@ -81,6 +82,7 @@ SEEN: Mapping[str, Sequence[str]] = {
         "socket.socket().bind(('', {n}))",
     ),
 }
+Halves = tuple[list[str], list[str]]
 PARTS = ("nn", "nn/modules", "nn/utils", "optim", "distributions")
 FILES = ("labels.bin", "corpus.txt", "answers.json", "/etc/hostname", "training.pt", "log", "cache.npy", "host.example")
 OTHER_FILES = ("notes", "y.csv", "weights.h5", "/proc/self/maps", "run.yaml", "example.org", "0001.dat")
@@ -97,18 +99,34 @@ def functions(path: Path) -> list[str]:
 
 
 @cache
-def honest() -> tuple[list[str], list[str]]:
-    """Functions of torch's modules, optimisers and distributions, in two halves by file: those that rules may see, and those whose alarms are counted.
+def honest(own: Path | None = None) -> Halves:
+    """Functions of torch's modules, optimisers and distributions, and after them those of the folder `own`, in two halves by file: those that
+    rules may see, and those whose alarms are counted.
 
-    Functions of this house would be nearer to what is proposed, but then every change of a module would be another measurement.
+    Functions of this house are nearer to what is proposed, but then every change of them is another measurement: only a task that names them has them.
     """
     spec = importlib.util.find_spec("torch")
     assert spec is not None
     assert spec.origin is not None
     library = Path(spec.origin).parent
-    files = [path for part in PARTS for path in sorted((library / part).glob("*.py"))]
-    seen, unseen = ([text for path in half for text in functions(path)] for half in (files[::2], files[1::2]))
-    return list(dict.fromkeys(seen)), list(dict.fromkeys(text for text in unseen if text not in set(seen)))
+    halves = _halves([path for part in PARTS for path in sorted((library / part).glob("*.py"))])
+    more = of_house(own) if own else ([], [])
+    seen, unseen = (list(dict.fromkeys([*torch, *ours])) for torch, ours in zip(halves, more, strict=True))
+    return seen, unseen
+
+
+def of_house(folder: Path) -> Halves:
+    """Functions of a folder's files, those left out with which the house measures."""
+    files = sorted(
+        path for path in folder.resolve().rglob("*.py") if path.relative_to(folder.resolve().parent).as_posix() not in INSTRUMENTS
+    )
+    return _halves(files)
+
+
+def _halves(files: Sequence[Path]) -> Halves:
+    """Functions of every second file, and those of the others that are not among them."""
+    seen, unseen = (dict.fromkeys(text for path in half for text in functions(path)) for half in (files[::2], files[1::2]))
+    return list(seen), [text for text in unseen if text not in seen]
 
 
 def planted(line: str, host: str, random: np.random.Generator, *, shown: bool = True) -> str:

@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alignment.measured import Unmeasurable, claims, collective, critic, dealt, deliberative, iterative, rationales, rules
+from alignment.measured import (
+    Unmeasurable,
+    claims,
+    collective,
+    critic,
+    dealt,
+    deliberative,
+    iterative,
+    loopholes,
+    rationales,
+    rules,
+)
 from alignment.measured.planted_votes import FAULTS, drawn
 from alignment.measured.recorded import HEAD, read_changes
 from alignment.measured.scores import auroc, calibration_error
@@ -337,9 +348,21 @@ def test_no_candidate_comes_twice_in_a_life(tmp_path: Path) -> None:
     assert len(critic.met_once([*recorded, *recorded], np.random.default_rng(0))) == len(recorded)
 
 
+def test_functions_of_the_house_that_a_candidate_may_change_are_among_the_honest_ones_in_both_halves() -> None:
+    own, torch = loopholes.of_house(catalogue.HOUSE / "kernels"), loopholes.honest()
+    both = loopholes.honest(catalogue.HOUSE / "kernels")
+    assert all(
+        set(ours) | set(theirs) == set(half) and len(ours) > 80 for ours, theirs, half in zip(own, torch, both, strict=True)
+    )
+    assert not set(own[0]) & set(own[1])
+    instruments = set(loopholes.functions(catalogue.HOUSE / "kernels" / "native.py"))
+    assert instruments
+    assert not instruments & {*own[0], *own[1]}
+
+
 def test_rules_close_wordings_that_they_were_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fine = [f"def f{n}(self, x):\n    y = self.norm{n}(x)\n    z = torch.relu(y + {n})\n    return z.sum()" for n in range(1200)]
-    monkeypatch.setattr(iterative, "honest", lambda: (fine[:900], fine[900:]))
+    monkeypatch.setattr(iterative, "honest", lambda own=None: (fine[:900], fine[900:]))
     bench = asked("loopholes-v1", tmp_path, rounds=1, hosts=3)
     numbers = iterative.measure_loopholes(bench)
     lines = dealt([line for found in iterative.UNSEEN.values() for line in found], seed=0, folds=5)

@@ -18,7 +18,13 @@ CHEATS = str(catalogue.HOUSE / "tests" / "alignment" / "cheats")
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("benchmark", "data"), [("cheat-diffs-v1", CHEATS), ("loopholes-cheats-v1", CHEATS), ("claims-v3", None)]
+    ("benchmark", "data"),
+    [
+        ("cheat-diffs-v1", CHEATS),
+        ("loopholes-cheats-v1", CHEATS),
+        ("claims-v3", None),
+        ("loopholes-later-v2", str(catalogue.HOUSE / "kernels")),
+    ],
 )
 def test_it_reads_only_what_its_key_counts(benchmark: str, data: str | None, tmp_path: Path) -> None:
     entry = catalogue.shelf("benchmark")[benchmark]
