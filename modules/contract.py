@@ -11,6 +11,7 @@ import io
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from random import Random
@@ -25,6 +26,7 @@ from modules.settings import build_config
 from plan import catalogue
 
 LENGTHS = (63, 100)
+DECODED = 300
 TOLERANCE = 1e-5
 """Largest RMSE ratio between two ways to compute the same thing in float32."""
 SLOPE_TOLERANCE = 5e-5
@@ -81,9 +83,9 @@ class Subject:
     draw: str = ""
 
     def drawn(self) -> tuple[int, int]:
-        """A batch, and a length that is a multiple of 16 as in benchmarks, drawn from `draw`."""
+        """A batch, and a length that is a multiple of 16, both as large as in benchmarks, drawn from `draw`."""
         chance = Random(self.draw)
-        return chance.randint(4, 9), 16 * chance.randint(3, 8)
+        return chance.randint(10, 16), 16 * chance.randint(9, 20)
 
     def build(self, seed: int = 0) -> Any:
         """A fresh instance in evaluation mode, whatever state the global generator is in."""
@@ -171,21 +173,33 @@ def causality(subject: Subject) -> Iterator[str]:
 
 
 def chunks(subject: Subject) -> Iterator[str]:
-    """A document in chunks, or token by token, gives the outputs, final state and gradients of the whole."""
-    for length in LENGTHS:
+    """A document in chunks, or token by token, gives the outputs, final state and gradients of the whole; so it does in training
+    where a forward pass leaves the block as it was."""
+    for length, training in product(LENGTHS, (False, True)):
+        if training and _moves(subject):
+            continue
         document = subject.document(length)
-        whole = _outcome(subject, document, [length])
+        whole = _outcome(subject, document, [length], training=training)
         ragged = [1, 7, 32, 2]
         for told, sizes in (
             ("token by token", [1] * length),
             ("in two", [length - 1, 1]),
             ("in ragged chunks", [*ragged, length - sum(ragged)]),
         ):
-            parts = _outcome(subject, document, sizes)
-            ratios = {name: rmse_ratio(parts[name], whole[name]) for name in whole}
-            worst = max(ratios, key=lambda name: ratios[name])
-            if not ratios[worst] <= TOLERANCE:
-                yield f"length {length} {told}: {worst} differs from the whole by {ratios[worst]:.2g}"
+            parts = _outcome(subject, document, sizes, training=training)
+            if worst := _apart(parts, whole):
+                yield f"length {length} {told}{', in training' * training}: {worst}"
+
+
+def decoding(subject: Subject) -> Iterator[str]:
+    """Without gradients, where other paths are taken, a document longer than any block of the kernels has in two and token by token the
+    outputs and final state of the whole."""
+    document = subject.document(DECODED, batch=2)
+    with torch.no_grad():
+        whole = _outcome(subject, document, [DECODED])
+        for told, sizes in (("in two", [DECODED // 2 + 7, DECODED - DECODED // 2 - 7]), ("token by token", [1] * DECODED)):
+            if worst := _apart(_outcome(subject, document, sizes), whole):
+                yield f"length {DECODED} {told}, without gradients: {worst}"
 
 
 def gradients(subject: Subject) -> Iterator[str]:
@@ -214,21 +228,24 @@ def precision(subject: Subject) -> Iterator[str]:
 
 
 def slopes(subject: Subject) -> Iterator[str]:
-    """In float64 the gradients of the input and of every parameter are the slopes that finite differences find.
+    """In float64 and in training the gradients of the input and of every parameter are the slopes that finite differences find.
 
     A slope is taken along the gradient, which shows a wrong size, plus a random direction, which shows a part that is missing.
     """
-    block, document = subject.build().double(), subject.document(LENGTHS[0] + 4, batch=1).double()
+    block, document = subject.build().train().double(), subject.document(LENGTHS[0] + 4, batch=1).double()
+    still = deepcopy(block)  # `block` itself may learn from what it reads
     document.x_BTD.requires_grad_()
     torch.autograd.backward(_objective(block, document))
-    tensors = {"the input": document.x_BTD, **dict(block.named_parameters())}
-    sizes = {name: float(tensor.grad.norm()) for name, tensor in tensors.items() if tensor.grad is not None}
+    learnt = {"the input": document.x_BTD, **dict(block.named_parameters())}
+    tensors = {"the input": document.x_BTD, **dict(still.named_parameters())}
+    gradients = {name: tensor.grad for name, tensor in learnt.items() if tensor.grad is not None}
+    sizes = {name: float(gradient.norm()) for name, gradient in gradients.items()}
     for name, size in sizes.items():
-        gradient, random = tensors[name].grad, _direction(tensors[name]).double()
+        gradient, random = gradients[name], _direction(tensors[name]).double()
         along = random / random.norm() + (gradient / size if size else 0)
         claimed, measured = float((gradient * along).sum()), []
         for step in STEPS:
-            measured.append(_slope(block, document, tensors[name], along, step))
+            measured.append(_slope(still, document, tensors[name], along, step))
             if abs(measured[-1] - claimed) <= SLOPE_TOLERANCE * size + 1e-8 * max(sizes.values()):
                 break
         else:
@@ -314,7 +331,20 @@ def reports(subject: Subject) -> Iterator[str]:
             yield f"diagnostic `{name}` is {value}"
 
 
-_LOOKS = (shapes, causality, chunks, gradients, precision, slopes, state_size, same_bits, independence, resumption, reports)
+_LOOKS = (
+    shapes,
+    causality,
+    chunks,
+    decoding,
+    gradients,
+    precision,
+    slopes,
+    state_size,
+    same_bits,
+    independence,
+    resumption,
+    reports,
+)
 CHECKS: Mapping[str, Callable[[Subject], Iterator[str]]] = {look.__name__: look for look in _LOOKS}
 DECODING = (independence, resumption)
 """Looked at once more without gradients, where a cache may be written in place."""
@@ -344,7 +374,9 @@ def _direction(like: Tensor) -> Tensor:
 
 
 def _objective(block: Any, document: Document) -> Tensor:
-    y_BTD, _ = _run(block, document)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        y_BTD, _ = _run(block, document)
     objective = (y_BTD * _direction(y_BTD)).sum()
     return objective + block.auxiliary_loss() if hasattr(block, "auxiliary_loss") else objective
 
@@ -356,14 +388,34 @@ def _slope(block: Any, document: Document, tensor: Tensor, along: Tensor, step: 
     ends = list[float]()
     for sign in (1, -1):
         tensor.copy_(here + sign * most * along)
-        ends.append(float(_objective(block, document)))
+        ends.append(float(_objective(deepcopy(block), document)))
     tensor.copy_(here)
     return (ends[0] - ends[1]) / (2.0 * most)
 
 
-def _outcome(subject: Subject, document: Document, sizes: list[int], *, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """Outputs, final state and gradients of a fresh instance fed `document` in pieces of `sizes` tokens."""
-    block = subject.build().to(dtype)
+def _moves(subject: Subject) -> bool:
+    """Whether a forward pass in training draws random numbers or changes the block's buffers, so that it cannot be repeated."""
+    block = subject.build().train()
+    before = {name: buffer.clone() for name, buffer in block.named_buffers()}
+    with torch.random.fork_rng(devices=[]):
+        there = torch.get_rng_state()
+        _run(block, subject.document(LENGTHS[0]))
+        drew = not torch.equal(torch.get_rng_state(), there)
+    return drew or not all(torch.equal(buffer, before[name]) for name, buffer in block.named_buffers())
+
+
+def _apart(parts: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> str:
+    """What differs most between two outcomes, if it differs by more than TOLERANCE."""
+    ratios = {name: rmse_ratio(parts[name], whole[name]) for name in whole}
+    worst = max(ratios, key=lambda name: ratios[name])
+    return "" if ratios[worst] <= TOLERANCE else f"{worst} differs from the whole by {ratios[worst]:.2g}"
+
+
+def _outcome(
+    subject: Subject, document: Document, sizes: list[int], *, dtype: torch.dtype = torch.float32, training: bool = False
+) -> dict[str, Tensor]:
+    """Outputs, final state and, where they are recorded, gradients of a fresh instance fed `document` in pieces of `sizes` tokens."""
+    block = subject.build().train(training).to(dtype)
     x_BTD = document.x_BTD.to(dtype, copy=True).requires_grad_()
     document = Document(x_BTD=x_BTD, tokens_BT=document.tokens_BT)
     outputs, state, start = [], None, 0
@@ -372,7 +424,8 @@ def _outcome(subject: Subject, document: Document, sizes: list[int], *, dtype: t
         outputs.append(y_BTD)
         start += size
     whole = torch.cat(outputs, dim=1)
-    torch.autograd.backward((whole * _direction(whole)).sum())
+    if torch.is_grad_enabled():
+        torch.autograd.backward((whole * _direction(whole)).sum())
     found = {"output": whole.detach(), "gradient of the input": x_BTD.grad}
     found |= {f"state {i}": part.detach() for i, part in enumerate(state or ())}
     found |= {f"gradient of `{name}`": parameter.grad for name, parameter in block.named_parameters()}

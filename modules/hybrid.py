@@ -90,16 +90,19 @@ class Hybrid(nn.Module):
 
     def forward(
         self, x_BTD: Tensor, state: tuple[Tensor, ...] | None = None, *, tokens_BT: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        """`tokens_BT` is for the blocks that want it."""
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`tokens_BT` is for the blocks that want it. The state is a `State`, or the tensors alone where it is compiled."""
         before = [None] * len(self.blocks) if state is None else self._parts(state)
         left = []
         for block, past in zip(self.blocks, before, strict=True):
             extra = {"tokens_BT": tokens_BT} if _wants_tokens(block) else {}
             x_BTD, after = block(x_BTD, past, **extra)
             left.append(after)
+        tensors = [tensor for part in left for tensor in part]
+        if torch.compiler.is_compiling():
+            return x_BTD, tuple(tensors)
         self.__dict__.setdefault("_kinds", [(type(part), len(part)) for part in left])
-        whole = State(tensor for part in left for tensor in part)
+        whole = State(tensors)
         whole.parts = tuple(left)
         return x_BTD, whole
 

@@ -170,7 +170,7 @@ class HyenaOperator(nn.Module):
         filters = self.filters(T if state is None else state.past_BSX.shape[1] + T)
         pasts = [None] * len(filters) if state is None else torch.split(state.past_BSX, D, dim=-1)
         works = state.ahead if state is not None and state.ahead else (None,) * len(filters)
-        left, ahead = [], list[Ahead | None]()
+        left, ahead = [], []
         for gate_BTD, taps, past_BSD, work in zip(reversed(gates), filters, pasts, works, strict=True):
             u_BTD = gate_BTD * u_BTD
             if T == 1 and not _recorded():

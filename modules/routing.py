@@ -120,7 +120,7 @@ class SwitchRouter(nn.Module):
         biased_BTE = logit_BTE + (self.bias_E if self.training else self.settled_E)
         if not self.even_rate:
             return biased_BTE.topk(self.top_k, dim=-1).indices.flatten(0, 1), past.load_BE, past.open_BE
-        load_BE, open_BE, chosen = past.load_BE, past.open_BE, list[Tensor]()
+        load_BE, open_BE, chosen = past.load_BE, past.open_BE, []
         T, even, start = biased_BTE.shape[1], BLOCK * self.top_k / self.experts, 0
         end = BLOCK if T == 1 else -int(seen) % BLOCK or BLOCK
         while start < T:

@@ -89,6 +89,17 @@ def test_any_split_into_chunks_and_single_steps_equals_the_whole(path: Path, L: 
     assert_agrees({"out": torch.cat(outs, dim=1), "state": state}, {"out": whole, "state": latest})
 
 
+def test_hundreds_of_single_steps_equal_the_whole(path: Path) -> None:
+    """Work done ahead comes in blocks that double: here up to 512 steps."""
+    inputs = pieces(1100, L=1024, D=4, B=1)
+    whole, _ = plain(**{name: tensor.double() for name, tensor in inputs.items()})
+    taps, outs, state, ahead = Taps(inputs["taps"]), [], None, None
+    for t in range(1100):
+        out_B1D, state, ahead = fft_convolution_step(inputs["u_BTD"][:, t : t + 1], taps, state=state, ahead=ahead, path=path)
+        outs.append(out_B1D)
+    assert_agrees({"out": torch.cat(outs, dim=1)}, {"out": whole})
+
+
 def test_two_documents_may_go_on_from_one_state_and_other_filters_from_another(path: Path) -> None:
     inputs = pieces(300, L=128, D=4)
     u_BTD, taps = inputs["u_BTD"], Taps(inputs["taps"])

@@ -55,6 +55,16 @@ def test_a_step_of_decoding_written_out_gives_the_same_output_and_state(name: st
     assert_agrees(numbered(program.module()(*given)), numbered(wanted), within=1e-5)
 
 
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_is_one_graph_for_the_compiler(name: str) -> None:
+    block: Any = catalogue.load("module", name)
+    block, x_BTD = block(sys.modules[block.__module__].Config(d_model=32)).eval(), torch.randn(2, SEEN, 32)
+    torch.compiler.reset()
+    found_BTD, state = torch.compile(block, fullgraph=True, backend="eager")(x_BTD)
+    wanted_BTD, known = block(x_BTD)
+    assert_agrees(numbered((found_BTD, *state)), numbered((wanted_BTD, *known)), within=1e-5)
+
+
 @pytest.mark.parametrize("name", STAY)
 def test_a_block_that_stays_says_so(name: str) -> None:
     with pytest.raises(Exception, match="data-dependent"):
