@@ -3,6 +3,8 @@
 Every file of `bench/peers/` yields Contests: the house's form, its peers, the inputs of all. First each peer must agree with
 the house's form in outputs and gradients; then all run in interleaved rounds in one process, in random order within a round. A ratio
 is the median over rounds of peer seconds / house seconds, with a bootstrap interval; CPU seconds of the process on one thread, wall clock on more.
+All run with the allocator's settings that every measurement of the house has (`confine.ALLOCATOR`): without them the kernel clears the pages
+of each large result anew, which is half the time of a peer that writes many, and none of its arithmetic. `--allocator default` leaves them out.
 The peers are an extra: `pip install touchstone-lab[peers]`; one that is not installed is a row that says so.
 """
 
@@ -10,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +24,7 @@ import torch
 from torch import Tensor
 
 import bench.peers
+from bench.autobench.confine import ALLOCATOR
 from bench.pairs import median_ratio
 from kernels.agreement import assert_agrees, outputs_and_gradients
 
@@ -165,7 +170,10 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--allocator", choices=("house", "default"), default="house")
     chosen = parser.parse_args()
+    if chosen.allocator == "house" and not ALLOCATOR.items() <= os.environ.items():  # read when a process begins
+        os.execve(sys.executable, [sys.executable, "-m", "bench.peer_speed", *sys.argv[1:]], {**os.environ, **ALLOCATOR})
     torch.set_num_threads(chosen.threads)
     for contest in contests(chosen.only):
         for row in hold(contest, rounds=chosen.rounds):

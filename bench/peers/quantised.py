@@ -1,8 +1,10 @@
 """The four-bit linear map against bitsandbytes' NF4 on the CPU, computed in float32, and against the plain float32 map.
 
-bitsandbytes' default compute type is bfloat16, which a CPU without the instructions emulates many times slower; float32 is its fastest
-there. It is raced twice: on the weights that our codes stand for, with plain float scales, which spares it the second dequantisation,
-and quantised by itself as its users do. Decoding is a document's tokens, one after the other, through a few layers.
+bitsandbytes' default compute type is bfloat16, which a CPU without the instructions emulates many times slower; asked for float32 it
+computes in that while it is in training mode. It is raced on the weights that our codes stand for, with plain float scales, which spares
+it the second dequantisation; quantised by itself as its users do; and, where only the forward pass counts, in evaluation mode, where it
+rounds to bfloat16 whatever was asked for if the processor has products of that. Decoding is a document's tokens, one after the other,
+through a few layers.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ def _contest(weights: list[Tensor], *, tokens: int, step: int, wanted: float, di
         peers={
             "bitsandbytes, our scales": Peer(form=lambda: chain(_bitsandbytes(read, nested=False)), at_least=wanted),
             "bitsandbytes": Peer(form=lambda: chain(_bitsandbytes(weights, nested=True)), at_least=wanted, within=0.1),
+            "bitsandbytes, evaluating": Peer(
+                form=lambda: chain(_bitsandbytes(weights, nested=True, training=False)), at_least=wanted, within=0.1
+            ),
             "torch float32 linear": Peer(form=lambda: chain([partial(F.linear, weight=weight_OI) for weight_OI in read])),
         },
         inputs=lambda: {"x_MI": torch.randn(tokens, WIDTH, generator=torch.Generator().manual_seed(1))},
@@ -59,7 +64,7 @@ def _chain(maps: Sequence[Callable[[Tensor], Tensor]], *, step: int) -> Form:
     return form
 
 
-def _bitsandbytes(weights: Sequence[Tensor], *, nested: bool) -> list[Callable[[Tensor], Tensor]]:
+def _bitsandbytes(weights: Sequence[Tensor], *, nested: bool, training: bool = True) -> list[Callable[[Tensor], Tensor]]:
     from bitsandbytes.functional import quantize_4bit
     from bitsandbytes.nn import Linear4bit, Params4bit
 
@@ -69,5 +74,5 @@ def _bitsandbytes(weights: Sequence[Tensor], *, nested: bool) -> list[Callable[[
         codes, state = quantize_4bit(weight_OI, quant_type="nf4", blocksize=64, compress_statistics=nested)
         kept = {"quant_state": state, "quant_type": "nf4", "bnb_quantized": True, "module": layer}
         layer.weight, layer.quant_state = Params4bit(codes, requires_grad=False, **kept), state
-        layers.append(layer)
+        layers.append(layer.train(training))
     return layers
