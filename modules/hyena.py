@@ -42,6 +42,8 @@ class Config:
     """Share of `filter_length` after which the first channel's window has faded to 1 %."""
     slow_decay: float = 1.5
     """The same of the last channel; between them the rates lie evenly."""
+    window_bias: float = 0.0
+    """Added to every window, so that no filter must fade to nothing. The paper adds one in practice; its standalone code has 0, as here."""
     conv_width: int = 3
     """Tokens seen by the short convolution of the projections, the present one included."""
     ffn_multiple: float = 4.0
@@ -52,7 +54,7 @@ class Config:
             self, d_model=(1, 2**16), order=(2, 64), filter_length=(1, 2**26), filter_width=(1, 2**16), filter_depth=(0, 64)
         )
         check_ranges(self, features=(1, 2**12), frequency=(1e-6, 1e6), fast_decay=(1e-6, 1e6), slow_decay=(1e-6, 1e6))
-        check_ranges(self, conv_width=(1, 2**16), ffn_multiple=(0, 256))
+        check_ranges(self, window_bias=(0, 1), conv_width=(1, 2**16), ffn_multiple=(0, 256))
         if self.features % 2 == 0:
             raise ConfigError(f"`features` = {self.features} must be odd: the time, then pairs of a cosine and a sine")
 
@@ -115,11 +117,11 @@ class Filters(nn.Module):
         return torch.cat((place_L[:, None] / max(L - 1, 1), wave_LP.cos(), -wave_LP.sin()), dim=1).float()
 
     def _window(self) -> Tensor:
-        """(L, X): exponential decays whose rates lie evenly between those of `slow_decay` and `fast_decay`."""
+        """(L, X): exponential decays whose rates lie evenly between those of `slow_decay` and `fast_decay`, and `window_bias`."""
         c = self.config
         time_L = torch.arange(c.filter_length, dtype=torch.float64) / max(c.filter_length - 1, 1)
         rate_X = math.log(100) * torch.linspace(1 / c.slow_decay, 1 / c.fast_decay, self.channels, dtype=torch.float64)
-        return torch.exp(-torch.outer(time_L, rate_X)).float()
+        return (torch.exp(-torch.outer(time_L, rate_X)) + c.window_bias).float()
 
     def forward(self, seen: int) -> tuple[Taps, ...]:
         """One filter for each convolution of `seen` inputs, at least as far as it reaches beyond them.

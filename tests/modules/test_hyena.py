@@ -37,7 +37,7 @@ def formula(operator: HyenaOperator, x_BTD: Tensor, config: Config) -> Tensor:
                 z = layer(z)
             share = channels / (D * (config.order - 1) - 1)
             rate = math.log(100) * (1 / config.slow_decay + share * (1 / config.fast_decay - 1 / config.slow_decay))
-            tap = z[channels] * torch.exp(-rate * t / (L - 1))
+            tap = z[channels] * (torch.exp(-rate * t / (L - 1)) + config.window_bias)
             taps.append(tap + weights["filters.bias_X"][channels] if t == 0 else tap)
         toeplitz = torch.zeros(T, T, D, dtype=torch.float64)
         for t in range(T):
@@ -48,7 +48,12 @@ def formula(operator: HyenaOperator, x_BTD: Tensor, config: Config) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "config", [Config(d_model=6, filter_length=40), Config(d_model=4, order=3, filter_length=9, conv_width=4)]
+    "config",
+    [
+        Config(d_model=6, filter_length=40),
+        Config(d_model=4, order=3, filter_length=9, conv_width=4),
+        Config(d_model=4, filter_length=20, window_bias=0.05),
+    ],
 )
 def test_the_operator_is_the_formula_of_the_paper(config: Config) -> None:
     torch.manual_seed(0)
