@@ -73,7 +73,8 @@ class LinearAttention(nn.Module):
             path=self.path,
         )
         if self.normalise:
-            out_BTHK = out_BTHX[..., :-1] / out_BTHX[..., -1:]
+            least = torch.finfo(out_BTHX.dtype).tiny  # where every feature of the past rounds to nothing: an answer of nothing
+            out_BTHK = out_BTHX[..., :-1] / out_BTHX[..., -1:].clamp_min(least)
         else:
             out_BTHK = F.rms_norm(out_BTHX, out_BTHX.shape[-1:], eps=1e-5)
         return self.project_out(out_BTHK.flatten(2).to(x_BTD.dtype)), State(memory_BHKX)

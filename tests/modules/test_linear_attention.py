@@ -63,6 +63,13 @@ def test_normalised_weights_sum_to_one_however_long_the_past() -> None:
     assert_agrees({"out": out}, {"out": torch.full_like(out, 2.0)}, within=1e-6)
 
 
+def test_features_that_all_round_to_nothing_answer_with_nothing_and_not_with_nan() -> None:
+    net = build()
+    with torch.no_grad():
+        net.mixer.project_in.weight *= 1e4
+    assert net(torch.randn(2, 40, 32), None)[0].isfinite().all()
+
+
 def test_a_width_the_heads_do_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match="`d_model` = 32 must be a multiple of `heads` = 5"):
         LinearTransformer(Config(d_model=32, heads=5))
