@@ -96,7 +96,10 @@ def test_what_was_decided_and_not_carried_out_is_decided_again_and_carried_out_b
     patching(house, patch_of(house, "modules/transformer.py", "ffn_multiple: float = 4.0", BETTER), kind="tune")
     loop = duelling(tmp_path / "runs", house, plan(config=SMALL, most=6000))
     process = loop.start("--decider", "patcher")
-    loop.wait_for("decision dpatched1")
+    loop.wait_for("asking `patcher`")
+    until = time.monotonic() + 120
+    while not facts(loop).cases and time.monotonic() < until:  # it is told only once it is carried out
+        time.sleep(0.01)
     kill(process)
     (killed,) = facts(loop).cases.values()
     assert killed.applied is None, "it was killed too late: its branch was made in less than 20 ms"
