@@ -18,6 +18,7 @@ from bench.fold import Case, Facts
 from plan.decision import Bout
 from plan.nouns import Request, Run, State, Status, Target, Task, Verdict
 
+STOPPED = frozenset({Status.TIMED_OUT, Status.OUT_OF_MEMORY})
 ERROR = 0.05
 """The chance, over all duels of a ledger, that any candidate is promoted which is no better than its champion."""
 Find = Callable[[str], Run | None]
@@ -88,9 +89,15 @@ def agenda(duel: Duel, identify: Identify, found: Find, *, ahead: int) -> tuple[
 
 
 def answer(duel: Duel, pairs: list[tuple[Run | None, Run | None]]) -> promotion.Duel:
-    """What the promotion rule says of these pairs of runs."""
+    """What the promotion rule says of these pairs of runs.
+
+    Where the champion was stopped by a limit that the loop set, which a slow hour may do, nothing is learnt of the pair.
+    """
     terms = duel.terms
-    numbers = [None if a is None or b is None else (number(a, terms), number(b, terms)) for a, b in pairs]
+    numbers = [
+        None if a is None or b is None else (None, None) if a.status in STOPPED else (number(a, terms), number(b, terms))
+        for a, b in pairs
+    ]
     return promotion.duel(
         numbers,
         better="less" if terms.better == "less" else "more",

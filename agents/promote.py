@@ -118,7 +118,7 @@ def _evidence(task: str, chain: tuple[Champion, ...], standing: Standing, board:
             continue
         yield f"Decision {champion.decision} by {case.decision.decider}: {told(before, champion.candidate)}"
         yield f"  {case.decision.why}"
-        yield f"  duel on {bout.metric} ({bout.better} is better): {bout.why}; at most {wording.rate(bout.error)} of such promotions are wrong"
+        yield f"  duel on {bout.metric} ({bout.better} is better): {bout.why}; an equal would be promoted with probability {wording.rate(bout.error)} at most"
         yield f"  mean gain between {_end(bout.low)} and {_end(bout.high)}, at any moment; e-value {bout.e_value:.4g}"
         yield f"  runs {' '.join(bout.runs)}"
         yield f"  recomputed from the ledger: {replayed(case, standing.facts) or 'the same, bit for bit'}"

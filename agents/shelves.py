@@ -16,7 +16,6 @@ from typing import Any
 from rich.table import Table
 
 from agents.reading import console, say
-from bench.direction import better_when
 from plan import catalogue
 from plan.catalogue import HOUSE, Entry
 from plan.exits import Exit
@@ -155,6 +154,8 @@ def _benchmark_lines(entry: Entry) -> Iterator[str]:
 
 
 def _better(entry: Entry, metric: str) -> str:
+    from bench.direction import better_when  # brings numpy, which no list needs
+
     module, benchmark = (entry.name, "") if entry.shelf == "module" else ("", entry.name)
     return better_when(module, benchmark, metric) or "as the plan says"
 

@@ -66,6 +66,8 @@ class Trials:
                 self.void[duel.id] = "the code, the data, the plan or the machine is not what it was begun with"
             elif duel.terms.champion != standing.reigns[duel.task].champion.decision:
                 self.void[duel.id] = "its champion does not stand any more"
+            elif duel.case.decision.action.kind not in tasks[duel.task].improve:
+                self.void[duel.id] = "the plan does not allow it any more"
             else:
                 bout, wanted = agenda(duel, identify, found, ahead=self.ahead)
                 jobs += wanted

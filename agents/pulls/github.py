@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from agents.pulls.answers import first_error, from_graphql, from_rest, odd, state, take
 from agents.pulls.mergetree import PullsFault
@@ -171,7 +171,7 @@ class GitHub:
 
     def _next(self, link: str, url: str) -> str | None:
         match = re.search(r'<([^<>]*)>\s*;[^<,]*\brel="?next"?', link)
-        return self.wire.same_origin(urljoin(url, match[1]), "its next page") if match else None
+        return self.wire.next_to(url, match[1], "its next page") if match else None
 
     async def _moved(self, url: str) -> bool:
         answer = await self.wire.ask("GET", url, conditional=True)

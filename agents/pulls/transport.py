@@ -149,7 +149,7 @@ class Transport:
                     self.budget.take_in(_resource(url), response.headers)
                     self.interval = max(self.interval, whole(response.headers.get("x-poll-interval")))
                     if response.status in (301, 302, 303, 307, 308):
-                        url = self.same_origin(urljoin(url, response.headers.get("location", "")), "a redirect")
+                        url = self.next_to(url, response.headers.get("location", ""), "a redirect")
                         continue
                     raw = await _read(response)
                     status, told = response.status, {name.lower(): value for name, value in response.headers.items()}
@@ -168,11 +168,16 @@ class Transport:
             return Answer(status, told, body)
         raise PullsFault(f"{self.origin} redirects in a circle; nothing was recorded")
 
-    def same_origin(self, url: str, what: str) -> str:
-        """`url`, if it is on this server; PullsFault otherwise."""
-        if _origin(url) != self.origin:
+    def next_to(self, here: str, link: str, what: str) -> str:
+        """Where `link` on the page `here` leads, if it is on this server; PullsFault otherwise."""
+        try:
+            url = urljoin(here, link)
+            there = _origin(url)
+        except ValueError:
+            raise PullsFault(f"{self.origin} sends us to what is no address by {what}; nothing was recorded") from None
+        if there != self.origin:
             raise PullsFault(
-                f"{self.origin} sends us to another host by {what} ({_origin(url)}); nothing was sent there, the token neither"
+                f"{self.origin} sends us to another host by {what} ({there}); nothing was sent there, the token neither"
             )
         return url
 

@@ -41,8 +41,11 @@ def measure(
         seed_everything(asked.seed)
         function = catalogue.load("benchmark", asked.benchmark)
         required, optional = declared(asked)
-        if asked.module in catalogue.shelf("module"):
-            catalogue.load("module", asked.module)
+        if asked.module in catalogue.shelf("module") and not isinstance(block := catalogue.load("module", asked.module), type):
+            raise Rejected(
+                Status.FORGED,
+                f"module `{asked.module}` is a `{type(block).__name__}` and no class: what it builds is not known as its own",
+            )
         bench.facts["settings"] = confine.settings()
         returned = function(bench)
     return {

@@ -93,7 +93,7 @@ class Replays:
         """Whether it is the one model, of all that are scored, that is looked at."""
         if model not in self._models:
             block = catalogue.load("module", self._request.module)
-            if not any(type(part) is block for part in model.blocks):  # one that it is compared with
+            if isinstance(block, type) and not any(type(part) is block for part in model.blocks):  # one that it is compared with
                 return False
             self._models.add(model)
             if self._chance.randrange(len(self._models)) == 0:

@@ -125,6 +125,18 @@ def test_a_challenger_that_is_worse_is_given_up_early_and_one_that_breaks_is_wor
         assert len(said[0].pairs) < MOST
 
 
+@pytest.mark.parametrize(("status", "answer"), [(Status.TIMED_OUT, "undecided"), (Status.NOT_FINITE, "promote")])
+def test_a_champion_that_the_loop_stopped_has_lost_nothing_but_one_that_breaks_has(status: Status, answer: str) -> None:
+    world, one = World(challenger=3.0), duel(gate=False)
+    while (said := world.ask(one))[0] is None:
+        for job in said[1]:
+            if job.request.config.get("path") == "torch":
+                world.done[job.key] = ended(job, status)
+            else:
+                world.finish(job)
+    assert said[0].answer == answer
+
+
 def test_a_refactoring_has_to_show_first_that_it_is_the_same_function() -> None:
     world, one = World(), duel("refactor", gate=False)
     bout, probes = world.ask(one)

@@ -252,6 +252,7 @@ FAULTS: dict[str, tuple[list[Handler], str]] = {
     "a token it does not know": ([answer(401, '{"message": "Bad credentials"}')], r"does not take the token \(401\)"),
     "forbidden": ([answer(403, '{"message": "Resource not accessible"}')], "refuses .status 403: Resource not accessible"),
     "another host": ([answer(302, location="http://localhost:1/steal")], "another host by a redirect"),
+    "no address": ([answer(302, location="http://[x")], "no address by a redirect"),
     "a circle": ([answer(307, location="/graphql")] * 9, "redirects in a circle"),
     "an hour to wait": ([answer(429, retry_after="3600")], "for 60 min"),
     "limits without end": ([answer(429, retry_after="1")] * 9, "still limits requests"),
@@ -282,6 +283,9 @@ def test_a_next_page_on_another_host_is_not_asked_for() -> None:
     fake = filled(2)
     fake.broken = [answer(200, "[]", link='<http://localhost:1/pulls?page=2>; rel="next"')]
     with pytest.raises(PullsFault, match="another host by its next page"):
+        ask(fake, listed, token="")
+    fake.broken = [answer(200, "[]", link='<http://[x>; rel="next"')]
+    with pytest.raises(PullsFault, match="no address by its next page"):
         ask(fake, listed, token="")
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from bench.autobench.measure import measure
+from bench.autobench.outcome import Rejected
 from bench.autobench.replays import Breach, Replays
 from modules.decoder import Decoder
-from plan import catalogue
+from plan import catalogue, wire
 from plan.nouns import Request
 
 B, T = 6, 32
@@ -128,6 +131,29 @@ def test_a_module_that_writes_its_own_parameters_while_it_is_scored_is_found(mon
     found = replayed("attention")
     assert found is not None
     assert found[0] == "nothing-kept"
+
+
+def test_a_module_that_is_a_function_is_looked_at_too_and_its_number_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The type of what a function builds is nobody's: a look-ahead behind one once had no answer kept."""
+    block = catalogue.load("module", "attention")
+    honest = block.forward
+    monkeypatch.setattr(
+        block, "forward", lambda self, x, state: honest(self, x + x.roll(-1, dims=1) if state is None else x, state)
+    )
+
+    def made(config: Any) -> Any:
+        return block(config)
+
+    made.__module__ = block.__module__
+    monkeypatch.setattr(sys.modules[block.__module__], block.__name__, made)
+    found = replayed("attention")
+    assert found is not None
+    assert found[0] == "gate-before-number"
+    request = wire.plain(Request(module="attention", benchmark="mqar-16x2-v64-v1", seed=0))
+    with pytest.raises(Rejected, match="is a `function` and no class"):
+        measure(lambda *told: None, request=request, folder=str(tmp_path), key="", witness="", tree="")
 
 
 def test_a_model_that_the_module_is_compared_with_is_not_looked_at() -> None:
