@@ -278,7 +278,7 @@ class _Watch:
             return Status.OUT_OF_MEMORY, "the kernel killed it because the machine ran out of memory"
         if number == signal.SIGABRT and "std::bad_alloc" in self._tail():
             return Status.OUT_OF_MEMORY, "an allocation failed in native code (std::bad_alloc)"
-        if number in seal.FATAL and self.order.sealed and seal.is_there():
+        if number in seal.OUTSIDE and self.order.sealed and seal.is_there():
             return Status.KILLED, f"killed by {name} from outside"
         return Status.CRASHED, f"killed by {name}"
 

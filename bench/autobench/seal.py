@@ -8,6 +8,7 @@ descendant, whatever it executes, and nobody can take it off. It covers the pids
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -16,20 +17,22 @@ import sys
 from collections.abc import Collection, Iterator
 from functools import cache
 
-FATAL = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-"""Signals that are somebody's wish and no fault of what they end."""
+OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
+"""Signals that are somebody's wish and no fault of what they end, and that no kernel sends for what the sealed process did."""
+FATAL = (*OUTSIDE, signal.SIGHUP)
+"""Signals that the sealed process cannot send to itself. (A terminal's hangup it can bring about, so that one is no wish.)"""
 _CALLS = (
     *("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"),
-    *("setrlimit", "prlimit64", "fcntl", "ioctl", "ptrace", "seccomp"),
+    *("setrlimit", "prlimit64", "fcntl", "ioctl", "ptrace", "timer_create", "mq_notify", "clone", "clone3", "seccomp"),
 )
 _MACHINES = {
-    "x86_64": (0xC000003E, (62, 200, 234, 129, 297, 424, 160, 302, 72, 16, 101, 317)),
-    "aarch64": (0xC00000B7, (129, 130, 131, 138, 240, 424, 164, 261, 25, 29, 117, 277)),
+    "x86_64": (0xC000003E, (62, 200, 234, 129, 297, 424, 160, 302, 72, 16, 101, 222, 244, 56, 435, 317)),
+    "aarch64": (0xC00000B7, (129, 130, 131, 138, 240, 424, 164, 261, 25, 29, 117, 107, 184, 220, 435, 277)),
 }
 """Machine -> what seccomp calls it, and the numbers of _CALLS."""
 _SET_FILTER, _IS_THERE, _KEEP_SPECULATION = 1, 2, 1 << 2
-_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 1
-_LOAD, _EQUAL, _AT_LEAST, _GO, _RETURN = 0x20, 0x15, 0x35, 0x05, 0x06
+_ALLOW, _REFUSE, _ABSENT = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+_LOAD, _AND, _EQUAL, _AT_LEAST, _GO, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x05, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _FOREIGN = 0x40000000
 """Numbers from here on are of another calling convention (x32)."""
@@ -39,6 +42,8 @@ _OWNERS = (8, 10, 15), (0x8901, 0x8902)
 _STANDS_FOR = (0x5EA10001, 0x5EA10002, 0x5EA10003, 0x5EA10004)
 """In the program as it is made once: the sealed process, its guard, the server, the orchestrator."""
 
+_BYTE = 0x100
+"""Added to an argument's index: of its last byte only, where `clone` has the signal that a child's end sends to its parent."""
 Condition = tuple[int, Collection[int] | None]
 """An argument's index and the values meant; none = any but 0."""
 
@@ -92,6 +97,9 @@ def _rules(own: int, guards: Collection[int]) -> dict[str, list[tuple[Condition,
         "fcntl": [((1, _OWNERS[0]),)],
         "ioctl": [((1, _OWNERS[1]),)],
         "ptrace": [()],
+        "timer_create": [()],  # Python's timers are others
+        "mq_notify": [()],
+        "clone": [((0 | _BYTE, FATAL),)],
     }
 
 
@@ -109,6 +117,9 @@ def _blocks(own: int, guards: Collection[int]) -> Iterator[bytes]:
     for call, alternatives in _rules(own, guards).items():
         block = b"".join(map(_alternative, alternatives)) + _step(_RETURN, _ALLOW)
         yield _step(_EQUAL, number[call], 1) + _step(_GO, len(block) // 8) + block
+    yield _step(_EQUAL, number["clone3"], 0, 1) + _step(
+        _RETURN, _ABSENT
+    )  # its arguments are out of sight; libraries then call `clone`
     yield _step(_RETURN, _ALLOW)
 
 
@@ -116,7 +127,9 @@ def _alternative(conditions: tuple[Condition, ...]) -> bytes:
     """Refuse if all `conditions` hold, else go on behind."""
     code = _step(_RETURN, _REFUSE)
     for index, values in reversed(conditions):
-        load, past = _step(_LOAD, _ARGUMENTS + 8 * index), len(code) // 8
+        load, past = _step(_LOAD, _ARGUMENTS + 8 * (index & ~_BYTE)), len(code) // 8
+        if index & _BYTE:
+            load += _step(_AND, 0xFF)
         if values is None:
             code = load + _step(_EQUAL, 0, past) + code
         else:

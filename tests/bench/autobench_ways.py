@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import resource
 import signal
 import socket
 import subprocess
+import termios
 import threading
 import time
 from pathlib import Path
+
+X86 = os.uname().machine == "x86_64"
 
 
 def _parent(pid):
@@ -38,6 +42,38 @@ def _by_a_descriptor():
     fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())
 
 
+def _called(number, *arguments):
+    """A bare system call, refused as the kernel refuses it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, *arguments) == -1:
+        raise PermissionError(ctypes.get_errno(), "refused")
+
+
+def _event():
+    event = (ctypes.c_int * 16)()
+    event[2] = signal.SIGKILL
+    return ctypes.byref(event)
+
+
+def _by_a_childs_end():
+    libc = ctypes.CDLL(None, use_errno=True)
+    child = libc.syscall(56 if X86 else 220, int(signal.SIGKILL), 0, 0, 0, 0)
+    if child == 0:
+        os._exit(0)
+    if child == -1:
+        raise PermissionError(ctypes.get_errno(), "refused")
+
+
+def hangs_up_a_terminal(tell):
+    """Lead a session with a terminal, and close it: the kernel then sends SIGHUP."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.close(theirs)
+    os.close(ours)
+    time.sleep(20)
+
+
 WAYS = {
     "raises SIGKILL": lambda: signal.raise_signal(signal.SIGKILL),
     "raises SIGTERM": lambda: signal.raise_signal(signal.SIGTERM),
@@ -52,6 +88,9 @@ WAYS = {
     "blinds its guard": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0)),
     "kills the server": lambda: os.kill(_parent(os.getppid()), signal.SIGKILL),
     "kills the orchestrator": lambda: os.kill(_parent(_parent(os.getppid())), signal.SIGKILL),
+    "by a timer": lambda: _called(222 if X86 else 107, 1, _event(), ctypes.byref(ctypes.c_void_p())),
+    "by a message": lambda: _called(244 if X86 else 184, 0, _event()),
+    "by a child's end": _by_a_childs_end,
     "kills everybody": lambda: os.kill(-1, signal.SIGSTOP),
 }
 

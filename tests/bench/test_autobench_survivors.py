@@ -182,7 +182,13 @@ def test_a_candidate_cannot_end_as_if_somebody_else_had_ended_it(start, way):
     assert outcome.message.startswith(("PermissionError", "ValueError: not allowed to raise"))
 
 
-@pytest.mark.parametrize("way", ["raises SIGKILL", "raises SIGTERM", "is killed by a child"])
+def test_the_hangup_of_its_own_terminal_is_its_own_end(start):
+    outcome = start("autobench_ways:hangs_up_a_terminal").wait(timeout=30)
+    assert outcome
+    assert (outcome.status, outcome.message) == (Status.CRASHED, "killed by SIGHUP")
+
+
+@pytest.mark.parametrize("way", ["raises SIGKILL", "raises SIGTERM", "is killed by a child", "by a child's end"])
 def test_where_nothing_tells_who_killed_it_it_was_itself(start, way):
     outcome = start("autobench_ways:ends_itself", way=way, sealed=False).wait(timeout=30)
     assert outcome
