@@ -335,9 +335,8 @@ class Orchestrator:
             shutil.rmtree(self.work / job.key[:16], ignore_errors=True)  # a checkpoint of code that nobody can name
         if status is Status.KILLED and not running.stopped and tired:
             status, message = Status.CRASHED, f"given up after {ATTEMPTS} attempts: {message}"
-        if status not in (Status.OK, Status.KILLED):
-            facts[GOES_ON] = not job.alone and any((self.work / job.key[:16]).rglob(CHECKPOINT))
         if status is Status.TIMED_OUT:
+            facts[GOES_ON] = not job.alone and any((self.work / job.key[:16]).rglob(CHECKPOINT))
             facts[CHECKPOINT_LEFT] = any(item.name != LOG for item in (self.work / job.key[:16]).glob("*"))
         run = Run(
             key=job.key,
@@ -366,14 +365,16 @@ class Orchestrator:
             )
 
     def _charge_the_dead(self) -> None:
-        """Charge attempts whose orchestrator died: until its last sign of life, at most their limit, which is charged without one."""
+        """Charge attempts whose orchestrator died: until its last sign of life, at most their limit, which is charged without one or
+        where that lies before their beginning."""
         self.standing.refresh()
         try:
             last = (self.work / "alive").stat().st_mtime
         except FileNotFoundError:
             last = math.inf
         for attempt in self.standing.facts.open_attempts:
-            seconds = min(attempt.limits.seconds, max(0.0, last - attempt.at) + LAST_SIGN)
+            lived = last - attempt.at if last >= attempt.at else math.inf  # a clock that was set back tells nothing
+            seconds = min(attempt.limits.seconds, lived + LAST_SIGN)
             self.ledger.append("abandoned", attempt_key(attempt.key, attempt.number), Abandoned(seconds=seconds))
 
 

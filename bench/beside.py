@@ -70,7 +70,7 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def meaning(path: Path, content: bytes) -> tuple[str, frozenset[str]]:
-    """A hash of what a file says, and the names of files that it includes. Comments and spacing of C and C++ do not count."""
+    """A hash of what a file says, and the names of files that it includes. Comments of C and C++ do not count, nor spacing but around operators."""
     if path.suffix not in C_LIKE:
         return sha256(content).hexdigest(), frozenset()
     text = content.decode("utf-8", "surrogateescape")

@@ -14,7 +14,8 @@ from bench.attempts import Attempt
 from plan.nouns import Status
 
 GOES_ON = "goes_on"
-"""Fact of a run without a number: another attempt at it goes on from its checkpoint, to the number that it would have come to."""
+"""Fact of a run whose time was up: another attempt at it goes on from its checkpoint, to the number that it would have come to (as
+long as the candidate draws from the run's generators alone)."""
 
 
 def test_of(keys: Iterable[str], attempts: Mapping[str, Sequence[Attempt]]) -> int:

@@ -1,4 +1,5 @@
-"""What opens files without a word is made to tell: functions of torch, a database that is attached to another, where a link points.
+"""What opens files without a word is made to tell: functions of torch, a database that is attached to another, where a link points,
+shared memory under a name.
 
 Each is replaced, in the worker, by a function of the same name that raises an audit event first.
 """
@@ -10,6 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import reduce, wraps
 from typing import Any
 
@@ -27,6 +29,10 @@ def begin() -> None:
     os.readlink = _telling(os.readlink, POINTS)
     connect: Any = _connecting(sqlite3.connect)
     sqlite3.connect = sqlite3.dbapi2.connect = connect
+    with suppress(ImportError):  # not on every system
+        import _posixshmem
+
+        _posixshmem.shm_open = _sharing(_posixshmem.shm_open)
 
 
 def connecting() -> bool:
@@ -62,6 +68,15 @@ def _make_torch_tell() -> None:
         *owners, last = name.split(".")
         owner = reduce(getattr, owners, torch)
         setattr(owner, last, _telling(getattr(owner, last)))
+
+
+def _sharing(opens: Callable[..., int]) -> Callable[..., int]:
+    @wraps(opens)
+    def told(path: str, flags: int, mode: int = 0o777) -> int:
+        sys.audit("open", f"/dev/shm/{path.lstrip('/')}", None, flags)
+        return opens(path, flags, mode)
+
+    return told
 
 
 def _telling(opens: Callable[..., Any], event: str = "open") -> Callable[..., Any]:

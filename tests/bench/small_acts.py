@@ -10,6 +10,7 @@ import importlib.util
 import os
 import runpy
 import time
+from multiprocessing import shared_memory
 from pathlib import Path
 
 import kernels
@@ -243,6 +244,17 @@ def finds_elsewhere(bench):
 
 def reads_where_it_points(bench):
     return len(os.readlink(bench.request.config["where"][::-1]))
+
+
+def shares_memory(bench):
+    given = bench.request.config["where"][::-1]
+    memory = shared_memory.SharedMemory(given or None, create=not given, size=8)
+    try:
+        return len(memory.buf) and 1.0
+    finally:
+        memory.close()
+        if not given:
+            memory.unlink()
 
 
 def resolves(bench):

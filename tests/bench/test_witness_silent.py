@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ def test_where_a_link_points_is_refused_and_what_lies_there_is_found(house: Hous
     link.symlink_to(file)
     refused(house, "reads_where_it_points", f"it reads where `{link}` points", where=str(link)[::-1])
     assert house.measure("resolves", where=str(link)[::-1]).metrics == {"score": len(str(file.resolve()))}
+
+
+def test_shared_memory_of_somebody_else_is_refused_and_ones_own_is_not(house: House) -> None:
+    memory = SharedMemory(create=True, size=8)
+    try:
+        refused(house, "shares_memory", f"it reads `/dev/shm/{memory.name}`", where=memory.name[::-1])
+    finally:
+        memory.close()
+        memory.unlink()
+    assert house.measure("shares_memory", where="").metrics == {"score": 1}
 
 
 def test_to_look_whether_a_module_is_there_is_to_name_it(house: House) -> None:
