@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
@@ -66,6 +68,9 @@ def run_plan(
         near = suggest(strangers[0], [task.id for task in plan.tasks])
         hint = f"; did you mean `{near}`?" if near else ""
         return say(Exit.NOTHING, f"`{plan.path}` has no task `{strangers[0]}`{hint}; nothing was run")
+    if not _has_torch():
+        told = "`torch` is not installed, and every measurement needs it; nothing was run\n  help: `python -m pip install -e .`"
+        return say(Exit.ENVIRONMENT, told)
     options = Options(
         workers=workers or cores(),
         only=only,
@@ -197,6 +202,12 @@ def check_needs(plan: Plan, only: tuple[str, ...] = ()) -> None:
                 f"task `{task.id}` at {plan.path}:{task.line} asks for `{task.device}`, and torch sees {there or 'no'} CUDA devices "
                 "here; nothing was run\n  help: run it where there is one, or write `- **device**: cpu`"
             )
+
+
+def _has_torch() -> bool:
+    with suppress(ModuleNotFoundError):
+        return find_spec("torch") is not None
+    return False
 
 
 def _cuda_devices() -> int:

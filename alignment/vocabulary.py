@@ -14,7 +14,7 @@ HOUSE_NAMES: tuple[str, ...] = (
 """Names of the house's machinery that a module file needs all the same."""
 INSTRUMENTAL: tuple[str, ...] = (
     "agents", "alignment", "bench", "envs", "plan", "tests", "modules.trainer", "modules.decoder", "modules.contract",
-    "modules.checkpoint", "modules.adamw", "modules.settings", "kernels.native", "kernels.agreement", "kernels.paths"
+    "modules.checkpoint", "modules.adamw", "modules.settings", "modules.tried", "kernels.native", "kernels.agreement", "kernels.paths"
 )  # fmt: skip
 """The house's own machinery."""
 OUT_OF_TORCH: tuple[str, ...] = (

@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
-from random import Random
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kernels.agreement import rmse_ratio
 from modules.decoder import compact
 from modules.settings import build_config
+from modules.tried import BATCH, Block, Document, Subject
 from plan import catalogue
 
 LENGTHS = (63, 100)
@@ -35,10 +35,8 @@ STEPS = (1e-6, 1e-8, 1e-4, 1e-3)
 """Steps of the slopes, over a tensor's norm, until one agrees: the first is the exact one, the second stays on this side of a choice
 that the first changes (of experts, of keys), the others rise above what a block rounds to float32."""
 WIDTH = 32
-BATCH = 3
 
 State = tuple[Tensor, ...]
-Block = Callable[[Any], nn.Module]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,55 +49,6 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.claim}: {self.detail}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """Input of a block: vectors, and the token values that some blocks want beside them."""
-
-    x_BTD: Tensor
-    tokens_BT: Tensor
-
-    def part(self, start: int, end: int) -> Document:
-        """Tokens `start` up to `end`."""
-        return Document(x_BTD=self.x_BTD[:, start:end], tokens_BT=self.tokens_BT[:, start:end])
-
-    def double(self) -> Document:
-        """The same in float64."""
-        return Document(x_BTD=self.x_BTD.double(), tokens_BT=self.tokens_BT)
-
-    def rows(self, index: slice) -> Document:
-        """Some documents of the batch."""
-        return Document(x_BTD=self.x_BTD[index], tokens_BT=self.tokens_BT[index])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A block class and the Config it is tried with."""
-
-    block: Block
-    config: Any
-    metrics: Mapping[str, str]
-    draw: str = ""
-
-    def drawn(self) -> tuple[int, int]:
-        """A batch, and a length that is a multiple of 16, both as large as in benchmarks, drawn from `draw`."""
-        chance = Random(self.draw)
-        return chance.randint(10, 16), 16 * chance.randint(9, 20)
-
-    def build(self, seed: int = 0) -> Any:
-        """A fresh instance in evaluation mode, whatever state the global generator is in."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.block(self.config).eval()
-
-    def document(self, length: int, *, seed: int = 1, batch: int = BATCH) -> Document:
-        """A random batch of documents."""
-        generator = torch.Generator().manual_seed(seed)
-        return Document(
-            x_BTD=torch.randn(batch, length, self.config.d_model, generator=generator),
-            tokens_BT=torch.randint(256, (batch, length), generator=generator),
-        )
 
 
 def check(name: str, *, config: Mapping[str, Any] = {}, draw: str = "") -> list[Failure]:
@@ -174,7 +123,7 @@ def causality(subject: Subject) -> Iterator[str]:
 
 def chunks(subject: Subject) -> Iterator[str]:
     """A document in chunks, or token by token, gives the outputs, final state and gradients of the whole; so it does in training
-    where a forward pass leaves the block as it was."""
+    where a forward pass can be repeated and does not depend on how much is read at once."""
     for length, training in product(LENGTHS, (False, True)):
         if training and _moves(subject):
             continue
@@ -394,8 +343,10 @@ def _slope(block: Any, document: Document, tensor: Tensor, along: Tensor, step: 
 
 
 def _moves(subject: Subject) -> bool:
-    """Whether a forward pass in training draws random numbers or changes the block's buffers, so that it cannot be repeated."""
+    """Whether a forward pass in training says itself that it is of the whole, draws random numbers or changes the block's buffers."""
     block = subject.build().train()
+    if getattr(block, "whole_in_training", False):
+        return True
     before = {name: buffer.clone() for name, buffer in block.named_buffers()}
     with torch.random.fork_rng(devices=[]):
         there = torch.get_rng_state()

@@ -157,6 +157,7 @@ class MixtureOfExperts(nn.Module):
         super().__init__()
         self.config = config
         self.wants_tokens = config.router == "hash"
+        self.whole_in_training = config.capacity > 0
         self.mixer_norm = nn.RMSNorm(config.d_model, eps=1e-6)
         self.mixer = Attention(config.d_model, heads=config.heads, rope=config.rope)
         self.ffn_norm = nn.RMSNorm(config.d_model, eps=1e-6)

@@ -15,7 +15,7 @@ from plan.catalogue import HOUSE
 PACKAGES = ("agents", "alignment", "bench", "envs", "kernels", "modules", "plan")
 
 INSTRUMENTS = frozenset(
-    {f"modules/{name}.py" for name in ("__init__", "adamw", "checkpoint", "contract", "decoder", "settings", "trainer")}
+    {f"modules/{name}.py" for name in ("__init__", "adamw", "checkpoint", "contract", "decoder", "settings", "trainer", "tried")}
     | {f"kernels/{name}.py" for name in ("__init__", "agreement", "cross_entropy", "native", "paths", "precision")}
 )
 """Files beside the candidates that measure them: the trainer, the shell, the loss, the contract, what compiles kernels."""

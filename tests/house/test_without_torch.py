@@ -79,6 +79,13 @@ def test_a_report_is_written_without_torch(bare: dict[str, str], tmp_path: Path)
     assert "waiting" in done.stdout
 
 
+def test_a_run_without_torch_says_so_and_begins_nothing(bare: dict[str, str], tmp_path: Path) -> None:
+    done = orchestrate("run", "--plan", str(HOUSE / "plan/Smoke.md"), "--ledger", "l.db", env=bare, cwd=tmp_path)
+    assert done.returncode == 4, done
+    assert "`torch` is not installed" in done.stderr
+    assert not (tmp_path / "l.db").exists()
+
+
 def test_help_and_check_do_not_import_torch(tmp_path: Path) -> None:
     script = (
         "import sys\nsys.argv = ['orchestrate', *sys.argv[1:]]\n"
