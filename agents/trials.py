@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.budget import DEFAULT_SECONDS, OVERSHOOT, less, trial_grants
-from agents.champions import Champion, current, done_by
+from agents.champions import Champion, current, done_by, terms_of
 from agents.duels import Duel, agenda, open_duels, starved
 from agents.schedule import Job, request_of
 from bench.attempts import Attempt, Spending
@@ -37,7 +38,7 @@ class Trials:
         self.duels: tuple[Duel, ...] = ()
         """Under way."""
         self.void: dict[str, str] = {}
-        """Decisions whose duel cannot go on, since its code, data or champion is not today's any more, and why."""
+        """Decisions whose duel cannot go on, since its code, data, champion or task is not today's any more, and why."""
         self.ended: dict[str, Bout] = {}
         """Decisions whose duel has its answer, which is not in the ledger yet."""
         self.jobs: tuple[Job, ...] = ()
@@ -59,7 +60,7 @@ class Trials:
         identify, found = standing.identifier.identify, facts.latest
         tasks = {task.id: standing.reigns[task.id].task for task in standing.tasks if task.id in standing.reigns}
         duels, fresh = list(open_duels(facts, tasks)), {case.decision.id for case in self.cases}
-        self.void, self.ended = {}, {}
+        self.void, self.ended = dict.fromkeys(self._orphaned(), "its task is not in the plan any more"), {}
         jobs: list[Job] = []
         for duel in duels:
             if duel.id not in fresh:
@@ -77,6 +78,16 @@ class Trials:
         jobs += [job for job in self._trial_jobs() if found(job.key) is None]
         planned = {job.key for job in standing.jobs}
         self.jobs = tuple({job.key: job for job in jobs if job.key not in planned}.values())
+
+    def _orphaned(self) -> Iterator[str]:
+        """Duels without an answer that an earlier state of this plan has left."""
+        plan, facts = self.standing.plan, self.standing.facts
+        planned, here = {task.id for task in plan.tasks}, Path(plan.path).resolve()
+        for id, case in facts.cases.items():
+            if terms_of(case) is not None and case.bout is None and case.stands and case.decision.action.task not in planned:
+                session = facts.sessions.get(case.session)
+                if session is not None and Path(session.path).resolve() == here:
+                    yield id
 
     def grants(self) -> dict[str, float]:
         """Seconds that each of its measurements may use that can be paid now, by run key."""

@@ -31,6 +31,8 @@ class Case:
 
     decision: Decision
     seq: int
+    session: str = ""
+    """Uuid of the session that took it."""
     opinions: list[Opinion] = field(default_factory=list)
     """The last word of each guard."""
     applied: Effect | None = None
@@ -122,7 +124,7 @@ class Facts:
             case "abandoned":
                 self._attempt(event).charged = event.read(Abandoned).seconds
             case "decision":
-                self.cases[event.key] = Case(decision=event.read(Decision), seq=event.seq)
+                self.cases[event.key] = Case(decision=event.read(Decision), seq=event.seq, session=self._session or "")
             case "opinion":
                 opinion = event.read(Opinion)
                 case = self._case(event, opinion.decision)

@@ -125,6 +125,28 @@ def test_a_fresh_start_after_a_kill_in_mid_duel_leaves_no_branch_and_no_work_tre
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("gone", [{"## wide:": "## wider:"}, {"- **improve**: tune\n": "", "- **trials**: 60\n": ""}], ids=["task", "improve"])
+def test_a_duel_that_its_plan_has_left_is_given_up_and_leaves_nothing(tmp_path: Path, gone: dict[str, str]) -> None:
+    house = copied_house(tmp_path / "house")
+    patching(house, patch_of(house, "modules/transformer.py", "ffn_multiple: float = 4.0", WORSE), kind="tune")
+    loop = duelling(tmp_path / "runs", house, plan(config=SMALL, most=6000))
+    process = loop.start("--decider", "patcher")
+    until = time.monotonic() + 300
+    while not all(left(house, loop)) and time.monotonic() < until:
+        time.sleep(0.02)
+    kill(process)
+    text = (loop.folder / "Plan.md").read_text()
+    for was, now in gone.items():
+        assert was in text
+        text = text.replace(was, now)
+    (loop.folder / "Plan.md").write_text(text)
+    loop.call("plan", "diff", "--acknowledge", "Plan.md")
+    done = loop.run()
+    assert "is given up" in done.stderr
+    assert left(house, loop) == ([], [], [])
+
+
+@pytest.mark.slow
 def test_a_wrong_learning_rate_is_found_on_real_text_and_a_useless_change_is_not_promoted(tmp_path: Path) -> None:
     house = copied_house(tmp_path / "house")
     useless = (
