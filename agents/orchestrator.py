@@ -366,14 +366,14 @@ class Orchestrator:
 
     def _charge_the_dead(self) -> None:
         """Charge attempts whose orchestrator died: until its last sign of life, at most their limit, which is charged without one or
-        where that lies before their beginning."""
+        where that lies long before their beginning."""
         self.standing.refresh()
         try:
             last = (self.work / "alive").stat().st_mtime
         except FileNotFoundError:
             last = math.inf
         for attempt in self.standing.facts.open_attempts:
-            lived = last - attempt.at if last >= attempt.at else math.inf  # a clock that was set back tells nothing
+            lived = max(0.0, last - attempt.at) if last >= attempt.at - GRACE else math.inf  # a clock that was set back tells nothing
             seconds = min(attempt.limits.seconds, lived + LAST_SIGN)
             self.ledger.append("abandoned", attempt_key(attempt.key, attempt.number), Abandoned(seconds=seconds))
 
