@@ -125,7 +125,9 @@ def test_a_fresh_start_after_a_kill_in_mid_duel_leaves_no_branch_and_no_work_tre
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gone", [{"## wide:": "## wider:"}, {"- **improve**: tune\n": "", "- **trials**: 60\n": ""}], ids=["task", "improve"])
+@pytest.mark.parametrize(
+    "gone", [{"## wide:": "## wider:"}, {"- **improve**: tune\n": "", "- **trials**: 60\n": ""}], ids=["task", "improve"]
+)
 def test_a_duel_that_its_plan_has_left_is_given_up_and_leaves_nothing(tmp_path: Path, gone: dict[str, str]) -> None:
     house = copied_house(tmp_path / "house")
     patching(house, patch_of(house, "modules/transformer.py", "ffn_multiple: float = 4.0", WORSE), kind="tune")
