@@ -143,7 +143,7 @@ def test_a_duel_that_its_plan_has_left_is_given_up_and_leaves_nothing(tmp_path: 
         text = text.replace(was, now)
     (loop.folder / "Plan.md").write_text(text)
     loop.call("plan", "diff", "--acknowledge", "Plan.md")
-    done = loop.run()
+    done = loop.run("--decider", "more-seeds")
     assert "is given up" in done.stderr
     assert left(house, loop) == ([], [], [])
 
