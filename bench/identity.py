@@ -128,7 +128,7 @@ def foresee() -> None:
     for kind in ("module", "benchmark"):
         catalogue.shelf(kind)
     environment_facts()
-    for of_this_moment in (catalogue.shelf, _version, _distributions):
+    for of_this_moment in (catalogue.announced, catalogue.shelf, _version, _distributions):
         of_this_moment.cache_clear()
 
 

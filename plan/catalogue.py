@@ -225,6 +225,7 @@ def measurable() -> Mapping[str, Entry]:
 
 def forget() -> None:
     """Read every shelf anew when it is next asked for."""
+    announced.cache_clear()
     shelf.cache_clear()
     measurable.cache_clear()
 
@@ -266,12 +267,16 @@ def _house_files(kind: str) -> Iterator[tuple[Path, str]]:
             yield path, ".".join(path.relative_to(HOUSE).with_suffix("").parts)
 
 
+@cache
+def announced() -> Any:
+    """The entry points of all distributions, which take milliseconds to read, whatever is asked of them."""
+    return importlib.metadata.entry_points()
+
+
 def _foreign_files(kind: str, faults: list[Broken]) -> Iterator[tuple[Path, str]]:
     """Files that other distributions put on the shelf by an entry point, found without importing them."""
     seen = set()
-    for point in sorted(
-        importlib.metadata.entry_points(group=f"touchstone.{kind}"), key=lambda point: (point.module, point.name)
-    ):
+    for point in sorted(announced().select(group=f"touchstone.{kind}"), key=lambda point: (point.module, point.name)):
         if point.module in seen:
             continue
         seen.add(point.module)

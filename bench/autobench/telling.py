@@ -11,9 +11,13 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import reduce, wraps
 from typing import Any
+
+try:
+    import _posixshmem
+except ImportError:  # not on every system
+    _posixshmem = None
 
 CONNECT, CONNECTED, POINTS = "sqlite3.connect", "sqlite3.connect/handle", "touchstone.readlink"
 SILENT = ("from_file", "UntypedStorage.from_file", "jit.load")
@@ -29,9 +33,7 @@ def begin() -> None:
     os.readlink = _telling(os.readlink, POINTS)
     connect: Any = _connecting(sqlite3.connect)
     sqlite3.connect = sqlite3.dbapi2.connect = connect
-    with suppress(ImportError):  # not on every system
-        import _posixshmem
-
+    if _posixshmem is not None:
         _posixshmem.shm_open = _sharing(_posixshmem.shm_open)
 
 

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from bench.autobench import sources, telling
 from bench.autobench.instruments import Instruments
+from bench.autobench.measure import seed_everything
 from bench.autobench.outcome import REFUSED, Rejected
 from bench.autobench.reading import LISTING, Reading, hide
 from bench.autobench.replays import Replays
@@ -46,11 +47,12 @@ NAME_IT = "name it in the config, or give it as the task's `data`; nothing it me
 
 
 def prepare() -> None:
-    """In the fork server: take over what the orchestrator has parsed, from stdin, and fill what cannot become stale. No code of a
-    module, kernel or benchmark runs here: each worker compiles it anew."""
+    """In the fork server: take over what the orchestrator has parsed, from stdin, and fill what cannot become stale (torch's first seed
+    takes milliseconds, too). No code of a module, kernel or benchmark runs here: each worker compiles it anew."""
     if texts := sys.stdin.buffer.read():
         unpack(texts)
     foresee()
+    seed_everything(0)
 
 
 class Witness:
