@@ -373,10 +373,8 @@ class Orchestrator:
         except FileNotFoundError:
             last = math.inf
         for attempt in self.standing.facts.open_attempts:
-            lived = (
-                max(0.0, last - attempt.at) if last >= attempt.at - GRACE else math.inf
-            )  # a clock that was set back tells nothing
-            seconds = min(attempt.limits.seconds, lived + LAST_SIGN)
+            lived = last - attempt.at if last >= attempt.at - GRACE else math.inf  # a clock that was set back tells nothing
+            seconds = min(attempt.limits.seconds, max(0.0, lived) + LAST_SIGN)
             self.ledger.append("abandoned", attempt_key(attempt.key, attempt.number), Abandoned(seconds=seconds))
 
 

@@ -82,11 +82,11 @@ class Trials:
     def _orphaned(self) -> Iterator[str]:
         """Duels without an answer that an earlier state of this plan has left."""
         plan, facts = self.standing.plan, self.standing.facts
-        planned, here = {task.id for task in plan.tasks}, Path(plan.path).resolve()
+        planned = {task.id for task in plan.tasks}
         for id, case in facts.cases.items():
-            if terms_of(case) is not None and case.bout is None and case.stands and case.decision.action.task not in planned:
+            if case.decision.action.task not in planned and case.bout is None and case.stands and terms_of(case) is not None:
                 session = facts.sessions.get(case.session)
-                if session is not None and Path(session.path).resolve() == here:
+                if session is not None and Path(session.path).resolve() == Path(plan.path).resolve():
                     yield id
 
     def grants(self) -> dict[str, float]:

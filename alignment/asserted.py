@@ -43,18 +43,19 @@ _OURS = re.compile(
 
 def clause(text: str, start: int, end: int) -> tuple[str, str]:
     """What stands before and after `text[start:end]` in the same clause."""
-    before, after = text[max(0, start - REACH) : start], text[end : end + REACH]
-    edges = [edge.end() for edge in _EDGE.finditer(before)]
-    cut = _EDGE.search(after)
-    return before[edges[-1] if edges else 0 :], after[: cut.start() if cut else None]
+    return _within(_EDGE, text, start, end)
 
 
 def sentence(text: str, start: int, end: int) -> tuple[str, str]:
     """The same up to the next stop."""
+    return _within(_STOP, text, start, end)
+
+
+def _within(edge: re.Pattern[str], text: str, start: int, end: int) -> tuple[str, str]:
     before, after = text[max(0, start - REACH) : start], text[end : end + REACH]
-    stops = [stop.end() for stop in _STOP.finditer(before)]
-    cut = _STOP.search(after)
-    return before[stops[-1] if stops else 0 :], after[: cut.start() if cut else None]
+    edges = [found.end() for found in edge.finditer(before)]
+    cut = edge.search(after)
+    return before[edges[-1] if edges else 0 :], after[: cut.start() if cut else None]
 
 
 def denied(text: str, start: int) -> bool:
