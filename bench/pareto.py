@@ -1,7 +1,8 @@
-"""Pareto fronts of the table: which models nothing beats in quality, speed and size of state together.
+"""Pareto fronts of the table: which models nothing beats in quality, size of state, speed and arithmetic together.
 
-One front for each column that trains: its quality against bytes of state and against speed. The bytes are those of the same runs, else of a benchmark that
-measures memory; speed is a training-throughput ratio where two or more models have one, else the time per step of the trainings themselves.
+One front for each column that trains: its quality against bytes of state, against speed and against FLOPs of training on a token. The bytes are those of
+the same runs, else of a benchmark that measures memory; speed is a training-throughput ratio where two or more models have one, else the time per step of
+the trainings themselves; FLOPs are those that the same runs counted, and no axis where all models have the same within 5 %.
 A model is **dominated** when another is no worse on every axis and better on one, and on each axis the 95 % intervals lie apart, or
 the number is a size that has no noise. Where means say so and intervals do not, it is **unsure**, and its place may be on the front.
 """
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.direction import Better
-from bench.table import Cell, Column, Estimate, Matrix
+from bench.table import BESIDE, CLOSE, Cell, Column, Estimate, Matrix
 
-MEMORY, SPEED = "state_bytes", "train_ratio"
+MEMORY, SPEED, FLOPS = "state_bytes", "train_ratio", "train_flops"
 
 
 class Standing(StrEnum):
@@ -74,7 +75,7 @@ class Front:
 
 def fronts(matrix: Matrix) -> tuple[Front, ...]:
     """A front for each column that trains and has two models or more with a quality and a cost."""
-    made = (_front(matrix, column) for column in matrix.columns if column.steps is not None)
+    made = (_front(matrix, column) for column in matrix.columns if column.steps is not None and column.metric not in BESIDE)
     return tuple(front for front in made if front is not None)
 
 
@@ -85,7 +86,7 @@ def _front(matrix: Matrix, column: Column) -> Front | None:
         return None
     quality = Axis(name=column.metric, unit=cells[0].unit, better=better, source=column.benchmark)
     found = [(quality, lambda cell: cell.estimate)]
-    for costs in (_memory(matrix, column), _speed(matrix, cells)):
+    for costs in (_memory(matrix, column), _speed(matrix, cells), _arithmetic(cells)):
         found += [(axis, of) for axis, of in costs if sum(of(cell) is not None for cell in cells) > 1][:1]
     if len(found) < 2:
         return None
@@ -103,17 +104,14 @@ Of = Callable[[Cell], Estimate | None]
 def _memory(matrix: Matrix, column: Column) -> list[tuple[Axis, Of]]:
     """Bytes of state, of the quality's own runs or of one benchmark for all models."""
 
-    def exact(number: float | None) -> Estimate | None:
-        return None if number is None else Estimate(values=(number,), value=number, low=number, high=number)
-
     def axis(source: str) -> Axis:
         return Axis(name=MEMORY, unit="B", better="less", source=source)
 
     def elsewhere(other: Column) -> Of:
-        return lambda cell: exact(next((one.state_bytes for one in matrix.at(cell.row, other)), None))
+        return lambda cell: _exact(next((one.state_bytes for one in matrix.at(cell.row, other)), None))
 
     others = [other for other in matrix.columns if other.steps is None and other != column]
-    own: tuple[Axis, Of] = (axis(column.benchmark), lambda cell: exact(cell.state_bytes))
+    own: tuple[Axis, Of] = (axis(column.benchmark), lambda cell: _exact(cell.state_bytes))
     return [own, *((axis(other.benchmark), elsewhere(other)) for other in others)]
 
 
@@ -128,6 +126,19 @@ def _speed(matrix: Matrix, cells: Sequence[Cell]) -> list[tuple[Axis, Of]]:
     ratios = [(Axis(name=SPEED, unit="x", better="more", source=other.benchmark), ratio(other)) for other in timed]
     pace = Axis(name="step_seconds", unit="s", better="less", source="the trainings, beside whatever else ran")
     return [*ratios, (pace, lambda cell: cell.step_seconds)]
+
+
+def _arithmetic(cells: Sequence[Cell]) -> list[tuple[Axis, Of]]:
+    """FLOPs of training on a token, unless all models have about the same: a few too many are no reason to be dominated."""
+    known = [cell.train_flops for cell in cells if cell.train_flops is not None]
+    if not known or (1 - CLOSE) * max(known) <= (1 + CLOSE) * min(known):
+        return []
+    axis = Axis(name=FLOPS, unit="FLOP", better="less", source=cells[0].column.benchmark)
+    return [(axis, lambda cell: _exact(cell.train_flops))]
+
+
+def _exact(number: float | None) -> Estimate | None:
+    return None if number is None else Estimate(values=(number,), value=number, low=number, high=number)
 
 
 def _point(cell: Cell, found: Sequence[tuple[Axis, Of]]) -> Point:

@@ -1,7 +1,7 @@
 """The table module x benchmark: what comparable measurements say of each, and nothing that mixes two questions.
 
-One **column** is one question: benchmark (a version is part of its name), its first metric, steps, text, device, threads. One **row** is
-one model: a module and its overrides, those of the recipe left out, since they are how it was trained and not what it is. A **cell** holds
+One **column** is one question: benchmark (a version is part of its name), its first metric, steps, text, device, threads; the best learning
+rate and the window around it, where a benchmark looks for them, stand in columns beside it. One **row** is one model: a module and its overrides, those of the recipe left out, since they are how it was trained and not what it is. A **cell** holds
 the seeds of one row in one column under one recipe, code, data and machine: what differs in any of these is another cell.
 A run that ended without numbers is never dropped silently: its cell says so, and has no place on a Pareto front.
 """
@@ -20,6 +20,10 @@ from plan.nouns import Request, Run, Status
 from plan.wire import encode
 
 GATE = "contract-v1"
+CLOSE = 0.05
+"""Largest relative difference in parameters or FLOPs that still counts as equal."""
+BESIDE = ("best_lr", "lr_window")
+"""Metrics that have a column of their own beside their benchmark's first: what a quality rests on, not a quality."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,8 @@ class Cell:
     parameters: float | None = None
     state_bytes: float | None = None
     """State carried on after as many tokens as the benchmark says."""
+    train_flops: float | None = None
+    """FLOPs of training on one token, where the benchmark counts them; the mean of the seeds, since experts may drop tokens."""
     step_seconds: Estimate | None = None
     """Training time per step, with whatever else the machine was doing; None where it was not timed in one piece."""
     earlier: bool = False
@@ -148,20 +154,20 @@ def matrix(
     counted. `wanted`: requests whose rows stand in the table even while nothing of them is measured.
     """
     counted = [run for run in runs if run.request.benchmark != GATE and run.status is not Status.KILLED]
-    metrics = {name: primary(name, counted) for name in {run.request.benchmark for run in counted}}
+    metrics = {name: (primary(name, counted), *_beside(name)) for name in {run.request.benchmark for run in counted}}
     groups: dict[tuple[Any, ...], dict[str, list[Run]]] = {}
     left_out = 0
     for run in counted:
         if not current(run) and not earlier:
             left_out += 1
             continue
-        column = _column(run, metrics[run.request.benchmark])
-        place = run.request.module, words(_model(run.request)), words(_recipe(run.request)), column
-        groups.setdefault(place, {}).setdefault(_cohort(run), []).append(run)
+        for metric in metrics[run.request.benchmark]:
+            place = run.request.module, words(_model(run.request)), words(_recipe(run.request)), _column(run, metric)
+            groups.setdefault(place, {}).setdefault(_cohort(run), []).append(run)
     cells = []
     for (*_, column), cohorts in groups.items():
         *rest, latest = sorted(cohorts.values(), key=lambda cohort: current(cohort[0]))
-        left_out += sum(map(len, rest))
+        left_out += 0 if column.metric in BESIDE else sum(map(len, rest))
         cells.append(_cell(latest, column, earlier=not current(latest[0])))
     rows = {cell.row for cell in cells} | {(request.module, words(_model(request))) for request in wanted}
     return Matrix(
@@ -186,6 +192,11 @@ def primary(benchmark: str, runs: Iterable[Run] = ()) -> str:
     if entry:
         return str(next(iter(entry.arguments.get("metrics") or {}), ""))
     return min((name for run in runs if run.request.benchmark == benchmark for name in run.metrics), default="")
+
+
+def _beside(benchmark: str) -> list[str]:
+    entry = catalogue.shelf("benchmark").get(benchmark)
+    return [name for name in BESIDE if entry and name in (entry.arguments.get("metrics") or {})]
 
 
 def _cohort(run: Run) -> str:
@@ -220,7 +231,7 @@ def _column(run: Run, metric: str) -> Column:
 
 
 def _order(column: Column) -> tuple[Any, ...]:
-    return column.benchmark, column.steps or 0, column.data, column.device, column.threads
+    return column.benchmark, column.steps or 0, column.data, column.device, column.threads, column.metric
 
 
 def _cell(runs: Sequence[Run], column: Column, *, earlier: bool) -> Cell:
@@ -241,11 +252,18 @@ def _cell(runs: Sequence[Run], column: Column, *, earlier: bool) -> Cell:
         lost=tuple(lost),
         parameters=same_number(good, "parameters"),
         state_bytes=same_number(good, "state_bytes"),
+        train_flops=_mean_number(good, "train_flops"),
         step_seconds=Estimate.of([pace for run in good if (pace := _pace(run)) is not None]),
         earlier=earlier,
         runs=tuple(run.id for run in good),
         keys=frozenset(run.key for run in by_seed.values()),
     )
+
+
+def _mean_number(runs: Sequence[Run], name: str) -> float | None:
+    found = [run.metrics.get(name, run.facts.get(name)) for run in runs]
+    known = [float(number) for number in found if isinstance(number, (int, float))]
+    return statistics.mean(known) if known and len(known) == len(found) else None
 
 
 def same_number(runs: Sequence[Run], name: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,23 +13,28 @@ from rich.table import Table
 
 from bench.pareto import Axis, Front, Point, Standing
 from bench.report import wording
-from bench.report.terminal import PLAIN_HEAD, Face
-from bench.table import Cell, Column, Matrix
+from bench.report.terminal import PLAIN_HEAD, UNBOUNDED, Face
+from bench.table import BESIDE, Cell, Column, Matrix
 from plan.nouns import Status
 from plan.wire import SCHEMA, plain
 
 SIGN = {Standing.FRONT: "◆", Standing.UNSURE: "◇", Standing.DOMINATED: "○", Standing.UNPLACED: " "}
 EARLIER = "‡"
-FIXED, WIDE = 60, 34
-"""Characters that the columns before the benchmarks take, and one benchmark."""
+SIZES = ("parameters", "state", "train FLOPs")
+"""What stands beside a row: of the model, after as long a document as the benchmark's, and of training on one token."""
+CELL, NAME = 28, 26
+"""Characters after which a cell, or the overrides below a name, go on in another line where the whole table is too wide for one."""
 
 
 def print_matrix(matrix: Matrix, fronts: Sequence[Front], *, ledger: str, stream: TextIO | None = None) -> None:
-    """Print the table, in pieces where a terminal is too narrow, then each front in words, then what was left out."""
+    """Print the table, then each front in words, then what was left out.
+
+    A cell is one line where everything fits beside each other, as it does in a file; else cells and names go on below, broken between
+    figures and never inside, and what a terminal is still too narrow for follows in further pieces.
+    """
     face = Face(stream or sys.stdout)
-    at_once = max(1, (face.console.width - FIXED) // WIDE)
-    for first in range(0, len(matrix.columns), at_once):
-        face.console.print(_table(face, matrix, fronts, matrix.columns[first : first + at_once]))
+    for table in _pieces(face, matrix, fronts):
+        face.console.print(table)
     for front in fronts:
         for line in told(front):
             face.line(face.text(line))
@@ -38,19 +44,41 @@ def print_matrix(matrix: Matrix, fronts: Sequence[Front], *, ledger: str, stream
     face.line(face.text(f"ledger: {ledger}"))
 
 
-def _table(face: Face, matrix: Matrix, fronts: Sequence[Front], columns: Sequence[Column]) -> Table:
+def _pieces(face: Face, matrix: Matrix, fronts: Sequence[Front]) -> Iterator[Table]:
+    """The table as it fits the width: whole, or folded, with as many benchmarks to a piece as there is room for."""
+    whole, rest = _table(face, matrix, fronts, matrix.columns, folded=False), matrix.columns
+    if not rest or _fits(face, whole):
+        yield whole
+        return
+    while rest:
+        count, piece = 1, _table(face, matrix, fronts, rest[:1], folded=True)
+        while count < len(rest) and _fits(face, wider := _table(face, matrix, fronts, rest[: count + 1], folded=True)):
+            count, piece = count + 1, wider
+        yield piece
+        rest = rest[count:]
+
+
+def _fits(face: Face, table: Table) -> bool:
+    room = face.console.width
+    return face.console.measure(table, options=face.console.options.update(max_width=UNBOUNDED)).maximum <= room
+
+
+def _table(face: Face, matrix: Matrix, fronts: Sequence[Front], columns: Sequence[Column], *, folded: bool) -> Table:
+    """One piece of the table. `folded`: overrides below the module, sizes below each other, cells in lines."""
     table = Table(box=box.SIMPLE_HEAD if face.unicode else PLAIN_HEAD, header_style="", border_style="dim", pad_edge=False)
-    for heading in ("module", "overrides"):
+    for heading in ("module",) if folded else ("module", "overrides"):
         table.add_column(heading, overflow="fold")
-    for heading in ("parameters", "state"):
+    for heading in ("\n".join(SIZES),) if folded else SIZES:
         table.add_column(heading, justify="right")
     for column in columns:
         table.add_column("\n".join(face.text(part).plain for part in heading_of(column)), overflow="fold")
     for row in matrix.rows:
         inside = [matrix.at(row, column) for column in columns]
         if any(inside) or len(columns) == len(matrix.columns):
-            texts = ["\n".join(f"{sign(cell, fronts)} {said(cell)}" for cell in cells) or "  –" for cells in inside]
-            table.add_row(*map(face.text, (row[0], row[1] or "none", *sizes(matrix, row), *texts)))
+            texts = ["\n".join(_lines(cell, fronts, folded=folded) for cell in cells) or "  –" for cells in inside]
+            own = ["\n".join(sizes(matrix, row))] if folded else [*sizes(matrix, row)]
+            names = ["\n  ".join([row[0], *_broken(row[1], NAME)])] if folded else [row[0], row[1] or "none"]
+            table.add_row(*map(face.text, (*names, *own, *texts)))
     return table
 
 
@@ -61,22 +89,64 @@ def heading_of(column: Column) -> tuple[str, ...]:
 
 def said(cell: Cell) -> str:
     """A cell in words: mean, interval, number of seeds, what was lost, and what it was trained with."""
-    parts = []
-    if cell.estimate is not None:
-        mean = wording.figure(cell.estimate.value, cell.unit)
-        spread = wording.interval(*wording.possible(cell.column.metric, cell.estimate.low, cell.estimate.high), cell.unit)
-        parts.append(f"{mean}  n 1, no interval" if cell.n == 1 else f"{mean}  ({spread})  n {cell.n}")
+    return "  ".join(_phrases(cell))
+
+
+def _phrases(cell: Cell) -> Iterator[str]:
+    estimate, unit = cell.estimate, cell.unit
+    if estimate is not None and cell.column.metric in BESIDE:
+        least, most = min(estimate.values), max(estimate.values)
+        yield wording.figure(least, unit) if least == most else wording.interval(least, most, unit)
+        yield f"n {cell.n}"
+    elif estimate is not None:
+        yield wording.figure(estimate.value, unit)
+        if cell.n == 1:
+            yield "n 1, no interval"
+        else:
+            yield f"({wording.interval(*wording.possible(cell.column.metric, estimate.low, estimate.high), unit)})"
+            yield f"n {cell.n}"
     if cell.lost:
         counted = Counter("without the metric" if status is Status.OK else status.value for _, status in cell.lost)
-        parts.append("✗ " + ", ".join(f"{many} {status}" for status, many in sorted(counted.items())))
-    parts += [f"[{cell.recipe}]" if cell.recipe else "", EARLIER if cell.earlier else ""]
-    return "  ".join(filter(None, parts))
+        yield "✗ " + ", ".join(f"{many} {status}" for status, many in sorted(counted.items()))
+    if cell.recipe:
+        yield f"[{cell.recipe}]"
+    if cell.earlier:
+        yield EARLIER
 
 
-def sizes(matrix: Matrix, row: tuple[str, str]) -> tuple[str, str]:
-    """Parameters and bytes of state of a model; from smallest to largest where benchmarks differ in vocabulary or length."""
+def _lines(cell: Cell, fronts: Sequence[Front], *, folded: bool) -> str:
+    return f"{sign(cell, fronts)} " + ("\n  ".join(_filled(_phrases(cell))) if folded else said(cell))
+
+
+def _filled(phrases: Iterable[str]) -> list[str]:
+    """Lines of as many phrases as have room, whole but for a long recipe."""
+    lines: list[str] = []
+    for phrase in phrases:
+        if lines and len(lines[-1]) + 2 + len(phrase) <= CELL:
+            lines[-1] += f"  {phrase}"
+        else:
+            lines += _broken(phrase, CELL) if phrase[0] == "[" else [phrase]
+    return lines
+
+
+def _broken(overrides: str, width: int) -> list[str]:
+    """Overrides in lines that end between two of them, or at a comma or a brace of a long one."""
+    lines = [""]
+    for part in re.findall(r"[^ ,{]*(?:[ ,{]+|$)", overrides):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line.rstrip() for line in lines if line]
+
+
+def sizes(matrix: Matrix, row: tuple[str, str]) -> tuple[str, str, str]:
+    """Parameters, bytes of state and FLOPs of training on a token; from smallest to largest where benchmarks differ in vocabulary or length."""
     cells = matrix.of_row(row)
-    return _range((c.parameters for c in cells), ""), _range((c.state_bytes for c in cells), "B")
+    return (
+        _range((cell.parameters for cell in cells), ""),
+        _range((cell.state_bytes for cell in cells), "B"),
+        _range((cell.train_flops for cell in cells), "FLOP"),
+    )
 
 
 def _range(values: Iterable[float | None], unit: str) -> str:
@@ -143,6 +213,10 @@ def _who(point: Point, names: dict[str, str]) -> str:
 def notes(matrix: Matrix) -> tuple[str, ...]:
     """What a reader has to know of the table."""
     found = ["mean of the seeds and its 95% interval; the runs of a cell share config, steps, code, data and machine"]
+    if any(column.metric in BESIDE for column in matrix.columns):
+        found.append(
+            f"{' and '.join(BESIDE)} are the smallest to the largest of the seeds; which rate is best is seen on validation puzzles"
+        )
     if matrix.left_out:
         measured = wording.many(matrix.left_out, "measurement")
         found.append(f"{measured} left out: of code, data or a machine that has since changed")
@@ -177,6 +251,7 @@ def _cell(cell: Cell, fronts: Sequence[Front]) -> dict[str, Any]:
         "lost": [{"seed": seed, "status": status.value} for seed, status in cell.lost],
         "parameters": cell.parameters,
         "state_bytes": cell.state_bytes,
+        "train_flops": cell.train_flops,
         "step_seconds": plain(cell.step_seconds),
         "standing": point.standing.value if point else None,
         "earlier": cell.earlier,

@@ -35,12 +35,12 @@ def zoo(board: Scoreboard) -> Section:
         )
         for module, config in made.rows
     ]
-    headings = ["module", "parameters", "state", *(_lines(words.heading_of(column)) for column in made.columns)]
+    headings = ["module", *words.SIZES, *(_lines(words.heading_of(column)) for column in made.columns)]
     return Section(
         "Modules and benchmarks",
         (
             tag("p", KEY, class_="soft"),
-            table("Modules and benchmarks", headings, body, class_="zoo", numeric=(1, 2)),
+            table("Modules and benchmarks", headings, body, class_="zoo", numeric=(1, 2, 3)),
             [tag("p", f"{note}.", class_="meta") for note in words.notes(made)[1:]],
             [_front(front) for front in found],
         ),

@@ -17,6 +17,7 @@ from bench.pareto import fronts
 from bench.report import html, matrix
 from bench.report.scatter import LARGE, LETTER, LINE, scatter
 from bench.scoreboard import Scoreboard
+from bench.table import Matrix
 from bench.table import matrix as tabled
 from plan.nouns import Run, Seeds, Status, Task
 from tests.bench.report_boards import EVERY, plan_of, target
@@ -49,12 +50,87 @@ def test_a_terminal_shows_sizes_means_intervals_seeds_and_signs_then_the_front_i
         if re.match(r" (mamba|retnet|tran)", line)
     }
     assert rows["retnet"] == [
-        "retnet", "none", "400_006", "64 KiB", "◆ 3 bpb  (2.925 – 3.075 bpb)  n 3", "0  n 1, no interval",
+        "retnet", "none", "400_006", "64 KiB", "–", "◆ 3 bpb  (2.925 – 3.075 bpb)  n 3", "0  n 1, no interval",
         "1.11 x  (1.085 – 1.135 x)  n 3",
     ]  # fmt: skip
-    assert rows["transformer"][4].startswith("◇ 3.027 bpb")
+    assert rows["transformer"][5].startswith("◇ 3.027 bpb")
     headings = text.partition("─")[0]
     assert all(word in headings for word in ("bytes-stdlib-v1", "val_bpb", "300 steps", "train_ratio", "state_exponent"))
+
+
+class Terminal(StringIO):
+    """A stream that says it is one; rich asks the environment how wide it is."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+LONG: dict[str, dict[str, object]] = {
+    "hybrid": {"pattern": "mamba transformer", "settings": {"mamba": {"d_state": 32, "expand": 3}}, "decoder": {"layers": 1}},
+    "delta_net": {"d_model": 64, "negative_eigenvalues": True},
+    "gated_delta_net": {},
+}
+
+
+def a_wide_zoo() -> list[Run]:
+    """Models with long overrides and recipes on six benchmarks, and numbers with many digits."""
+    runs, also = [], {"parameters": 4_629_120.0, "state_bytes": 315_904.0, "train_flops": 3_522_816.0}
+    for module, config in LONG.items():
+        more = {"recipe": {"lr": 0.0123, "warmup": 0.0123, "final_lr": 0.0123}}
+        for name in ("bytes-stdlib-v1", "mqar-64x4-v64-v1", "state-tracking-parity-v1", "time-growth-32k-v1"):
+            metric = tabled([run(module, name, 0)]).columns[0].metric
+            runs += seeds(module, name, metric, (0.98765, 0.97654, 0.96543), also, config={**config, **more})
+        runs += seeds(module, "bytes-stdlib-v1", "val_bpb", (2.98765, 2.97654), also, config=config)
+    return runs
+
+
+def on_a_terminal(made: Matrix, width: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The table alone, as a terminal of that width shows it."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = Terminal()
+    matrix.print_matrix(made, (), ledger="here.db", stream=stream)
+    return re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).partition("mean of the seeds")[0]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_a_narrow_terminal_breaks_no_figure_no_name_and_no_interval(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tabled(a_wide_zoo())
+    table = on_a_terminal(made, width, monkeypatch)
+    assert all(len(line) <= width for line in table.splitlines())
+    lines = {part for line in table.splitlines() for part in re.split(r"\s{2,}", line.strip())}
+    for cell in made.cells:
+        mean, interval, n = matrix.said(cell).split("  ")[:3]
+        assert {interval, n} <= {part.strip("[] ") for part in lines}, (width, cell.name)
+        assert any(part.endswith(mean) for part in lines)
+        for override in [*cell.config.split(), *cell.recipe.split()]:
+            assert "{" in override or any(override in part.strip("[]").split() for part in lines), (width, override)
+        assert {cell.module, cell.column.benchmark, cell.column.metric, "4_629_120", "308.5 KiB", "3.523 MFLOP"} <= lines
+
+
+def test_a_wider_terminal_has_fewer_pieces_and_a_file_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, counted = tabled(a_wide_zoo()), []
+    for width in (80, 120, 200, 400):
+        counted.append(on_a_terminal(made, width, monkeypatch).count("train FLOPs"))
+    assert counted == sorted(counted, reverse=True)
+    assert (counted[0], counted[-1]) == (4, 1)
+    (heading,) = [line for line in shown(a_wide_zoo()).splitlines() if "train FLOPs" in line]
+    assert all(name in heading for name in ("module", "overrides", "parameters", "state"))
+
+
+def test_the_best_rate_and_its_window_are_told_beside_the_accuracy_as_the_seeds_found_them() -> None:
+    found = [
+        run("gla", "mqar-64x4-v64-rates-v1", seed, {"accuracy": 0.9, "best_lr": rate, "lr_window": 3.0})
+        for seed, rate in enumerate((0.003, 0.003, 0.01))
+    ]
+    text, made = shown(found), tabled(found)
+    assert [column.metric for column in made.columns] == ["accuracy", "best_lr", "lr_window"]
+    assert "0.003 – 0.01  n 3" in text
+    assert "3 x  n 3" in text
+    both = [*found, *(replace(one, request=replace(one.request, module="retnet"), key=one.key + "r") for one in found)]
+    assert {front.column.metric for front in fronts(tabled(both))} <= {"accuracy"}
 
 
 def test_lost_runs_other_recipes_and_earlier_code_stand_in_the_cell() -> None:

@@ -174,6 +174,33 @@ def test_without_throughput_runs_speed_is_the_time_per_step_unless_a_training_wa
     }  # fmt: skip
 
 
+def counted(module: str, bpb: Sequence[float], flops: float) -> list[Run]:
+    return seeds(module, "bytes-stdlib-v1", "val_bpb", bpb, {"train_flops": flops, "state_bytes": 1.0})
+
+
+def test_arithmetic_is_a_cost_by_which_a_model_stands_on_the_front() -> None:
+    dear, cheap = counted("moe", (2.0, 2.01), 4e6), counted("retnet", (3.0, 3.01), 2e6)
+    (front,) = fronts(matrix([*dear, *cheap, *counted("hyena", (3.5, 3.51), 2e6)]))
+    assert [(axis.name, axis.better, axis.unit) for axis in front.axes][-1] == ("train_flops", "less", "FLOP")
+    assert standings(front) == {
+        "moe": (Standing.FRONT, ""), "retnet": (Standing.FRONT, ""), "hyena": (Standing.DOMINATED, "retnet"),
+    }  # fmt: skip
+
+
+def test_models_of_equal_arithmetic_are_not_told_apart_by_a_few_operations() -> None:
+    (front,) = fronts(matrix([*counted("moe", (2.0, 2.01), 1.04e6), *counted("retnet", (3.0, 3.01), 1e6)]))
+    assert "train_flops" not in [axis.name for axis in front.axes]
+    assert standings(front)["retnet"] == (Standing.DOMINATED, "moe")
+
+
+def test_experts_that_drop_tokens_cost_what_their_seeds_cost_on_average() -> None:
+    runs = [run("moe", "bytes-stdlib-v1", seed, {"val_bpb": 3.0, "train_flops": 1e6 + seed}) for seed in range(3)]
+    (cell,) = cells(runs)
+    assert cell.train_flops == pytest.approx(1e6 + 1)
+    (cell,) = cells([*runs, run("moe", "bytes-stdlib-v1", 3, {"val_bpb": 3.0})])
+    assert cell.train_flops is None, "a mean over some seeds would be of other tokens"
+
+
 def test_the_marks_agree_with_the_definition_on_every_small_table() -> None:
     """All tables of three models with exact numbers from a few: dominated is exactly what brute force over the definition says."""
     names = ("attention", "mamba", "retnet")
