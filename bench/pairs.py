@@ -24,6 +24,11 @@ class Speedup:
     clock: str
     """`cpu` seconds of this process, or `wall` seconds."""
 
+    @property
+    def seconds(self) -> float:
+        """Median of the second work."""
+        return float(np.median([b for _, b in self.pairs]))
+
 
 def speedup(
     first: Work, second: Work, *, pairs: int, device: str = "cpu", progress: Callable[[int, int], None] | None = None

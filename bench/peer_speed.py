@@ -3,6 +3,7 @@
 Every file of `bench/peers/` yields Contests: the house's form, its peers, the inputs of all. First each peer must agree with
 the house's form in outputs and gradients; then all run in interleaved rounds in one process, in random order within a round. A ratio
 is the median over rounds of peer seconds / house seconds, with a bootstrap interval; CPU seconds of the process on one thread, wall clock on more.
+Below its peers stands how near each of the house's forms comes to what the machine can do, measured in the same run (`bench.ceiling`).
 All run with the allocator's settings that every measurement of the house has (`confine.ALLOCATOR`): without them the kernel clears the pages
 of each large result anew, which is half the time of a peer that writes many, and none of its arithmetic. `--allocator default` leaves them out.
 The peers are an extra: `pip install touchstone-lab[peers]`; one that is not installed is a row that says so.
@@ -12,19 +13,23 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import pkgutil
 import random
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import bench.peers
 from bench.autobench.confine import ALLOCATOR
+from bench.ceiling import Ceiling, Demand, Fraction, clock, measured_ceiling, size
+from bench.flops import count_flops
 from bench.pairs import median_ratio
 from kernels.agreement import assert_agrees, outputs_and_gradients
 
@@ -55,6 +60,10 @@ class Contest:
     directions: Sequence[str] = ("training", "forward")
     parameters: Sequence[Tensor] = field(default_factory=tuple)
     """Further leaves that training computes gradients of, in the house's form."""
+    reads: Sequence[tuple[Tensor, int]] = ()
+    """What else a forward pass of the house's form has to read, and how many times: to tell its share of the ceiling."""
+    spared: int = 0
+    """Bytes of the inputs that a forward pass of the house's form need not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +90,23 @@ class Row:
         return told + f"{self.ratio:7.2f}x ({self.low:.2f} to {self.high:.2f})  {1e3 * self.seconds:9.2f} ms{target}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """What the house's form does of what the machine can, in one direction."""
+
+    contest: str
+    direction: str
+    seconds: float
+    """Median."""
+    demand: Demand
+    reached: Fraction | None
+    """None where nothing is counted."""
+
+    def __str__(self) -> str:
+        told = self.reached or "no operations are counted"
+        return f"{self.contest:28} {self.direction:8} {'=':34} {told}"
+
+
 def contests(only: Sequence[str]) -> Iterator[Contest]:
     """Every contest whose file or name contains one of `only`; all of them when it is empty."""
     for found in pkgutil.iter_modules(bench.peers.__path__):
@@ -89,8 +115,8 @@ def contests(only: Sequence[str]) -> Iterator[Contest]:
                 yield contest
 
 
-def hold(contest: Contest, *, rounds: int, seed: int = 0) -> Iterator[Row]:
-    """Prove agreement, then time `rounds` rounds; AssertionError where a peer computes something else."""
+def hold(contest: Contest, *, rounds: int, seed: int = 0, ceiling: Ceiling | None = None) -> Iterator[Row | Reached]:
+    """Prove agreement, then time `rounds` rounds; AssertionError where a peer computes something else. With a `ceiling` tell what is Reached."""
     forms: dict[str, Form] = {"": contest.ours}
     for name, peer in contest.peers.items():
         try:
@@ -125,6 +151,23 @@ def hold(contest: Contest, *, rounds: int, seed: int = 0) -> Iterator[Row]:
                     low=low,
                     high=high,
                 )
+        if ceiling is not None:
+            demand, seconds = demanded(contest, direction, inputs), sorted(times[""])[rounds // 2]
+            fraction = ceiling.of(demand, seconds)
+            yield Reached(contest=contest.name, direction=direction, seconds=seconds, demand=demand, reached=fraction)
+
+
+def demanded(contest: Contest, direction: str, inputs: Mapping[str, Tensor]) -> Demand:
+    """What the house's form of a contest cannot do without; in training what is read forward is read again, and every gradient is touched once."""
+    results = list[object]()
+    flops = count_flops(lambda: results.append(_work(contest.ours, inputs, direction, contest.parameters)()))
+    result = results[0] if isinstance(results[0], tuple) else results
+    outside = size(t for t in result if isinstance(t, Tensor))
+    given, besides = size((*inputs.values(), *contest.parameters)), sum(size([t]) * times for t, times in contest.reads)
+    resident = given + outside + size(t for t, _ in contest.reads)
+    once = given + besides + outside - contest.spared
+    again = 2 * given + besides + outside if direction == "training" else 0
+    return Demand(flops=flops, bytes=once + again, resident=resident)
 
 
 def _work(form: Form, inputs: Mapping[str, Tensor], direction: str, parameters: Sequence[Tensor]) -> Callable[[], object]:
@@ -150,7 +193,7 @@ def _work(form: Form, inputs: Mapping[str, Tensor], direction: str, parameters: 
 
 def _times(works: Mapping[str, Callable[[], object]], *, rounds: int, seed: int) -> dict[str, list[float]]:
     """Seconds per round of every work, after one untimed call each."""
-    now = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    now = clock()
     order, times = random.Random(seed), {name: list[float]() for name in works}
     for work in works.values():
         work()
@@ -171,13 +214,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--allocator", choices=("house", "default"), default="house")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the ceiling and all rows there too")
     chosen = parser.parse_args()
     if chosen.allocator == "house" and not ALLOCATOR.items() <= os.environ.items():  # read when a process begins
         os.execve(sys.executable, [sys.executable, "-m", "bench.peer_speed", *sys.argv[1:]], {**os.environ, **ALLOCATOR})
     torch.set_num_threads(chosen.threads)
+    ceiling, rows = measured_ceiling(threads=chosen.threads), list[Row | Reached]()
     for contest in contests(chosen.only):
-        for row in hold(contest, rounds=chosen.rounds):
+        for row in hold(contest, rounds=chosen.rounds, ceiling=ceiling):
             print(row, flush=True)
+            rows.append(row)
+    print(ceiling)
+    if chosen.json:
+        told: dict[str, Any] = {"ceiling": ceiling.to_dict(), "rows": [asdict(row) for row in rows]}
+        chosen.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def contests() -> Iterator[Contest]:
         peers={"MEGABYTE-pytorch, wanted 50x": Peer(form=_generator(prompt_BT), within=float("inf"))},
         inputs=lambda: {"scale": torch.ones(())},
         directions=("forward",),
+        reads=[(p, GENERATED // PATCH if "global" in name else GENERATED) for name, p in ours.named_parameters()],
     )
 
 

@@ -47,6 +47,7 @@ def _contest(weights: list[Tensor], *, tokens: int, step: int, wanted: float, di
         },
         inputs=lambda: {"x_MI": torch.randn(tokens, WIDTH, generator=torch.Generator().manual_seed(1))},
         directions=directions,
+        reads=[(t, tokens // step) for four_bits in packed for t in four_bits if isinstance(t, Tensor)],
     )
 
 

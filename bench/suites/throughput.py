@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 
+from bench.ceiling import reached
 from bench.dense import counterpart, of_equal_size
 from bench.pairs import Speedup, Work, speedup
 from bench.request import Bench
@@ -52,7 +53,9 @@ def measure_training(bench: Bench) -> dict[str, float]:
     shape = (bench.options["batch"], bench.options["length"] + 1)
     model, reference = _both(bench)
     tokens_BT = torch.randint(256, shape, generator=torch.Generator().manual_seed(bench.request.seed)).to(bench.request.device)
-    measured = _measured(bench, _training_step(reference, tokens_BT), _training_step(model, tokens_BT))
+    step = _training_step(model, tokens_BT)
+    measured = _measured(bench, _training_step(reference, tokens_BT), step)
+    bench.facts.update(reached(step, measured.seconds, device=bench.request.device))
     bench.facts["reference_attention_path"] = reference.facts()["attention_path"]
     return {"train_ratio": measured.ratio, "parameters": float(model.parameters_count)}
 

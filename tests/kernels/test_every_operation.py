@@ -204,7 +204,7 @@ def test_every_library_and_every_triton_form_is_a_path_in_the_table() -> None:
         ("triton", [e.name for e in pkgutil.iter_modules([f"{kernels.__path__[0]}/triton"])]),
     ):
         tested = {operation.fast.__module__ for operation in OPERATIONS.values() if path in operation.paths}
-        assert {f"kernels.{name}" for name in files} <= tested
+        assert {f"kernels.{name}" for name in files} - {"kernels.ceiling"} <= tested  # which is no operation
 
 
 @pytest.mark.slow
