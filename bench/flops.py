@@ -1,8 +1,9 @@
 """Counts the floating-point operations that torch really executes, attention on the CPU included.
 
-`FlopCounterMode` counts matrix products, convolutions and attention, forward and backward, a multiply-add as two. It counts
-causal attention in full, and no elementwise work: what a selective scan or a softmax does outside matrix products is not in the
-number. Kernels outside torch's dispatcher are invisible to it.
+`FlopCounterMode` counts matrix products, convolutions and attention, forward and backward, a multiply-add as two, and no elementwise work such as
+a softmax. Causal attention counts the blocks that are computed, about half of all pairs in a long document; recurrences, scans, Fourier
+transforms and the other operators of the house count by the formulas of `bench.kernel_flops`. Kernels outside torch's dispatcher are
+invisible.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
 
+from bench.kernel_flops import causal_pairs, formulas
+
 _ATEN = torch.ops.aten
 
 
 def count_flops(work: Callable[[], object]) -> int:
     """FLOPs of calling `work` once."""
-    with FlopCounterMode(display=False, custom_mapping=_CORRECTED) as counter:
+    with FlopCounterMode(display=False, custom_mapping={**_CORRECTED, **formulas()}) as counter:
         work()
     return int(counter.get_total_flops())
 
@@ -30,12 +33,19 @@ def training_flops(step: Callable[[], torch.Tensor]) -> tuple[int, int]:
     return forward, forward + count_flops(lambda: torch.autograd.backward(loss))
 
 
-def _forward(query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+def _forward(query: Any, key: Any, value: Any, dropout: float = 0.0, is_causal: bool = False, **_: Any) -> int:
+    return _looked_at(sdpa_flop_count(query, key, value), query, key, is_causal)  # type: ignore[no-untyped-call]
 
 
-def _backward(grad_out: Any, query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:
-    return int(sdpa_backward_flop_count(grad_out, query, key, value))  # type: ignore[no-untyped-call]
+def _backward(
+    grad_out: Any, query: Any, key: Any, value: Any, out: Any, logsumexp: Any, dropout: float, is_causal: bool, **_: Any
+) -> int:
+    return _looked_at(sdpa_backward_flop_count(grad_out, query, key, value), query, key, is_causal)  # type: ignore[no-untyped-call]
+
+
+def _looked_at(of_all_pairs: int, query: Any, key: Any, is_causal: bool) -> int:
+    queries, keys = query[2], key[2]
+    return of_all_pairs // (queries * keys) * causal_pairs(queries, keys) if is_causal else of_all_pairs
 
 
 def _convolution_backward(grad_out: Any, x: Any, weight: Any, *rest: Any, out_shape: Any = None, **options: Any) -> int:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from bench.flops import training_flops
+from bench.request import Bench
+from bench.suites.equal_flops import own_steps
 from modules.decoder import Decoder
+from modules.trainer import next_token
 from plan.grammar import parse
-from plan.nouns import Task
+from plan.nouns import Request, Task
 from tests.house.pages import page, rows_below
 
 PLAN = parse(page("plan/Zoo.md"), path="plan/Zoo.md")
 BYTES = {_task.id.removeprefix("bytes-"): _task for _task in PLAN.tasks if _task.benchmark == "bytes-stdlib-v1"}
 SHORT = {_task.id: _task for _task in parse(page("plan/Bytes.md"), path="plan/Bytes.md").tasks}
+EQUAL = {_task.id: _task for _task in parse(page("plan/Flops.md"), path="plan/Flops.md").tasks}
 SECOND = ("window", "moe-16", "switch")
 """Second forms of a module that has a row of its own."""
 COSTS = {"bytes-extrapolation-v1", "time-growth-32k-v1", "decode-throughput-8k-v1", "train-throughput-2k-v1"}
@@ -35,7 +42,7 @@ def settings(task: Task) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("tasks", [BYTES, SHORT], ids=["Zoo.md", "Bytes.md"])
+@pytest.mark.parametrize("tasks", [BYTES, SHORT, EQUAL], ids=["Zoo.md", "Bytes.md", "Flops.md"])
 def test_the_models_on_bytes_have_equal_parameters_but_two_that_say_so(tasks: dict[str, Task]) -> None:
     counted = {}
     for name, task in tasks.items():
@@ -57,6 +64,33 @@ def test_bytes_are_asked_of_more_than_the_mixers_and_of_the_same_models_in_the_s
             for one in (task, short)
         ]
         assert claims[0] == claims[1], name
+
+
+def test_the_plan_of_equal_flops_asks_of_the_same_models_as_that_of_equal_parameters() -> None:
+    assert [(task.id, task.module, task.config) for task in EQUAL.values()] == [
+        (task.id, task.module, task.config) for task in SHORT.values()
+    ]
+    assert {(task.benchmark, task.budget.steps, task.seeds.first) for task in EQUAL.values()} == {
+        ("bytes-stdlib-flops-v1", 120, 3)
+    }
+
+
+def spent(task: Task, folder: Path) -> tuple[int, float]:
+    """Steps that the benchmark takes, and what they cost, counted on other documents than those it counts on itself."""
+    own = {key: value for key, value in task.config.items() if key not in ("decoder", "recipe")}
+    model = Decoder.build(task.module, config=own, decoder={"vocabulary": 256, **task.config.get("decoder", {})}, seed=1)
+    tokens_BT = torch.randint(256, (2, 257), generator=torch.Generator().manual_seed(1))
+    _, flops = training_flops(lambda: next_token(model, tokens_BT)[0] + model.auxiliary_loss())
+    request = Request(module=task.module, benchmark=task.benchmark, seed=0, config=task.config, steps=task.budget.steps)
+    steps, *_ = own_steps(Bench(request=request, folder=folder))
+    return steps, steps * 8 * flops / 2
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_the_models_of_the_plan_of_equal_flops_are_trained_for_equal_flops(name: str, tmp_path: Path) -> None:
+    steps, bar = spent(EQUAL["transformer"], tmp_path)
+    assert steps == 120
+    assert spent(EQUAL[name], tmp_path)[1] == pytest.approx(bar, rel=0.05)
 
 
 @pytest.mark.parametrize("benchmark", sorted(COLUMNS.keys() - {"bytes-stdlib-v1"}))
