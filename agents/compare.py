@@ -251,6 +251,7 @@ def _sides(face: Face, found: Comparison) -> Table:
         ("tokens", (a.tokens, b.tokens), ""),
         ("parameters", (a.parameters, b.parameters), ""),
         ("training FLOPs a token", (a.train_flops, b.train_flops), "FLOP"),
+        ("training FLOPs", (a.training_flops, b.training_flops), "FLOP"),
     ):
         if values != (None, None):
             row(name, *(wording.figure(value, base) for value in values))

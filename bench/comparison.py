@@ -7,6 +7,7 @@ worse with a probability of at most 5 %, over all looks that were registered. Pu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -16,13 +17,12 @@ from bench import statistics
 from bench.direction import Better
 from bench.evidence import Missing, SeedRuns, gather
 from bench.report.wording import figure, metric_unit
-from bench.table import Estimate, same_number, words
+from bench.table import CLOSE, Estimate, mean_number, same_number, words
+from plan import catalogue
 from plan.nouns import Plan, Run, State, Status, Task, Verdict
 
 ERROR = 0.05
 """Declared: of sides that are the same, how often one is called better or worse."""
-UNEQUAL = 0.1
-"""Relative difference in parameters above which a comparison is not at equal size."""
 
 
 class Answer(StrEnum):
@@ -49,6 +49,8 @@ class Side:
     steps: float | None
     tokens: float | None
     """Tokens seen in training by one run."""
+    training_flops: float | None
+    """FLOPs of a whole training."""
     runs: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -95,7 +97,7 @@ def compared(plan: Plan, verdicts: Sequence[Verdict], runs: Mapping[str, Sequenc
         b=b,
         n=verdict.n,
         reason=verdict.reason,
-        warnings=tuple(_warnings(a, b)),
+        warnings=tuple(_warnings(a, b, ours.benchmark)),
     )
     if isinstance(evidence, Missing) or verdict.value is None:
         return known
@@ -122,29 +124,42 @@ def _side(task: Task, runs: Sequence[Run], metric: str) -> Side:
     good = [run for run in runs if run.status is Status.OK]
     recipes = [recipe for run in good if isinstance(recipe := run.facts.get("recipe"), Mapping)]
     recipe = recipes[0] if recipes else {}
-    steps, shape = same_number(good, "steps"), [recipe.get(name) for name in ("batch", "length")]
+    steps, shape = same_number(good, "steps"), [recipe.get("batch"), recipe.get("length"), recipe.get("accumulate", 1)]
     seen = [number for number in (steps, *shape) if isinstance(number, (int, float))]
+    tokens = math.prod(seen) if len(seen) == 4 else None
+    per_token = mean_number(good, "train_flops")
     return Side(
         task=task.id,
         module=task.module,
         overrides=words(task.config),
         estimate=Estimate.of([run.metrics[metric] for run in good if metric in run.metrics]),
         parameters=same_number(good, "parameters"),
-        train_flops=same_number(good, "train_flops"),
+        train_flops=per_token,
         steps=steps,
-        tokens=seen[0] * seen[1] * seen[2] if len(seen) == 3 else None,
+        tokens=tokens,
+        training_flops=per_token * tokens if per_token is not None and tokens is not None else None,
         runs=tuple(run.id for run in good),
         facts={name: recipe[name] for name in ("batch", "length") if name in recipe},
     )
 
 
-def _warnings(a: Side, b: Side) -> list[str]:
+def _warnings(a: Side, b: Side, benchmark: str) -> list[str]:
     told = []
-    if a.parameters and b.parameters and abs(a.parameters - b.parameters) > UNEQUAL * min(a.parameters, b.parameters):
-        ratio = a.parameters / b.parameters
+    if a.parameters and b.parameters and not close(a.parameters, b.parameters):
         told.append(
-            f"not of equal size: {figure(a.parameters, '')} against {figure(b.parameters, '')} parameters ({ratio:.2f} x); "
+            f"not of equal size: {figure(a.parameters, '')} against {figure(b.parameters, '')} parameters ({a.parameters / b.parameters:.2f} x); "
             "part of a difference may be theirs; bring them together with `--config-a` and `--config-b`"
+        )
+    if a.training_flops and b.training_flops and not close(a.training_flops, b.training_flops):
+        equal = benchmark.replace("-v", "-flops-v")
+        told.append(
+            f"not of equal arithmetic: {figure(a.training_flops, 'FLOP')} against {figure(b.training_flops, 'FLOP')} of training "
+            f"({a.training_flops / b.training_flops:.2f} x); "
+            + (
+                f"`--benchmark {equal}` gives both the same"
+                if equal in catalogue.shelf("benchmark")
+                else "compare at equal FLOPs by `--config-a` and `--config-b`"
+            )
         )
     if a.facts and b.facts and a.facts != b.facts:
         told.append(
@@ -152,6 +167,11 @@ def _warnings(a: Side, b: Side) -> list[str]:
             "set `recipe.batch` and `recipe.length` alike for both"
         )
     return told
+
+
+def close(one: float, two: float) -> bool:
+    """Whether two sizes still count as equal: the larger is at most 5 % above the smaller."""
+    return abs(one - two) <= CLOSE * min(one, two)
 
 
 def _shape(side: Side) -> str:

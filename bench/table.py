@@ -252,7 +252,7 @@ def _cell(runs: Sequence[Run], column: Column, *, earlier: bool) -> Cell:
         lost=tuple(lost),
         parameters=same_number(good, "parameters"),
         state_bytes=same_number(good, "state_bytes"),
-        train_flops=_mean_number(good, "train_flops"),
+        train_flops=mean_number(good, "train_flops"),
         step_seconds=Estimate.of([pace for run in good if (pace := _pace(run)) is not None]),
         earlier=earlier,
         runs=tuple(run.id for run in good),
@@ -260,7 +260,8 @@ def _cell(runs: Sequence[Run], column: Column, *, earlier: bool) -> Cell:
     )
 
 
-def _mean_number(runs: Sequence[Run], name: str) -> float | None:
+def mean_number(runs: Sequence[Run], name: str) -> float | None:
+    """The mean of a number that seeds may change, from a metric or a fact; None where some run does not tell it."""
     found = [run.metrics.get(name, run.facts.get(name)) for run in runs]
     known = [float(number) for number in found if isinstance(number, (int, float))]
     return statistics.mean(known) if known and len(known) == len(found) else None
