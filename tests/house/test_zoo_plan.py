@@ -25,8 +25,9 @@ SHORT = {_task.id: _task for _task in parse(page("plan/Bytes.md"), path="plan/By
 EQUAL = {_task.id: _task for _task in parse(page("plan/Flops.md"), path="plan/Flops.md").tasks}
 SECOND = ("window", "moe-16", "switch")
 """Second forms of a module that has a row of its own."""
-COSTS = {"bytes-extrapolation-v1", "time-growth-32k-v1", "decode-throughput-8k-v1", "train-throughput-2k-v1"}
-"""Asked of the mixers alone; puzzles are asked of attention to few keys and of a hybrid too."""
+COSTS = {"time-growth-32k-v1", "decode-throughput-8k-v1", "train-throughput-2k-v1"}
+"""Asked of the mixers and of what else the bytes are asked of; puzzles of the mixers, of attention to few keys and of a hybrid."""
+OTHERS = {"topk_attention", "hybrid", "megabyte", "moe", "token_shift"}
 LARGE = {"moe-16", "switch"}
 COLUMNS: dict[str, dict[str, list[Task]]] = defaultdict(lambda: defaultdict(list))
 for _task in PLAN.tasks:
@@ -97,7 +98,25 @@ def test_the_models_of_the_plan_of_equal_flops_are_trained_for_equal_flops(name:
 def test_every_benchmark_has_a_cell_for_every_mixer(benchmark: str) -> None:
     """Recall is asked of attention alone, without a feed-forward, as its authors do."""
     expected = MIXERS - {"transformer"} | {"attention"} if benchmark.startswith("mqar") else MIXERS
-    assert set(COLUMNS[benchmark]) == expected | (set() if benchmark in COSTS else {"topk_attention", "hybrid"})
+    alone = benchmark == "bytes-extrapolation-v1"
+    assert set(COLUMNS[benchmark]) == expected | (
+        set() if alone else OTHERS if benchmark in COSTS else {"topk_attention", "hybrid"}
+    )
+
+
+def test_what_else_has_costs_has_them_for_the_model_that_the_bytes_are_asked_of() -> None:
+    for name in ("window", "topk", "megabyte", "hybrid", "token-shift", "moe"):
+        model = {key: value for key, value in BYTES[name].config.items() if key != "recipe"}
+        for kind in ("growth", "decode", "speed"):
+            task = PLAN.task(f"{kind}-{name}")
+            assert (task.module, task.config) == (BYTES[name].module, model), task.id
+
+
+def test_the_head_of_the_plan_tells_how_many_measurements_it_takes() -> None:
+    """One for each seed of each task, and the contract once for each model."""
+    (told,) = re.findall(r"\((\d+) measurements;", page("plan/Zoo.md"))
+    models = {(task.module, str({key: value for key, value in task.config.items() if key != "recipe"})) for task in PLAN.tasks}
+    assert int(told) == sum(task.seeds.first for task in PLAN.tasks) + len(models)
 
 
 def test_a_mixer_has_the_same_settings_in_every_part_but_recall() -> None:
@@ -109,7 +128,7 @@ def test_a_mixer_has_the_same_settings_in_every_part_but_recall() -> None:
 
 def test_every_puzzle_is_asked_of_a_window_too() -> None:
     windows = {task.benchmark for task in PLAN.tasks if task.id.endswith("-window")}
-    assert windows == COLUMNS.keys() - COSTS
+    assert windows == COLUMNS.keys() - {"bytes-extrapolation-v1"}
 
 
 def test_every_task_has_a_time_budget_and_three_seeds() -> None:
