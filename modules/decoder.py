@@ -36,9 +36,12 @@ class DecoderConfig:
     """Number of learned positions; a longer document is an error."""
     embedding_std: float = 0.1
     """Standard deviation of the embeddings at the start."""
+    last_gain: float = 1.0
+    """Weight of the last norm at the start; below 1 the first predictions are nearer to even, and the first gradients smaller."""
 
     def __post_init__(self) -> None:
         check_ranges(self, vocabulary=(1, 2**24), layers=(1, 4096), context=(1, 2**24), embedding_std=(0, 1e3))
+        check_ranges(self, last_gain=(1e-6, 1e3))
 
 
 class DecoderState(NamedTuple):
@@ -100,6 +103,7 @@ class Decoder(nn.Module):
         for table in (self.embedding, self.position):
             if table is not None:
                 nn.init.normal_(table.weight, std=self.config.embedding_std)
+        nn.init.constant_(self.norm.weight, self.config.last_gain)
         writers = [w for block in self.blocks for w in getattr(block, "residual_weights", tuple)()]
         with torch.no_grad():
             for weight in writers:

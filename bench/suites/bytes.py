@@ -62,8 +62,8 @@ def measure(bench: Bench) -> dict[str, float]:
 
     `train_bpb` is the mean over the last tenth of the steps; `active_flops` and `train_flops` are FLOPs per byte of a forward
     pass and of a training step; `state_bytes` is what one document of `length` bytes leaves behind; `gradient_norm` is the
-    largest norm, before clipping, after the warm-up (of the last step, when the warm-up never ends). What the module
-    reports is of the validation text after training, but `drop_rate` is the mean over all training steps: only these may drop.
+    largest norm of all steps, before clipping, and the curve of that name has them all. What the module reports is of the validation
+    text after training, but `drop_rate` is the mean over all training steps: only these may drop.
     """
     text = _text(bench)
     plan = recipe(bench, default={"batch": bench.options["batch"], "length": bench.options["length"]})
@@ -88,6 +88,7 @@ def measure(bench: Bench) -> dict[str, float]:
     val_bpb = bits_per_byte(model, held_BT, batch=plan.batch)
     last = log.numbers["train_bpb"][-max(1, log.steps // 10) :]
     dropped = {name: [rate for _, rate in log.numbers[name]] for name in ("drop_rate",) if name in log.numbers}
+    bench.series["gradient_norm"] = [(float(step), norm) for step, norm in enumerate(log.gradient_norm, start=1)]
     bench.facts.update(text.facts, validation_bytes_scored=held_BT[:, 1:].numel(), **_compressed(text))
     return {
         "val_bpb": val_bpb,
@@ -96,7 +97,7 @@ def measure(bench: Bench) -> dict[str, float]:
         "state_bytes": float(model.state_bytes(1, bench.options["length"])),
         "active_flops": forward / (plan.batch * plan.length),
         "train_flops": training / (plan.batch * plan.length),
-        "gradient_norm": max(log.gradient_norm[min(math.ceil(plan.warm_steps(log.steps)), log.steps - 1) :]),
+        "gradient_norm": max(log.gradient_norm),
         **reported(bench, model),
         **{name: sum(rates) / len(rates) for name, rates in dropped.items()},
     }

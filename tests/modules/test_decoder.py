@@ -127,6 +127,12 @@ def test_with_small_embeddings_a_fresh_language_model_is_about_as_unsure_as_a_un
         assert entropy == pytest.approx(torch.tensor(256.0).log().item(), abs=0.1)
 
 
+def test_the_last_gain_shrinks_the_first_logits_and_leaves_the_rest_as_it_was() -> None:
+    whole, half = (Decoder.build("transformer", config={"d_model": 32}, decoder={"last_gain": gain}) for gain in (1.0, 0.5))
+    torch.testing.assert_close(half(tokens())[0], whole(tokens())[0] / 2)
+    assert all(torch.equal(a, b) for a, b in zip(whole.blocks.parameters(), half.blocks.parameters(), strict=True))
+
+
 @pytest.mark.parametrize(("tie", "heads"), [(True, 0), (False, 1)])
 def test_parameters_are_counted_once(tie: bool, heads: int) -> None:
     model = Decoder.build("transformer", config={"d_model": 32}, decoder={"tie": tie, "layers": 3})
