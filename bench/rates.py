@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from bench.rate_window import working
 from bench.request import Bench
 from bench.subject import TermsError
 from modules.trainer import NotFinite
-
-WORKS = 0.9
-"""Validation accuracy from which on a rate counts as one that works."""
 
 
 def best_rate(bench: Bench, measure: Callable[[Bench], dict[str, float]]) -> dict[str, float]:
@@ -65,11 +63,5 @@ def best_rate(bench: Bench, measure: Callable[[Bench], dict[str, float]]) -> dic
 
 def window(rates: list[float], validation: list[float], best: int) -> float:
     """Largest over smallest of the rising `rates` around `rates[best]` that work, without a gap; 0 where that one does not."""
-    if validation[best] < WORKS:
-        return 0.0
-    low = high = best
-    while low > 0 and validation[low - 1] >= WORKS:
-        low -= 1
-    while high + 1 < len(rates) and validation[high + 1] >= WORKS:
-        high += 1
-    return rates[high] / rates[low]
+    ends = working(rates, validation, best)
+    return 0.0 if ends is None else ends[1] / ends[0]

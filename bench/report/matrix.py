@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TextIO, TypeVar
 
 from rich import box
 from rich.table import Table
@@ -18,6 +18,7 @@ from bench.table import BESIDE, Cell, Column, Matrix
 from plan.nouns import Status
 from plan.wire import SCHEMA, plain
 
+Key = TypeVar("Key", bound=Hashable)
 SIGN = {Standing.FRONT: "◆", Standing.UNSURE: "◇", Standing.DOMINATED: "○", Standing.UNPLACED: " "}
 EARLIER = "‡"
 SIZES = ("parameters", "state", "train FLOPs")
@@ -163,16 +164,20 @@ def sign(cell: Cell, fronts: Sequence[Front]) -> str:
 
 
 def labels(front: Front) -> dict[str, str]:
-    """A short name for each model on a front: the module, with one override that no other of its like has, `…` where it has more, or with all of them."""
+    """A short name for each model on a front, by its cell's name."""
+    return short_names({point.cell.name: (point.cell.module, _overrides(point.cell)) for point in front.points})
+
+
+def short_names(models: Mapping[Key, tuple[str, set[str]]]) -> dict[Key, str]:
+    """Of modules with overrides: the module, with one override that no other of its like has, `…` where it has more, or with all of them."""
     made = {}
-    for point in front.points:
-        like = [one.cell for one in front.points if one.cell.module == point.cell.module]
-        shared = set.intersection(*map(_overrides, like))
-        own = sorted(_overrides(point.cell) - shared)
-        others = set[str]().union(*(_overrides(cell) for cell in like if cell is not point.cell))
+    for key, (module, overrides) in models.items():
+        like = {other: theirs for other, (name, theirs) in models.items() if name == module}
+        own = sorted(overrides - set[str].intersection(*like.values()))
+        others = set[str]().union(*(theirs for other, theirs in like.items() if other != key))
         alone = sorted((override for override in own if override not in others), key=len)[:1]
         alone += ["…"] if alone and len(own) > 1 else []
-        made[point.cell.name] = " ".join([point.cell.module, *(alone or own or ["defaults"] if len(like) > 1 else [])])
+        made[key] = " ".join([module, *(alone or own or ["defaults"] if len(like) > 1 else [])])
     return made
 
 

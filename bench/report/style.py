@@ -5,6 +5,7 @@ STYLE = """
   color-scheme: light dark;
   --paper: #fbfaf7; --card: #ffffff; --ink: #22252a; --soft: #5b626b; --line: #e4e1d9; --tint: #f3f1ea;
   --gold: #866015; --pass: #1b7446; --fail: #b3261e; --unsure: #8a5a00; --waiting: #5b626b;
+  --hue0: #866015; --hue1: #1f5fa8; --hue2: #1b7446; --hue3: #a3341f; --hue4: #6b3fa0; --hue5: #0b7285; --hue6: #a02468; --hue7: #4d5a1f;
   --good: #1b744614; --body: "Charter", "Bitstream Charter", "Iowan Old Style", "Source Serif 4", Georgia, serif;
   --plain: system-ui, -apple-system, "Segoe UI", "Inter", "Noto Sans", "Liberation Sans", sans-serif;
   --mono: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
@@ -13,6 +14,7 @@ STYLE = """
   :root {
     --paper: #16181b; --card: #1d2024; --ink: #e7e4de; --soft: #a3a9b0; --line: #32363b; --tint: #23272b;
     --gold: #d9b25f; --pass: #67cf98; --fail: #ff9088; --unsure: #e8bd62; --waiting: #a3a9b0; --good: #67cf981a;
+    --hue0: #d9b25f; --hue1: #7fb3ee; --hue2: #67cf98; --hue3: #ff9a80; --hue4: #c3a3ef; --hue5: #63cfdd; --hue6: #f29ac6; --hue7: #c1cf7a;
   }
 }
 * { box-sizing: border-box; }
@@ -88,6 +90,12 @@ svg .front { fill: var(--gold); stroke: var(--card); } svg .unsure { fill: var(-
 svg g.record { fill: none; stroke: none; }
 svg .dominated { fill: var(--paper); stroke: var(--soft); stroke-width: 1.6; } svg .name { fill: var(--ink); }
 svg.pareto .label { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; }
+.figures.side { grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); margin-top: 2.2rem; }
+svg.lines .model, svg.lines .leader { fill: none; stroke: currentcolor; stroke-width: 1.7; stroke-linejoin: round; } svg.lines .leader { stroke-width: .8; opacity: .6; }
+svg.lines .window { fill: none; stroke: currentcolor; stroke-width: 9; stroke-linecap: round; stroke-linejoin: round; opacity: .2; }
+svg.lines circle { fill: currentcolor; } svg.lines g .label { fill: currentcolor; }
+svg .hue0 { color: var(--hue0); } svg .hue1 { color: var(--hue1); } svg .hue2 { color: var(--hue2); } svg .hue3 { color: var(--hue3); }
+svg .hue4 { color: var(--hue4); } svg .hue5 { color: var(--hue5); } svg .hue6 { color: var(--hue6); } svg .hue7 { color: var(--hue7); }
 svg .decision { fill: var(--gold); stroke: var(--paper); stroke-width: 1.5; }
 footer { margin-top: 4rem; color: var(--soft); font-size: .85rem; }
 @media (max-width: 46rem) {

@@ -1,4 +1,4 @@
-"""The HTML report's middle: modules down, benchmarks across, and the Pareto fronts of quality against cost."""
+"""The HTML report's middle: modules down, benchmarks across, the Pareto fronts of quality against cost, and curves side by side."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.pareto import Front, Standing, fronts
 from bench.report import matrix as words
-from bench.report import wording
+from bench.report import sidebyside, wording
 from bench.report.markup import Child, Markup, join, tag
 from bench.report.scatter import crowded, scatter
 from bench.report.story import Section, table
@@ -21,7 +21,7 @@ KEY = (
 
 
 def zoo(board: Scoreboard) -> Section:
-    """The table of the runs that the plan rests on, and a chart for each front and cost."""
+    """The table of the runs that the plan rests on, a chart for each front and cost, and one for what was recorded over length and rates."""
     runs: dict[str, Run] = {run.key: run for task in board.plan.tasks for run in board.runs.get(task.id, ())}
     wanted = [Request(module=task.module, benchmark=task.benchmark, seed=0, config=task.config) for task in board.plan.tasks]
     made = matrix(runs.values(), wanted=wanted)
@@ -43,6 +43,7 @@ def zoo(board: Scoreboard) -> Section:
             table("Modules and benchmarks", headings, body, class_="zoo", numeric=(1, 2, 3)),
             [tag("p", f"{note}.", class_="meta") for note in words.notes(made)[1:]],
             [_front(front) for front in found],
+            tag("div", beside, class_="figures side") if (beside := sidebyside.figures(runs.values())) else None,
         ),
     )
 
