@@ -20,9 +20,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from kernels.attention import attention
 from kernels.convolution import causal_convolution
+from kernels.operators import recorded, transformed
 from modules import transformer
 from modules.attention import Cache, rotate, rotation
 from modules.settings import ConfigError, check_ranges
@@ -81,6 +83,51 @@ Pair = tuple[Tensor, Tensor]
 Past = tuple[int, Tensor, Tensor, Tensor, list[Pair], list[Cache | None]]
 
 
+class _Turned(torch.autograd.Function):
+    """Queries and keys of `heads` turned by their positions' angles as `rotate` does, and the values; half of its passes over memory."""
+
+    @staticmethod
+    def forward(heads_BS3HE: Tensor, cos_SJ: Tensor, sin_SJ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q_BSHE, k_BSHE, v_BSHE = heads_BS3HE.unbind(2)
+        turned = [
+            _turn(t, cos_SJ, sin_SJ, out=torch.empty_like(t, memory_format=torch.contiguous_format)) for t in (q_BSHE, k_BSHE)
+        ]
+        return turned[0], turned[1], v_BSHE.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dq_BSHE: Tensor, dk_BSHE: Tensor, dv_BSHE: Tensor) -> tuple[Tensor, None, None]:
+        cos_SJ, sin_SJ = ctx.saved_tensors
+        B, S, H, E = dq_BSHE.shape
+        d_BS3HE = dq_BSHE.new_empty(B, S, 3, H, E)
+        for i, d_BSHE in enumerate((dq_BSHE, dk_BSHE)):
+            _turn(d_BSHE, cos_SJ, -sin_SJ, out=d_BS3HE[:, :, i])
+        d_BS3HE[:, :, 2] = dv_BSHE
+        return d_BS3HE, None, None
+
+
+def _turn(x_BSHE: Tensor, cos_SJ: Tensor, sin_SJ: Tensor, *, out: Tensor) -> Tensor:
+    """`out` = each pair (x[j], x[j + E/2]) turned by its position's angle."""
+    cos_S1J, sin_S1J = cos_SJ[:, None], sin_SJ[:, None]
+    (a, b), (left, right) = x_BSHE.chunk(2, dim=-1), out.chunk(2, dim=-1)
+    torch.mul(a, cos_S1J, out=left).addcmul_(b, sin_S1J, value=-1)
+    torch.mul(b, cos_S1J, out=right).addcmul_(a, sin_S1J)
+    return out
+
+
+def turned(heads_BS3HE: Tensor, cos_SJ: Tensor, sin_SJ: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries and keys turned by their positions' angles, and values, (B, S, H, E) each."""
+    if recorded(heads_BS3HE) and not transformed() and not torch.compiler.is_compiling():
+        q, k, v = _Turned.apply(heads_BS3HE, cos_SJ, sin_SJ)  # type: ignore[no-untyped-call]
+        return q, k, v
+    q, k, v = heads_BS3HE.transpose(1, 3).unbind(2)
+    return rotate(q, (cos_SJ, sin_SJ)).transpose(1, 2), rotate(k, (cos_SJ, sin_SJ)).transpose(1, 2), v.transpose(1, 2)
+
+
 class LocalAttention(nn.Module):
     """Attention of each position to the earlier ones of its patch, and to R before the patch; before a document keys and values are zero."""
 
@@ -93,23 +140,30 @@ class LocalAttention(nn.Module):
         self.project_in = nn.Linear(D, 3 * D, bias=False)
         self.project_out = nn.Linear(D, D, bias=False)
 
-    def forward(self, x_BSD: Tensor, first: int, cache: Pair) -> tuple[Tensor, Pair]:
-        """Outputs of positions `first`, `first + 1`, ..., and the keys and values that the next one needs."""
+    def forward(self, x_BSD: Tensor, first: int, end: int, cache: Pair) -> tuple[Tensor, Pair]:
+        """Outputs of positions `first`, `first + 1`, ..., and the keys and values that position `end` needs; what x has beyond it is padding."""
         (B, S, D), P, R = x_BSD.shape, self.patch, self.reach
-        q, k, v = self.project_in(x_BSD).view(B, S, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        turn = rotation(first, S, q.shape[-1], base=1e4, like=x_BSD)
-        q_BHSE, k_BHCE, v_BHCE = rotate(q, turn), torch.cat((cache[0], rotate(k, turn)), dim=2), torch.cat((cache[1], v), dim=2)
-        place, end = first % P, first + S
+        heads_BS3HE = self.project_in(x_BSD).view(B, S, 3, self.heads, -1)
+        cos_SJ, sin_SJ = rotation(first, S, D // self.heads, base=1e4, like=x_BSD)
+        q_BSHE, k_BSHE, v_BSHE = turned(heads_BS3HE, cos_SJ, sin_SJ)
+        place, keep = first % P, R + end % P
+        if not (place or R or S % P):  # whole patches
+            patches = (t.reshape(-1, P, *t.shape[2:]).transpose(1, 2) for t in (q_BSHE, k_BSHE, v_BSHE))
+            y_BSHE = attention(*patches).transpose(1, 2).reshape(B, S, D)
+            kept = tuple(t[:, end - keep - first : end - first].transpose(1, 2) for t in (k_BSHE, v_BSHE))
+            return self.project_out(y_BSHE), (kept[0], kept[1])
+        q_BHSE = q_BSHE.transpose(1, 2)
+        k_BHCE, v_BHCE = (torch.cat((old, new.transpose(1, 2)), dim=2) for old, new in zip(cache, (k_BSHE, v_BSHE), strict=True))
         if place + S <= P:
             y_BHSE = attention(q_BHSE, k_BHCE, v_BHCE)
         else:
-            missing = -end % P
+            missing = -(place + S) % P
             q_BnHPE = torch.unflatten(F.pad(q_BHSE, (0, 0, place, missing)), 2, (-1, P)).transpose(1, 2)
             k_BnHWE, v_BnHWE = (F.pad(t, (0, 0, 0, missing)).unfold(2, P + R, P).permute(0, 2, 1, 4, 3) for t in (k_BHCE, v_BHCE))
             y_XHPE = attention(q_BnHPE.flatten(0, 1), k_BnHWE.flatten(0, 1), v_BnHWE.flatten(0, 1))
             y_BHSE = y_XHPE.view(B, -1, *y_XHPE.shape[1:]).transpose(1, 2).flatten(2, 3)[:, :, place : place + S]
-        keep = R + end % P
-        kept = tuple(t[:, :, t.shape[2] - keep :] for t in (k_BHCE, v_BHCE))
+        last = k_BHCE.shape[2] - (first + S - end)
+        kept = tuple(t[:, :, last - keep : last] for t in (k_BHCE, v_BHCE))
         return self.project_out(y_BHSE.transpose(1, 2).reshape(B, S, D)), (kept[0], kept[1])
 
 
@@ -125,8 +179,8 @@ class LocalLayer(nn.Module):
             self.ffn_norm = nn.RMSNorm(config.d_model, eps=1e-6)
             self.ffn = FeedForward(config.d_model, multiple=config.ffn_multiple, kind="gelu")
 
-    def forward(self, x_BSD: Tensor, first: int, cache: Pair) -> tuple[Tensor, Pair]:
-        y_BSD, cache = self.mixer(self.mixer_norm(x_BSD), first, cache)
+    def forward(self, x_BSD: Tensor, first: int, end: int, cache: Pair) -> tuple[Tensor, Pair]:
+        y_BSD, cache = self.mixer(self.mixer_norm(x_BSD), first, end, cache)
         x_BSD = x_BSD + y_BSD
         if self.ffn is not None:
             x_BSD = x_BSD + self.ffn(self.ffn_norm(x_BSD))
@@ -167,25 +221,26 @@ class MegaByte(nn.Module):
         finished = bytes_BtD.shape[1] // P * P
         patches_BnG = self.embed_patch(bytes_BtD[:, :finished].reshape(B, -1, P * D))
         first, local_BSD = seen + 1, x_BTD
-        if state is None:
+        if state is None:  # from here on the last patch is a whole one, so that no layer has to pad it
             patches_BnG = torch.cat((self.global_pad_G.expand(B, 1, -1), patches_BnG), dim=1)
-            first, local_BSD = 0, torch.cat((self.local_pad_D.expand(B, 1, -1), x_BTD), dim=1)
+            first, padding_BpD = 0, x_BTD.new_zeros(B, -(T + 1) % P, D)
+            local_BSD = torch.cat((self.local_pad_D.expand(B, 1, -1), x_BTD, padding_BpD), dim=1)
         if patches_BnG.shape[1]:
             for i, layer in enumerate(self.global_layers):
                 patches_BnG, caches[i] = layer(patches_BnG, caches[i])
             told_BXD = torch.cat((told_BXD, self.to_local(self.global_norm(patches_BnG)).view(B, -1, D)), dim=1)
 
         if self.config.pad_patches:
-            begins_S1 = (torch.arange(first, end + 1, device=x_BTD.device) % P == 0)[:, None]
+            begins_S1 = (torch.arange(first, first + local_BSD.shape[1], device=x_BTD.device) % P == 0)[:, None]
             local_BSD = torch.where(begins_S1, self.local_pad_D, local_BSD)
-        local_BSD = local_BSD + told_BXD[:, first - base : end + 1 - base]
+        local_BSD = local_BSD + told_BXD[:, first - base : first - base + local_BSD.shape[1]]
         for i, layer in enumerate(self.local_layers):
-            local_BSD, near[i] = layer(local_BSD, first, near[i])
+            local_BSD, near[i] = layer(local_BSD, first, end + 1, near[i])
 
         left = [tail_BWD, bytes_BtD[:, finished:], told_BXD[:, end // P * P - base :], *(t for pair in near for t in pair)]
         after = State((torch.tensor(end), *(t.clone() for t in left), *(t for cache in caches if cache for t in cache[:2])))
         after.caches = tuple(cache for cache in caches if cache)
-        return local_BSD[:, -T:], after
+        return local_BSD[:, seen + 1 - first : end + 1 - first], after
 
     def _begin(self, x_BTD: Tensor) -> Past:
         """What `_go_on` gives, before the first byte."""

@@ -152,8 +152,8 @@ FUTURE = [
         "megabyte",
         "a byte hears of its own patch",
         "causality",
-        "told_BXD[:, first - base : end + 1 - base]",
-        "told_BXD.roll(-self.config.patch, 1)[:, first - base : end + 1 - base]",
+        "told_BXD[:, first - base : first - base + local_BSD.shape[1]]",
+        "told_BXD.roll(-self.config.patch, 1)[:, first - base : first - base + local_BSD.shape[1]]",
     ),
     of(
         "gla",
