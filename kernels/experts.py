@@ -131,7 +131,7 @@ def _forward(
             h = h_BH[start:end] if keep else h_BH[:n]
             torch.mm(torch.index_select(x_ND, 0, token, out=x_BD[:n]), widen[e], out=h)
             y = torch.mm(_activate(h, kind, way, out=a_BF[:n]), narrow[e], out=y_BD[:n])
-            _add_rows(y_ND, token, y, weight_M[start:end], way)
+            y_ND.index_add_(0, token, y.mul_(weight_M[start:end, None]))
     return y_ND, h_MH
 
 
@@ -173,7 +173,7 @@ def _backward(
             _activate_backward(h, da, weight_M[start:end], kind, way, a=a, dh=dh, dweight=dweight_M[start:end])
             _add_product(dnarrow_EFD[e], a.mT, dy, beta=beta)
             _add_product(dwiden_EDH[e], x.mT, dh, beta=beta)
-            _add_rows(dx_ND, token, torch.mm(dh, widen[e].mT, out=x), None, way)
+            dx_ND.index_add_(0, token, torch.mm(dh, widen[e].mT, out=x))
     return dx_ND, dweight_M, dwiden_EDH, dnarrow_EFD
 
 
@@ -273,14 +273,6 @@ def _add_product(sum: Tensor, a: Tensor, b: Tensor, *, beta: float) -> None:
         torch.mm(a, b, out=sum)
 
 
-def _add_rows(to: Tensor, token: Tensor, rows: Tensor, weight: Tensor | None, way: str) -> None:
-    """to[token] += weight rows; `rows` are spoilt."""
-    if way == "compiled":
-        _call("experts_add", to, token, rows, weight, *rows.shape)
-    else:
-        to.index_add_(0, token, rows if weight is None else rows.mul_(weight[:, None]))
-
-
 def _activate(h: Tensor, kind: str, way: str, *, out: Tensor) -> Tensor:
     """`out` = f(h)."""
     if way == "compiled":
@@ -313,7 +305,7 @@ def _activate_backward(
     torch.ops.aten.silu_backward.grad_input(da.mul_(up), gate, grad_input=dgate)
 
 
-def _call(name: str, *arguments: Tensor | int | None) -> None:
+def _call(name: str, *arguments: Tensor | int) -> None:
     """Run a function of kernels/cpp/experts.cpp."""
-    given = (ctypes.c_long(x) if isinstance(x, int) else ctypes.c_void_p(None if x is None else x.data_ptr()) for x in arguments)
+    given = (ctypes.c_void_p(x.data_ptr()) if isinstance(x, Tensor) else ctypes.c_long(x) for x in arguments)
     native.function("experts", name)(*given, torch.get_num_threads())

@@ -62,26 +62,9 @@ int backward(const float* h, const float* da, const float* weight, float* a, flo
     });
 }
 
-// to[token[r]] += weight[r] from[r] (no weights: 1): each thread takes a piece of the columns, so that two rows may have one token.
-int add_rows(float* to, const int64_t* token, const float* from, const float* weight, long rows, long width, int threads) {
-    const long piece = ((width + threads - 1) / threads + V - 1) / V * V;
-    return parallel((width + piece - 1) / piece, threads, [&](long i) {
-        const long begin = i * piece, end = begin + piece < width ? begin + piece : width;
-        for (long r = 0; r < rows; ++r) {
-            float* sum = to + token[r] * width;
-            const float scale = weight ? weight[r] : 1.0f;
-            for (long d = begin; d < end; d += V) store(sum + d, load(sum + d, end - d) + scale * load(from + r * width + d, end - d), end - d);
-        }
-    });
-}
-
 }  // namespace
 
 extern "C" {
-
-int experts_add(float* to, const int64_t* token, const float* from, const float* weight, long rows, long width, int threads) {
-    return add_rows(to, token, from, weight, rows, width, threads);
-}
 
 int gelu_forward(const float* h, float* a, long rows, long width, int threads) { return forward<Gelu>(h, a, rows, width, threads); }
 int swiglu_forward(const float* h, float* a, long rows, long width, int threads) { return forward<SwiGLU>(h, a, rows, width, threads); }
