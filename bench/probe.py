@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.flops import training_flops
 from bench.request import Bench
 from bench.subject import recipe, subject, trained
 from modules.decoder import Decoder
@@ -51,12 +52,17 @@ def measure_probe(
     Returns `accuracy` (share of labelled positions whose most likely token is the label), `steps_to_99` (first validated
     step with an accuracy of 99 %; one more than the steps there are where there was none, so that a target of at most all of
     them fails), `parameters`, and `state_bytes`: what the decoder carries on for one document of that length. The fact
-    `reached_99` tells the two apart. The test puzzles are the same for every module and seed, and are looked at once.
+    `reached_99` tells the two apart, the fact `train_flops` what training on one token costs. The test puzzles are the same for
+    every module and seed, and are looked at once.
     The benchmark's options give the `vocabulary`, the `length` and the defaults of the tables `decoder` and `recipe`. `around` makes
     the model to train of the decoder; `also` adds numbers of the trained model; above 1, `stop_at` never ends training.
     """
     options = bench.options
-    decoder = subject(bench, default=options["decoder"], fixed={"vocabulary": options["vocabulary"]})
+
+    def fresh() -> Decoder:
+        return subject(bench, default=options["decoder"], fixed={"vocabulary": options["vocabulary"]})
+
+    decoder = fresh()
     model = around(decoder)
     plan = recipe(bench, default=options["recipe"], fixed={"length": options["length"]})
     device, seed = bench.request.device, bench.request.seed
@@ -64,6 +70,10 @@ def measure_probe(
     def batch(step: int) -> tuple[Tensor, Tensor]:
         return tensors(puzzles(np.random.default_rng([TRAIN, seed, step]), plan.batch, training=True), device)
 
+    puzzle = tensors(puzzles(np.random.default_rng([TRAIN, seed, 0]), 2, training=True), device)
+    counted = around(fresh())
+    _, flops = training_flops(lambda: cross_entropy(counted, puzzle)[0])
+    bench.facts["train_flops"] = flops / puzzle[0].numel()
     held = tensors(puzzles(np.random.default_rng([VALIDATION]), 256, training=False), device)
     log = trained(
         bench,

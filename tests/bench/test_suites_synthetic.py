@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import probe
+from bench.kernel_flops import causal_pairs
 from bench.probe import IGNORED, accuracy
 from bench.request import Bench
 from bench.suites.in_context_recall import in_context_recall
@@ -202,6 +203,13 @@ def test_a_probe_returns_what_it_declares_and_an_untrained_model_scores_near_cha
     assert numbers["steps_to_99"] == 3, "one more than the steps: a target of at most all of them fails"
     assert bench.facts["reached_99"] is False
     assert bench.facts["examples"] == 8
+
+
+def test_a_probe_counts_the_arithmetic_of_a_training_step_per_token(tmp_path: Path) -> None:
+    _, bench = measured("mqar-64x4-v64-v1", tmp_path, steps=1)
+    T, labels, vocabulary, d, layers = 64, 4, 64, 16, 2
+    linear, attended = 2 * T * 4 * d * d * layers + 2 * labels * d * vocabulary, 4 * d * causal_pairs(T, T) * layers
+    assert bench.facts["train_flops"] == (3 * linear + 3.5 * attended) / T
 
 
 def test_a_probe_is_the_same_number_for_the_same_seed_and_another_for_another(tmp_path: Path) -> None:
