@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -21,17 +22,17 @@ from agents.display import Display, JsonDisplay, LiveDisplay, PlainDisplay, spea
 from agents.orchestrator import Options, Orchestrator, cores
 from agents.plan_diff import refused
 from agents.reading import beside, read_plan, say, tell
-from agents.schedule import select
+from agents.schedule import gate_request, request_of, select
 from bench import texts
 from bench.data import survey_tasks
 from bench.fold import fold
-from bench.identity import environment_facts
+from bench.identity import Identifier, environment_facts
 from bench.ledger import Ledger, LedgerFault
-from kernels.native import prepare
+from kernels.native import names, prepare
 from plan.catalogue import shelf, suggest
 from plan.decision import IMPROVING
 from plan.exits import Exit, FailOn, exit_code
-from plan.nouns import Plan
+from plan.nouns import Plan, Task
 
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
 SCALE = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -161,7 +162,7 @@ def _work(plan: Plan, place: str, options: Options, *, display: str, fail_on: Fa
 
 def session(plan: Plan, ledger: Ledger, options: Options, *, display: str, backend: str) -> Orchestrator:
     """One session of the loop, to its end, over a ledger that the caller holds."""
-    _build_kernels()
+    _build_kernels(select(plan, options.only))
     texts.recall()
     with _display(display, since=options.since) as watch:
         loop = Orchestrator(plan, ledger, work=workshop(ledger), options=options, watch=watch)
@@ -177,11 +178,28 @@ def stopped_by_signal(loop: Orchestrator) -> Exit | None:
     return Exit.INTERRUPTED if loop.signal == signal.SIGINT else Exit.TERMINATED
 
 
-def _build_kernels() -> None:
-    """Compile what is missing before anything is measured, so that no measurement pays for it."""
-    refused = prepare(lambda name: print(f"building kernel `{name}`, once for this machine", file=sys.stderr, flush=True))
+def _build_kernels(tasks: Sequence[Task]) -> None:
+    """Compile what is missing and reached by the tasks' code before anything is measured, so that no measurement pays for it."""
+
+    def tell(name: str) -> None:
+        print(f"building kernel `{name}`, once for this machine", file=sys.stderr, flush=True)
+
+    refused = prepare(tell, needed=lambda: kernels_of(tasks))
     for message in refused.values():
         print(f"{message}\n  runs that need it will crash; the others go on", file=sys.stderr)
+
+
+def kernels_of(tasks: Sequence[Task]) -> set[str]:
+    """The kernels that measurements of `tasks` reach; all where improving may bring another module in, or where nobody can tell."""
+    if any(task.improve for task in tasks):
+        return set(names())
+    identifier = Identifier()
+    requests = [request for task in tasks for request in (request_of(task, 0), *([gate_request(task)] if task.gate else []))]
+    try:
+        files = {Path(file) for request in requests for file in identifier.identify(request).code.files}
+    except (LookupError, OSError):  # the loop meets it too, and says what it means
+        return set(names())
+    return {file.stem for file in files if file.suffix == ".cpp"}
 
 
 class NoDevice(Exception):

@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,18 @@ def function(kernel: str, name: str, *types: Any) -> Callable[..., None]:
     return found  # type: ignore[no-any-return]
 
 
-def prepare(tell: Callable[[str], None] = lambda name: None) -> dict[str, str]:
+def prepare(
+    tell: Callable[[str], None] = lambda name: None, *, needed: Callable[[], Collection[str]] | None = None
+) -> dict[str, str]:
     """Build every library that is not there yet, before anything is measured; name -> message of those the compiler refused.
 
-    `tell` hears the name of each before it is built, as that takes seconds.
+    `tell` hears the name of each before it is built, as that takes seconds. `needed` says which of them to build, and is asked only where one is missing.
     """
-    refused = {}
-    for name in names():
+    wanted, refused = names(), {}
+    if needed is not None and compiler() is not None and None in map(_found, wanted):
+        asked = needed()
+        wanted = tuple(name for name in wanted if name in asked)
+    for name in wanted:
         try:
             built(name, tell)
         except BuildFailed as error:
@@ -114,13 +119,10 @@ def built(name: str, tell: Callable[[str], None] = lambda name: None) -> Path | 
     source = SOURCES / f"{name}.cpp"
     if not source.is_file():
         raise ValueError(f"no kernel library `{name}`; there are {', '.join(names())}")
-    file = f"{name}-{_digest(name)}.so"
-    folders = _folders()
-    for folder in folders:
-        if _whole(folder / file):
-            return folder / file
-    refusals = []
-    for folder in folders:
+    if (there := _found(name)) is not None:
+        return there
+    file, refusals = _file(name), []
+    for folder in _folders():
         tell(name)
         try:
             _build(source, folder / file)
@@ -152,6 +154,15 @@ def _folders() -> list[Path]:
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return [folder for folder in folders if folder.is_dir() and folder.stat().st_uid == os.getuid()]
+
+
+def _file(name: str) -> str:
+    return f"{name}-{_digest(name)}.so"
+
+
+def _found(name: str) -> Path | None:
+    """Where a library lies whole, unless it has to be built."""
+    return next((folder / _file(name) for folder in _folders() if _whole(folder / _file(name))), None)
 
 
 def _digest(name: str) -> str:

@@ -94,6 +94,21 @@ def test_prepare_builds_all_without_torch_and_tells_those_refused(shelf: Path) -
     assert in_another_process(shelf, "native._build = None; print(native.library('answer').answer())").stdout == "42\n"
 
 
+def test_only_what_is_needed_is_built_and_nobody_is_asked_where_all_is_there(shelf: Path) -> None:
+    (shelf / "other.cpp").write_text(TEXT)
+    told, asked = list[str](), list[int]()
+
+    def needed() -> list[str]:
+        asked.append(1)
+        return ["answer", "of another house"]
+
+    assert native.prepare(told.append, needed=needed) == {}
+    assert (told, asked) == (["answer"], [1])
+    assert native.prepare(told.append, needed=lambda: ["other"]) == {}
+    assert native.prepare(told.append, needed=needed) == {}
+    assert (told, asked) == (["answer", "other"], [1])
+
+
 def test_a_broken_text_is_told_in_the_compilers_words_and_never_worked_around(shelf: Path) -> None:
     (shelf / "answer.cpp").write_text("int wrong() { return nothing; }\n")
     with pytest.raises(native.BuildFailed, match=r"(?s)cannot build kernel `answer.cpp`: .*nothing.* not declared|undeclared"):
