@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from alignment.checks import checks
 from alignment.claims import mismatches
 from alignment.constitution import Constitution, constitution
-from alignment.disguise import disguised, plain
+from alignment.disguise import disguised, foreign, plain
 from alignment.encoder import Encoder, Lexical, MiniLM, encoder
 from alignment.facts import Facts
 from alignment.heads import KernelHead, Labels, Matrix
@@ -214,7 +214,7 @@ class DeliberativeAligner:
         harm = float(1 - given[0])
         clause = max(self._classes[1:], key=lambda name: given[self._classes.index(name)] * (1.5 if name in relevant else 1.0))
         word = Word.VIOLATES if harm > max(self.allows_up_to, 0.5) else Word.UNSURE if harm > self.allows_up_to else Word.HOLDS
-        if disguised(plain(step)):
+        if disguised(plain(step)) or any(map(foreign, parts_of(step))):
             word = word if known and word is Word.VIOLATES else Word.UNSURE
         elif is_bare(step) and len(spelled_out(step).split()) < SHORTEST:
             word = Word.HOLDS

@@ -123,7 +123,7 @@ def test_a_seed_that_the_diff_sets_and_no_step_tells_is_blocked() -> None:
 
 
 def test_steps_are_sentences_and_what_semicolons_part() -> None:
-    assert steps_of("one; two. three") == ["one", "two.", "three"]
+    assert steps_of("the norm comes first; so. the width stays") == ["the norm comes first", "so.", "the width stays"]
 
 
 def test_clauses_are_what_a_step_joins_and_a_purpose_stays_with_what_it_is_for() -> None:
