@@ -8,6 +8,7 @@ Shapes: B documents side by side, T tokens of a window.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ from modules.trainer import Numbers, Recipe, TrainLog, detached, train
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+TIDY_EVERY = 64
+"""Steps after which Python is told to give up what it keeps of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +152,18 @@ def rwkv_loop(
     """Train a Decoder in place on `windows(...)`, one optimiser step for each; options as for `modules.trainer.train`.
 
     Truncated back-propagation through time: a state enters its window as a constant. A killed training resumes to the same bits in the
-    middle of a document, as its checkpoint holds the state too.
+    middle of a document, as its checkpoint holds the state too. So that no step leaves anything behind, what Python keeps of
+    tuples that are gone, a kilobyte a step, is given up every `TIDY_EVERY` steps: only a full collection does that, and beside torch's million objects
+    none comes by itself. Objects older than the training are left out of it, so it costs next to nothing.
     """
-    return train(model, batches, loss=Carried(), recipe=recipe, steps=steps, seed=seed, **options)
+
+    def tidied(i: int) -> Window:
+        if i % TIDY_EVERY == 0:
+            gc.collect()
+        return batches(i)
+
+    gc.freeze()
+    try:
+        return train(model, tidied, loss=Carried(), recipe=recipe, steps=steps, seed=seed, **options)
+    finally:
+        gc.unfreeze()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,7 @@ from bench.request import Bench
 from bench.suites import long_training
 from bench.suites.long_training import bits_per_byte, forget_peak, measure, measure_memory, peak_resident, resident
 from modules.decoder import Decoder
+from plan.catalogue import HOUSE
 from plan.nouns import Request
 
 LINUX = Path("/proc/self/status").exists()
@@ -72,6 +78,37 @@ def test_the_peak_is_that_since_it_was_forgotten() -> None:
     assert peak_resident() <= high - (48 << 20)
 
 
+HOLES = """
+import ctypes, json
+from bench.suites.long_training import _Told, give_back_at_once
+library = ctypes.CDLL(None)
+library.mallinfo2.restype, library.malloc.restype, library.free.argtypes = _Told, ctypes.c_void_p, [ctypes.c_void_p]
+
+def mapped(count):
+    before = library.mallinfo2().mapped
+    blocks = [library.malloc(100_000) for _ in range(count)]
+    found = library.mallinfo2().mapped - before
+    for block in blocks:
+        library.free(block)
+    return found
+
+blocks = [library.malloc(50_000) for _ in range(300)]
+for number, block in enumerate(blocks):
+    if number % 3:
+        library.free(block)
+told = [mapped(20)]
+gave = give_back_at_once()
+print(json.dumps([gave, told[0], mapped(20), mapped(20)]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="no C library that tells what it has mapped")
+def test_every_large_block_is_mapped_and_given_back_although_the_heap_has_holes_for_it() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(HOUSE), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", HOLES], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [True, 0, 20, 20]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "flat"), [("rwkv4", True), ("transformer", False)])
 def test_memory_of_training_tells_a_growing_state_from_one_of_fixed_size(
@@ -79,7 +116,7 @@ def test_memory_of_training_tells_a_growing_state_from_one_of_fixed_size(
 ) -> None:
     """`python -m pytest -m slow tests/bench/test_long_training.py`, a minute each, in a process of its own."""
     short = Bench(
-        request=Request(module=module, benchmark="long-training-memory-v2", seed=0, config={"d_model": 64}), folder=tmp_path
+        request=Request(module=module, benchmark="long-training-memory-v3", seed=0, config={"d_model": 64}), folder=tmp_path
     )
     options = {**short.options, "documents": [4096, 65536]}
     monkeypatch.setattr(Bench, "options", property(lambda self: options))

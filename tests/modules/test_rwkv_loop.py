@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -121,6 +123,18 @@ def test_a_training_killed_in_the_middle_of_a_document_resumes_to_the_same_bits(
     log = rwkv_loop(resumed, part, **options)
     assert (log.resumed_at, log.loss) == (at, expected.loss)
     assert bits(resumed) == bits(whole)
+
+
+def test_a_step_leaves_next_to_nothing_behind_in_python() -> None:
+    part, held = windows(TEXT, window=16, documents=[4096], batch=1, seed=1), dict[int, int]()
+
+    def counted(i: int) -> Window:
+        held[i] = sys.getallocatedblocks()
+        return part(i)
+
+    rwkv_loop(small(), counted, recipe=RECIPE, steps=193, seed=1)
+    assert held[192] - held[64] < 6 * 128  # two are the log's; without tidying up there are fifteen
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_document_may_lie_in_a_file(tmp_path: Path) -> None:
