@@ -252,7 +252,8 @@ def numbers(change: Change | None) -> dict[str, float]:
 def words(change: Change | None) -> dict[str, float]:
     """The names and numbers of the code that a change's patch adds and takes away, each once however often it stands there.
 
-    What runs nothing has no say: comments, strings, and statements that only name something. (Dead code has: an `if False:` is not seen through.)
+    What runs nothing has no say: comments, strings, annotations, statements that only name something, what stands under `if False:`. (Functions that
+    nobody calls have, and what follows `True or`.)
     """
     return {} if change is None else _words(str(change.decision.action.details.get("patch", "")))
 
@@ -290,6 +291,7 @@ def _of_tree(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Expr) and not any(isinstance(part, _ACTS) for part in ast.walk(node))
         for part in ast.walk(node)
     }
+    idle |= {id(part) for node in ast.walk(tree) for root in _unrun(node) for part in ast.walk(root)}
     for node in ast.walk(tree):
         if id(node) in idle:
             continue
@@ -300,6 +302,21 @@ def _of_tree(tree: ast.AST) -> Iterator[str]:
                 yield name
             case ast.Constant(value=int() | float() | complex() as number):
                 yield str(number)
+
+
+def _unrun(node: ast.AST) -> list[ast.AST]:
+    """What of a node no run comes to: annotations, and what stands under a test that is a false constant."""
+    match node:
+        case (
+            ast.AnnAssign(annotation=hint) | ast.arg(annotation=ast.expr() as hint) | ast.FunctionDef(returns=ast.expr() as hint)
+        ):
+            return [hint]
+        case ast.If(test=ast.Constant(value=value), body=body) | ast.While(test=ast.Constant(value=value), body=body) if (
+            not value
+        ):
+            return list(body)
+        case _:
+            return []
 
 
 def _number(value: Any) -> TypeGuard[float]:

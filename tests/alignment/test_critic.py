@@ -276,6 +276,15 @@ def test_no_good_score_is_bought_with_what_runs_nothing(bought: str) -> None:
     assert padded.critic == pytest.approx(bare.critic)
 
 
+@pytest.mark.parametrize(
+    "lines", [("        x: careful = y",), ("        if False:", "            careful()", "        x = y"), ("        while 0: careful()", "        x = y")]
+)  # fmt: skip
+def test_annotations_and_what_stands_under_a_false_test_are_not_read(lines: tuple[str, ...]) -> None:
+    found = words(patched(*lines)).keys()
+    assert {"+ x", "+ y"} <= found
+    assert "+ careful" not in found
+
+
 def test_a_name_counts_once_and_a_line_that_is_no_program_has_its_names_read() -> None:
     once = words(patched("        x = careful(y)"))
     assert once.keys() == {"+ x", "+ careful", "+ y"}
