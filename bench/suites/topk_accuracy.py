@@ -1,0 +1,88 @@
+"""Next-byte accuracy after 32,768 bytes of real text: the same weights, reading all keys and reading the best few alone.
+
+A dense transformer is trained on short windows, then on some long ones. Its weights are then read twice over one held-out text, in one document: by
+full attention, and by blocks of the same shape whose queries read only their `k_top` best keys, from the first byte on. Bytes with at least
+`context` bytes before them are scored.
+
+Shapes: B = 1 document, T bytes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data import corpus
+from bench.request import Bench
+from bench.subject import recipe, subject, trained
+from modules.decoder import Decoder
+from modules.trainer import next_token
+from plan.catalogue import benchmark
+
+
+@benchmark(
+    "topk-accuracy-32k-v1",
+    metrics={"accuracy_loss": "", "full_accuracy": "", "accuracy": "", "commonest": ""},
+    source="next byte of held-out text after 32768 bytes: attention to all keys against the best few, same weights",
+    options={
+        "context": 32768,
+        "scored": 8192,
+        "window": 1024,
+        "batch": 8,
+        "length": 256,
+        "long": 2048,
+        "long_share": 0.2,
+        "corpus": "bytes-stdlib",
+    },
+    data="bytes-stdlib",
+    modules=("topk_attention",),
+    steps=150,
+)
+def measure(bench: Bench) -> dict[str, float]:
+    """Shares of bytes foretold: `full_accuracy` by all keys, `accuracy` by the best `k_top`; `accuracy_loss` is the first less the second.
+
+    `commonest` is the share of the commonest byte among those scored: what a model that has learnt nothing else gets.
+    """
+    o, seed, device = bench.options, bench.request.seed, bench.request.device
+    text = corpus(o["corpus"])
+    plan = recipe(bench, default={"batch": o["batch"]}, fixed={"length": o["length"]})
+    sparse = subject(bench, fixed={"vocabulary": 256})
+    settings = {name: value for name, value in bench.request.config.items() if name not in ("k_top", "decoder", "recipe")}
+    decoder = {**bench.request.config.get("decoder", {}), "vocabulary": 256}
+    full = Decoder.build("transformer", config=settings, decoder=decoder, seed=seed, device=device)
+    full.load_state_dict(sparse.state_dict())
+    short = round((1 - o["long_share"]) * bench.steps)
+
+    def batch(step: int) -> Tensor:
+        size = {"batch": plan.batch, "length": o["length"]} if step < short else {"batch": 1, "length": o["long"]}
+        return torch.from_numpy(text.batch(seed=seed, step=step, **size)).to(device)
+
+    trained(bench, full, batch, loss=next_token, recipe=plan, identity=text.facts["data_digest"])
+    sparse.load_state_dict(full.state_dict())
+    length = o["context"] + o["scored"]
+    start = int(np.random.default_rng(seed).integers(0, len(text.validation) - length))
+    held_BT = torch.from_numpy(text.validation[start : start + length + 1].astype(np.int64))[None].to(device)
+    scored_T = held_BT[0, o["context"] + 1 :]
+    shares = [
+        float((foretold(model, held_BT, window=o["window"])[o["context"] :] == scored_T).float().mean())
+        for model in (full, sparse)
+    ]
+    bench.facts.update(text.facts, starts_at=start, scored=len(scored_T))
+    return {
+        "accuracy_loss": shares[0] - shares[1],
+        "full_accuracy": shares[0],
+        "accuracy": shares[1],
+        "commonest": float(scored_T.bincount().max()) / len(scored_T),
+    }
+
+
+@torch.inference_mode()
+def foretold(model: Decoder, document_BT: Tensor, *, window: int) -> Tensor:
+    """The likeliest byte after each of one document but its last, (T - 1,), read a window at a time through the cache."""
+    model.eval()
+    found, state = list[Tensor](), None
+    for part_BT in torch.split(document_BT[:, :-1], window, dim=1):
+        logits_BTV, state = model(part_BT, state)
+        found.append(logits_BTV[0].argmax(-1))
+    return torch.cat(found)
