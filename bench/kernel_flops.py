@@ -27,7 +27,8 @@ CHUNK = 64
 def formulas() -> dict[Any, Callable[..., int]]:
     """The formulas of the operators that are there by now, as `FlopCounterMode` takes them."""
     known = torch.ops.touchstone
-    own = {getattr(known, name): formula for name, formula in _OPERATORS.items() if hasattr(known, name)}
+    bare = {name.removeprefix("touchstone::"): formula for name, formula in _OPERATORS.items()}
+    own = {getattr(known, name): formula for name, formula in bare.items() if hasattr(known, name)}
     aten = torch.ops.aten
     return {**own, aten._fft_r2c: _rfft, aten._fft_c2r: _irfft}
 
@@ -155,20 +156,21 @@ def _spectrum(taps: Shape, N: int, **_: Any) -> int:
     return _transforms(N, taps[1])
 
 
+# By their full names: a bare one is also the name of a kernel's source, on which all that counts would then hang.
 _OPERATORS: dict[str, Callable[..., int]] = {
-    "simple_gla": _simple_gla,
-    "simple_gla_backward": _simple_gla_backward,
-    "gla": _gla,
-    "gla_backward": _gla_backward,
-    "delta_rule": _delta_rule,
-    "delta_rule_backward": _delta_rule_backward,
-    "selective_scan": _scan,
-    "selective_scan_backward": _scan_backward,
-    "selective_scan_chunked": _scan,
-    "selective_scan_chunked_backward": _scan_backward,
-    "fft_spectrum": _spectrum,
-    "fft_convolution": _convolution,
-    "fft_convolution_backward": _convolution_backward,
-    "fft_convolution_windowed": _convolution,
-    "fft_convolution_windowed_backward": _windowed_backward,
+    "touchstone::simple_gla": _simple_gla,
+    "touchstone::simple_gla_backward": _simple_gla_backward,
+    "touchstone::gla": _gla,
+    "touchstone::gla_backward": _gla_backward,
+    "touchstone::delta_rule": _delta_rule,
+    "touchstone::delta_rule_backward": _delta_rule_backward,
+    "touchstone::selective_scan": _scan,
+    "touchstone::selective_scan_backward": _scan_backward,
+    "touchstone::selective_scan_chunked": _scan,
+    "touchstone::selective_scan_chunked_backward": _scan_backward,
+    "touchstone::fft_spectrum": _spectrum,
+    "touchstone::fft_convolution": _convolution,
+    "touchstone::fft_convolution_backward": _convolution_backward,
+    "touchstone::fft_convolution_windowed": _convolution,
+    "touchstone::fft_convolution_windowed_backward": _windowed_backward,
 }

@@ -17,6 +17,7 @@ def task(module: str, benchmark: str, **more: object) -> Task:
 
 def test_a_task_needs_the_kernels_of_its_module_and_of_those_it_names() -> None:
     assert kernels_of([task("attention", "memory-growth-32k-v1")]) == set()
+    assert kernels_of([task("transformer", "bytes-stdlib-v1")]) == set(), "to count an operator's FLOPs is not to need it"
     assert kernels_of([task("mamba", "memory-growth-32k-v1")]) == {"convolution", "scan"}
     both = [task("mamba", "memory-growth-32k-v1"), task("rwkv4", "memory-growth-32k-v1")]
     assert kernels_of(both) == {"convolution", "scan", "rwkv4"}
