@@ -1,10 +1,10 @@
 """Next-byte accuracy after 32,768 bytes of real text: the same weights, reading all keys and reading the best few alone.
 
-A dense transformer is trained on short windows, then on some long ones. Its weights are then read twice over one held-out text, in one document: by
-full attention, and by blocks of the same shape whose queries read only their `k_top` best keys, from the first byte on. Bytes with at least
-`context` bytes before them are scored.
+A dense transformer is trained on short windows, then on some long ones. With its weights held-out text is read twice: by full attention, and by
+blocks of the same shape whose queries read only their `k_top` best keys, from the first byte on. Scored are windows from places all over that text, each
+read on from the same `context` bytes: one place alone may be a table of numbers.
 
-Shapes: B = 1 document, T bytes.
+Shapes: B = 1 document, N places, T bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.data import corpus
 from bench.request import Bench
 from bench.subject import recipe, subject, trained
-from modules.decoder import Decoder
+from modules.decoder import Decoder, DecoderState
 from modules.trainer import next_token
 from plan.catalogue import benchmark
 
@@ -27,7 +27,7 @@ from plan.catalogue import benchmark
     source="next byte of held-out text after 32768 bytes: attention to all keys against the best few, same weights",
     options={
         "context": 32768,
-        "scored": 8192,
+        "places": 8,
         "window": 1024,
         "batch": 8,
         "length": 256,
@@ -60,29 +60,32 @@ def measure(bench: Bench) -> dict[str, float]:
 
     trained(bench, full, batch, loss=next_token, recipe=plan, identity=text.facts["data_digest"])
     sparse.load_state_dict(full.state_dict())
-    length = o["context"] + o["scored"]
-    start = int(np.random.default_rng(seed).integers(0, len(text.validation) - length))
-    held_BT = torch.from_numpy(text.validation[start : start + length + 1].astype(np.int64))[None].to(device)
-    scored_T = held_BT[0, o["context"] + 1 :]
-    shares = [
-        float((foretold(model, held_BT, window=o["window"])[o["context"] :] == scored_T).float().mean())
-        for model in (full, sparse)
-    ]
-    bench.facts.update(text.facts, starts_at=start, scored=len(scored_T))
+    start = int(np.random.default_rng(seed).integers(0, len(text.validation) - o["context"]))
+    context_BT = torch.from_numpy(text.validation[start : start + o["context"]].astype(np.int64))[None].to(device)
+    part_NT = torch.from_numpy(text.windows(count=o["places"], length=o["window"])).to(device)
+    shares = []
+    for model in (full, sparse):
+        _, state = foretold(model, context_BT, None, window=o["window"])
+        found_NT = torch.stack([foretold(model, part_T[None, :-1], state, window=o["window"])[0] for part_T in part_NT])
+        shares.append(float((found_NT == part_NT[:, 1:]).float().mean()))
+    scored_N = part_NT[:, 1:].flatten()
+    bench.facts.update(text.facts, context_starts_at=start, scored=len(scored_N))
     return {
         "accuracy_loss": shares[0] - shares[1],
         "full_accuracy": shares[0],
         "accuracy": shares[1],
-        "commonest": float(scored_T.bincount().max()) / len(scored_T),
+        "commonest": float(scored_N.bincount().max()) / len(scored_N),
     }
 
 
 @torch.inference_mode()
-def foretold(model: Decoder, document_BT: Tensor, *, window: int) -> Tensor:
-    """The likeliest byte after each of one document but its last, (T - 1,), read a window at a time through the cache."""
+def foretold(
+    model: Decoder, document_BT: Tensor, state: DecoderState | None, *, window: int
+) -> tuple[Tensor, DecoderState | None]:
+    """The likeliest byte after each of one document, (T,), read a window at a time from `state` on, and the state behind it."""
     model.eval()
-    found, state = list[Tensor](), None
-    for part_BT in torch.split(document_BT[:, :-1], window, dim=1):
+    found = []
+    for part_BT in torch.split(document_BT, window, dim=1):
         logits_BTV, state = model(part_BT, state)
         found.append(logits_BTV[0].argmax(-1))
-    return torch.cat(found)
+    return torch.cat(found), state
