@@ -162,8 +162,11 @@ def rwkv_loop(
             gc.collect()
         return batches(i)
 
-    gc.freeze()
+    mine = not gc.get_freeze_count()  # what the caller froze stays so
+    if mine:
+        gc.freeze()
     try:
         return train(model, tidied, loss=Carried(), recipe=recipe, steps=steps, seed=seed, **options)
     finally:
-        gc.unfreeze()
+        if mine:
+            gc.unfreeze()

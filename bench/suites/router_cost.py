@@ -23,14 +23,14 @@ from plan.catalogue import benchmark
 @benchmark(
     "router-cost-v1",
     metrics={"router_share": "", "length_ratio": "x", "hash_ratio": "x"},
-    source="torch.utils.flop_counter on router and experts apart (arXiv:2101.03961); interleaved CPU times of hashing (arXiv:2106.04426)",
+    source="torch.utils.flop_counter on router and experts apart (arXiv:2101.03961); interleaved times (hash: arXiv:2106.04426)",
     options={"tokens": 4096, "short": 256, "experts": 1024, "pairs": 61},
     modules=("moe",),
 )
 def measure(bench: Bench) -> dict[str, float]:
-    """`router_share`: FLOPs of the learned router over those of router and experts. `length_ratio`: its FLOPs a token in one document of
-    `tokens` over those in documents of `short`. `hash_ratio`: time in which the router by hash places as many tokens among `experts` experts,
-    over its time for the request's own number.
+    """`router_share`: FLOPs of the learned router over those of router and experts. `length_ratio`: its time for one document of `tokens` over
+    that for as many tokens in documents of `short`, one by one. `hash_ratio`: time in which the router by hash places as many tokens among
+    `experts` experts, over its time for the request's own number.
 
     Raises TermsError where the request's router is another than `switch`: the hash has no FLOPs that anybody counts.
     """
@@ -45,18 +45,28 @@ def measure(bench: Bench) -> dict[str, float]:
 
     with torch.inference_mode():
         chosen_NK, weight_NK, _ = router(x_ND.unsqueeze(0), None, seen=0)
-        long = count_flops(lambda: router(x_ND.unsqueeze(0), None, seen=0))
-        short = count_flops(lambda: router(x_ND.view(-1, options["short"], config.d_model), None, seen=0))
+        scored = count_flops(lambda: router(x_ND.unsqueeze(0), None, seen=0))
         computed = count_flops(lambda: block.experts(x_ND, chosen_NK, weight_NK))
         many, own = (HashRouter(experts, top_k=config.top_k).to(x_ND.device) for experts in (options["experts"], config.experts))
-        grown = speedup(
+        pairs, device = options["pairs"], bench.request.device
+        longer = speedup(
+            lambda: router(x_ND.unsqueeze(0), None, seen=0),
+            lambda: [router(part_tD.unsqueeze(0), None, seen=0) for part_tD in torch.split(x_ND, options["short"])],
+            pairs=pairs,
+            device=device,
+            progress=lambda done, total: bench.progress(done, 2 * total, {}),
+        )
+        more = speedup(
             lambda: many(x_ND, tokens_N),
             lambda: own(x_ND, tokens_N),
-            pairs=options["pairs"],
-            device=bench.request.device,
-            progress=lambda done, total: bench.progress(done, total, {}),
+            pairs=pairs,
+            device=device,
+            progress=lambda done, total: bench.progress(total + done, 2 * total, {}),
         )
     bench.facts.update(
-        router_flops=long / len(x_ND), experts_flops=computed / len(x_ND), interval_95=[grown.low, grown.high], clock=grown.clock
+        router_flops=scored / len(x_ND),
+        experts_flops=computed / len(x_ND),
+        intervals_95={"length_ratio": [longer.low, longer.high], "hash_ratio": [more.low, more.high]},
+        clock=more.clock,
     )
-    return {"router_share": long / (long + computed), "length_ratio": long / short, "hash_ratio": grown.ratio}
+    return {"router_share": scored / (scored + computed), "length_ratio": longer.ratio, "hash_ratio": more.ratio}

@@ -23,7 +23,7 @@ from plan.catalogue import benchmark
 
 @benchmark(
     "topk-accuracy-32k-v1",
-    metrics={"accuracy_loss": "", "full_accuracy": "", "accuracy": "", "commonest": ""},
+    metrics={"accuracy_loss": "", "full_accuracy": "", "context_gain": "", "accuracy": "", "commonest": ""},
     source="next byte of held-out text after 32768 bytes: attention to all keys against the best few, same weights",
     options={
         "context": 32768,
@@ -41,6 +41,7 @@ from plan.catalogue import benchmark
 )
 def measure(bench: Bench) -> dict[str, float]:
     """Shares of bytes foretold: `full_accuracy` by all keys, `accuracy` by the best `k_top`; `accuracy_loss` is the first less the second.
+    `context_gain` is the first less what the same weights foretell without the bytes of the context: where that is not positive, the loss says nothing.
 
     `commonest` is the share of the commonest byte among those scored: what a model that has learnt nothing else gets.
     """
@@ -63,7 +64,8 @@ def measure(bench: Bench) -> dict[str, float]:
     start = int(np.random.default_rng(seed).integers(0, len(text.validation) - o["context"]))
     context_BT = torch.from_numpy(text.validation[start : start + o["context"]].astype(np.int64))[None].to(device)
     part_NT = torch.from_numpy(text.windows(count=o["places"], length=o["window"])).to(device)
-    shares = []
+    alone_NT = torch.stack([foretold(full, part_T[None, :-1], None, window=o["window"])[0] for part_T in part_NT])
+    alone, shares = float((alone_NT == part_NT[:, 1:]).float().mean()), []
     for model in (full, sparse):
         _, state = foretold(model, context_BT, None, window=o["window"])
         found_NT = torch.stack([foretold(model, part_T[None, :-1], state, window=o["window"])[0] for part_T in part_NT])
@@ -73,6 +75,7 @@ def measure(bench: Bench) -> dict[str, float]:
     return {
         "accuracy_loss": shares[0] - shares[1],
         "full_accuracy": shares[0],
+        "context_gain": shares[0] - alone,
         "accuracy": shares[1],
         "commonest": float(scored_N.bincount().max()) / len(scored_N),
     }

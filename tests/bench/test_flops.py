@@ -46,3 +46,17 @@ def test_a_transposed_convolution_in_groups_costs_one_multiply_add_per_input_num
     forward = count_flops(lambda: made.append(F.conv_transpose1d(x_BCT, weight_COW, groups=3)))
     assert forward == 2 * B * T * C_IN * 2 * W
     assert count_flops(lambda: torch.autograd.backward(made[0].sum())) == 2 * forward
+
+
+def test_what_torch_computes_in_operators_of_its_own_is_counted() -> None:
+    """By hand: an LSTM's gates are products with the input and the state before; vectors and distances go number by number."""
+    lstm = torch.nn.LSTM(16, 24, batch_first=True)
+    x_BTI = torch.randn(B, T, 16, requires_grad=True)
+    gates = 2 * B * T * 4 * 24 * (16 + 24)
+    assert training_flops(lambda: lstm(x_BTI)[0].sum()) == (gates, 3 * gates)
+    matrix_MN, vector_N = torch.randn(C_OUT, C_IN), torch.randn(C_IN)
+    assert count_flops(lambda: matrix_MN @ vector_N) == 2 * C_OUT * C_IN
+    assert count_flops(lambda: vector_N @ vector_N) == 2 * C_IN
+    assert count_flops(lambda: torch.cdist(torch.randn(7, 5), torch.randn(6, 5))) == 3 * 7 * 6 * 5
+    x_TI, weight_OIJ = torch.randn(T, 4), torch.randn(3, 4, 5)
+    assert count_flops(lambda: F.bilinear(x_TI, torch.randn(T, 5), weight_OIJ)) == 3 * T * 3 * 4 * 5

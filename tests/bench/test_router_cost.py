@@ -11,11 +11,11 @@ from torch import Tensor
 from bench.request import Bench
 from bench.subject import TermsError
 from bench.suites.router_cost import measure
-from modules.routing import HashRouter
+from modules.routing import HashRouter, Past, SwitchRouter
 from plan.nouns import Request
 
 D, E, WIDTH = 32, 8, 64
-SHORT = {"tokens": 512, "short": 64, "experts": 256, "pairs": 5}
+SHORT = {"tokens": 2048, "short": 64, "experts": 256, "pairs": 5}
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,18 @@ def test_the_share_is_that_of_the_two_formulas(tmp_path: Path, look_back: bool) 
     assert bench.facts["router_flops"] == router
     assert bench.facts["experts_flops"] == expert
     assert told["router_share"] == pytest.approx(router / (router + expert))
-    assert told["length_ratio"] == 1
+
+
+def test_a_router_that_looks_at_all_pairs_of_a_document_is_seen_to_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pointwise = SwitchRouter.forward
+
+    def of_pairs(self: SwitchRouter, x_BTD: Tensor, past: Past | None, *, seen: int | Tensor) -> tuple[Tensor, Tensor, Past]:
+        for _ in range(40):
+            torch.cdist(x_BTD, x_BTD)
+        return pointwise(self, x_BTD, past, seen=seen)
+
+    monkeypatch.setattr(SwitchRouter, "forward", of_pairs)
+    assert measure(bench_for(tmp_path))["length_ratio"] > 2
 
 
 def test_a_hash_that_asks_every_expert_is_seen_to_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
