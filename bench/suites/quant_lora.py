@@ -2,7 +2,7 @@
 
 A decoder is trained on the first half of the text. It is then frozen three times, with its maps in bfloat16 and in four bits of two kinds, and
 adapters of low rank are trained on the second half, from the same start on the same bytes in the same order, each in a process of its own.
-Both decode their weights a panel at a time, both compute a block's activations again in the backward: the baseline is as sparing as
+All decode their weights a panel at a time and compute a block's activations again in the backward: the baseline is as sparing as
 the candidates, and what is left is the weights. Peaks are of resident memory, above what the process holds once its libraries are loaded.
 
 Shapes: N windows, T bytes.
