@@ -162,11 +162,10 @@ def rwkv_loop(
             gc.collect()
         return batches(i)
 
-    mine = not gc.get_freeze_count()  # what the caller froze stays so
-    if mine:
-        gc.freeze()
+    frozen = gc.get_freeze_count()  # by the caller, which stays so
+    gc.freeze()
     try:
         return train(model, tidied, loss=Carried(), recipe=recipe, steps=steps, seed=seed, **options)
     finally:
-        if mine:
+        if not frozen:
             gc.unfreeze()
