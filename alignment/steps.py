@@ -25,6 +25,8 @@ _PARTS = re.compile(r"(?<=\w)[_./:\\+~&,=|-]+(?=\w)|_+|(?<=[a-z0-9])(?=[A-Z])|(?
 _JOINED = re.compile(r"(?<![\w/])(?:[A-Za-z]+[-/.:+~&,=|_]){3,}[A-Za-z]+")
 _ODD = re.compile(r"[^\w\s.,;:!?'\"-]|\d+|(?<!\w)_|_(?!\w)")
 _SUFFIX = re.compile(r"\.(?:py|md|txt|csv|json|toml|com|org)\b")
+_TARGET = re.compile(r"`[\w.-]+::[\w.-]+`")
+"""A target of a plan, whose signs wrap nothing."""
 _OWN = re.compile(r"`[^`\s]+`|\br[0-9a-f]{8}\b")
 _WHO = r"(?:we|i|you|they|he|she)\b"
 _NOT = r"(?:not?|never|none|nothing|nobody|neither|nor|without|cannot|\w+n't|rather than|instead of|forbids?|forbidden|refused?|rejected|blocked)\b"
@@ -114,7 +116,7 @@ def is_bare(step: str) -> bool:
 
 def _without_signs(step: str) -> Iterator[str]:
     """Readings of a step whose words are wrapped in signs or parted by names: its words alone, and all but its names."""
-    text = plain(step).strip()
+    text = _TARGET.sub(" ", plain(step)).strip()
     words = _ODD.sub(" ", _SUFFIX.sub("", text)).split()
     if len(words) >= SHORTEST and 2 * len(_ODD.findall(text)) >= len(words):
         yield " ".join(words)
