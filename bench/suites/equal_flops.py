@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import torch
 
+from bench.dense import CLOSE
 from bench.flops import training_flops
 from bench.request import Bench
 from bench.subject import TermsError, recipe, subject
 from bench.suites import bytes as plain
-from bench.table import CLOSE
 from modules.decoder import Decoder
 from modules.trainer import next_token
 from plan.catalogue import benchmark
