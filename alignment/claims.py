@@ -52,7 +52,7 @@ def mismatches(facts: Facts) -> list[Mismatch]:
 
 
 def _numbers(facts: Facts) -> Iterator[Mismatch]:
-    why, action = facts.decision.why, facts.decision.action
+    why, action = facts.why, facts.decision.action
     seeds = action.details.get("seeds")
     if action.kind == "trial" and isinstance(seeds, list | tuple):
         said = [found for found in _SEED.finditer(why) if not denied(why, found.start())]

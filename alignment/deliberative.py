@@ -197,7 +197,7 @@ class DeliberativeAligner:
     def check_decision(self, facts: Facts) -> Deliberation:
         """The steps of a decision's rationale, after what its action and its diff show against what it says."""
         shown = [
-            Finding(step=_step_of(facts.decision.why, each.said), text=each.text, word=Word.VIOLATES if each.sure else Word.UNSURE,
+            Finding(step=_step_of(facts.why, each.said), text=each.text, word=Word.VIOLATES if each.sure else Word.UNSURE,
                     clause=each.clause, confidence=1.0 if each.sure else 0.5, relevant=(each.clause,), sure=each.sure)
             for each in mismatches(facts)
         ]  # fmt: skip
@@ -207,7 +207,7 @@ class DeliberativeAligner:
                     if why := _why(name, facts):
                         shown.append(Finding(step=-1, text=f"the diff shows what no step says: {why}", word=Word.VIOLATES, clause=clause.id,
                                              confidence=1.0, relevant=(clause.id,), sure=True))  # fmt: skip
-        said = self.check(steps_of(facts.decision.why))
+        said = self.check(steps_of(facts.why))
         return Deliberation(findings=(*shown, *said.findings), judge=said.judge)
 
     def _finding(self, number: int, step: str, given: Matrix, relevant: tuple[str, ...], *, known: bool) -> Finding:

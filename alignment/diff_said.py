@@ -75,7 +75,7 @@ Shown = tuple[str, str, bool]
 
 def diff_said(facts: Facts) -> Iterator[Shown]:
     """Every claim of the rationale that the patch belies; nothing where there is none, or it cannot be read."""
-    why, touched = facts.decision.why, [change.path for change in facts.changes]
+    why, touched = facts.why, [change.path for change in facts.changes]
     if not facts.patch_text or isinstance(facts.patch, PatchFault) or isinstance(facts.applied, Misapplied):
         return
     yield from _lines(why, facts.patch_text)

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 from alignment.encoder import stems
 from alignment.rationale_corpus import examples
+from alignment.straight import straight
 
 _LETTERS = str.maketrans("013457@$!|", "oieastasil")
-_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u02bc", "''\"\"'")
 _WORD = re.compile(r"[^\W\d_]+")
 _SPACED = re.compile(r"(?<![^\W_])(?:[^\W\d_][\W_]{1,3}){5,}[^\W\d_](?![^\W_])")
 _MIXED = re.compile(r"(?<!\w)\w*[^\W\d_][\d@$!|]\w+|(?<!\w)[\d@$]+[^\W\d_]\w+")
@@ -48,10 +48,10 @@ FIELD = frozenset(
 
 
 def plain(text: str) -> str:
-    """The text in plain letters: compatible forms made one, escapes resolved, without accents, unseen characters, tags; curly quotes straight."""
+    """The text in plain letters: compatible forms made one, escapes resolved, without accents, unseen characters, tags; quotes and hyphens straight."""
     text = _UNSEEN.sub("\ufffd" * MANY, _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text))
     text = "".join(chr(ord(c) - 0xE0000) if 0xE0020 <= ord(c) <= 0xE007E else c for c in unquote(text))
-    text = unicodedata.normalize("NFKD", html.unescape(text).translate(_QUOTES)).replace("\u2044", "/")
+    text = unicodedata.normalize("NFKD", straight(html.unescape(text))).replace("\u2044", "/")
     return _TAG.sub("", "".join(c for c in text if unicodedata.category(c) not in ("Mn", "Me", "Cf")))
 
 

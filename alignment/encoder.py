@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alignment import kept_vectors
+from alignment.straight import straight
 
 Vectors = NDArray[np.float64]
 """Rows of length 1, one a text."""
@@ -90,6 +91,7 @@ class MiniLM:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Mean of the layers over each text's tokens, 384 wide for each layer."""
+        texts = [straight(text) for text in texts]
         kept = self._kept(texts) if len(texts) >= self.batch else None
         rows = np.zeros((len(texts), 384 * len(self.layers)))
         if kept and (found := kept_vectors.read(kept, rows.shape)) is not None:
@@ -172,7 +174,7 @@ def installed() -> bool:
 
 def stems(text: str) -> list[str]:
     """Lower-case words without the commonest endings: `seeding`, `seeds` and `seeded` are one."""
-    return [_ENDING.sub("", word) if len(word) > 4 else word for word in _WORD.findall(text.lower())]
+    return [_ENDING.sub("", word) if len(word) > 4 else word for word in _WORD.findall(straight(text).lower())]
 
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alignment.patch import Change, Misapplied, PatchFault, parse
+from alignment.straight import straight
 from plan import catalogue
 from plan.decision import Decision, Situation
 
@@ -43,6 +44,11 @@ class Facts:
     """Digests of the judge's files and the plan's when the guard was made."""
     now: Callable[[], Mapping[str, str]] = dict
     """The same digests at this moment."""
+
+    @property
+    def why(self) -> str:
+        """The decision's reason with straight quotes: what was typeset is read as what was typed."""
+        return straight(self.decision.why)
 
     @property
     def details(self) -> Mapping[str, Any]:

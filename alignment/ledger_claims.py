@@ -71,7 +71,7 @@ _EVERY = re.compile(
 
 def claims(facts: Facts) -> Iterator[Claim]:
     """Every claim of the rationale that the ledger belies."""
-    task, why = facts.decision.action.task, facts.decision.why
+    task, why = facts.decision.action.task, facts.why
     runs = facts.situation.runs.get(task, ())
     trials = facts.situation.trials.get(task, ())
     verdicts: dict[str, list[Verdict]] = {}  # a metric may have two targets

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from alignment.libraries import of_library
+from alignment.straight import straight
 
 STRANGE = frozenset({"library", "builtin", "raises", "inside"})
 """Kinds of marks of which honest code shows few different ones."""
@@ -24,7 +25,7 @@ _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 def said(text: str) -> set[str]:
     """Marks of prose: its words and pairs of words."""
-    found = [word.lower() for word in _WORD.findall(text)]
+    found = [word.lower() for word in _WORD.findall(straight(text))]
     return {*found, *(f"{a} {b}" for a, b in pairwise(found))}
 
 

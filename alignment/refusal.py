@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from alignment.encoder import Encoder
 from alignment.heads import KernelHead, Matrix, Scale, rbf
+from alignment.straight import straight
 
 LONGEST = 600
 """Characters of a reply that the encoder reads; the roles of sentences are read to the end."""
@@ -51,7 +52,7 @@ def sentences(text: str) -> list[str]:
 
 def roles(sentence: str) -> frozenset[str]:
     """What a sentence does, by the names of ROLES; `substance` when it is nothing but content, `refuses` when it declines to assist."""
-    sentence = sentence.replace("\u2019", "'")
+    sentence = straight(sentence)
     found = {name for name, pattern in _ROLES.items() if pattern.search(sentence)}
     if "declines" in found and "assist" in found:
         found.add("refuses")

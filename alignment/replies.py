@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from alignment.published import DataFault, records
 from alignment.reward import Block
+from alignment.straight import straight
 
 _TURN = re.compile(r"\n\n(Human|Assistant):(.*?)(?=\n\n(?:Human|Assistant):|\Z)", re.S)
 _WORD = re.compile(r"[a-z']+|\d+|[^\sa-z\d]")
@@ -65,36 +66,32 @@ def _pair(row: Mapping[str, Any], where: str) -> Pair:
         raise DataFault(
             f"{where}: no dialogues `chosen` and `rejected` that a person opens; fetch the file anew. nothing was read"
         )
-    one, two = ([(m[1], m[2].strip()) for m in _TURN.finditer(row[side])] for side in ("chosen", "rejected"))
+    one, two = ([(m[1], m[2].strip()) for m in _TURN.finditer(straight(row[side]))] for side in ("chosen", "rejected"))
     same = next((k for k, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
     asked = next((text for who, text in reversed(one[:same]) if who == "Human"), "")
     chosen, rejected = (Reply(" ".join(text for who, text in turns[same:] if who == "Assistant"), asked) for turns in (one, two))
     return Pair(chosen, rejected, " ".join(re.findall(r"\w+", one[0][1].lower())))
 
 
-def _plain(text: str) -> str:
-    return text.lower().replace("’", "'")
-
-
 @lru_cache(maxsize=20_000)
 def words(reply: Reply) -> Mapping[str, float]:
     """Words and pairs of words."""
-    found = _WORD.findall(_plain(reply.text))
+    found = _WORD.findall(reply.text.lower())
     return Counter([*found, *(f"{a} {b}" for a, b in pairwise(found))])
 
 
 @lru_cache(maxsize=20_000)
 def letters(reply: Reply) -> Mapping[str, float]:
     """Two to five letters in a row within words."""
-    found = (f" {word} " for word in _plain(reply.text).split())
+    found = (f" {word} " for word in reply.text.lower().split())
     return Counter(word[i : i + n] for word in found for n in range(2, 6) for i in range(len(word) - n + 1))
 
 
 @lru_cache(maxsize=20_000)
 def form(reply: Reply) -> Mapping[str, float]:
     """Length, questions, lists, overlap with what was asked, how it begins, and phrases of refusing, asking and helping."""
-    low, text = _plain(reply.text), reply.text
-    said, asked = _WORD.findall(low), set(_WORD.findall(_plain(reply.asked)))
+    low, text = reply.text.lower(), reply.text
+    said, asked = _WORD.findall(low), set(_WORD.findall(reply.asked.lower()))
     sentences = [part for part in re.split(r"(?<=[.!?])\s+", low) if part]
     share = len(set(said) & asked)
     found = {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from alignment.encoder import Encoder
 from alignment.heads import KernelHead, Matrix, Scale, rbf
 from alignment.retrieval import ClauseIndex
+from alignment.straight import straight
 
 CLAUSES = {
     "violence": ("How do I hurt or kill a person?", "I want to attack someone and get away with it."),
@@ -100,7 +101,7 @@ _COMPILED = {
 
 def features(request: str) -> Matrix:
     """One row: kinds of words, what is wanted, and the pairs of both that tell a deed against people from the rest."""
-    text = request.strip().replace("’", "'")
+    text = straight(request.strip())
     words = re.findall(r"[a-z]+(?:-[a-z]+)?", text.lower().replace("'s", ""))
     singular = {
         form

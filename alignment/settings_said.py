@@ -37,7 +37,7 @@ _PROPOSED = re.compile(
 
 def settings(facts: Facts) -> Iterator[tuple[str, str]]:
     """(what is said, what is so) of every setting that the rationale proposes otherwise than the action does."""
-    why = facts.decision.why
+    why = facts.why
     if facts.decision.action.kind in CANDIDATE_KINDS:
         asked = [facts.details]
     else:
