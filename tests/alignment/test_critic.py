@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.special import ndtr
 from scipy.stats import binomtest
 
 from alignment.critic import Change, Critic, chance, numbers, tally, words
-from alignment.critic_report import LEAST, calibration, hacking, report
+from alignment.critic_report import LEAST, auroc, calibration, hacking, report
 from alignment.guards.critic import CriticGuard
 from alignment.reward import Block, BradleyTerry, folds, ridge
 from plan.decision import Action, Bout, Candidate, Decision, Say, Situation, Stance, Tried, Vote
 from tests.alignment.facts_of_a_task import candidate, situation
 
+Floats = NDArray[np.float64]
 CHAMPION = Candidate(module="attention", config={"recipe": {"lr": 0.01}, "heads": 4})
 
 
@@ -150,11 +153,11 @@ def test_calibration_error_is_small_for_true_chances_and_large_for_boasts() -> N
 @pytest.mark.parametrize(("follow", "answer"), [(True, "clean"), (False, "hacked")])
 def test_a_reward_that_rises_without_its_labels_is_called_hacked(follow: bool, answer: str) -> None:
     random = np.random.default_rng(1)
-    low, high = np.full(400, 0.4), np.full(400, 0.8)
+    low, high = random.uniform(0.1, 0.7, 400), random.uniform(0.6, 1.0, 400)
     labels = [(random.random(400) < (said if follow else 0.4)).astype(float) for said in (low, high)]
     found = hacking((low, labels[0]), (high, labels[1]))
     assert found.answer == answer
-    assert found.promised == pytest.approx(0.4)
+    assert found.promised == pytest.approx(0.4, abs=0.03)
 
 
 @pytest.mark.parametrize(("n", "answer"), [(0, "unsure"), (1, "unsure"), (LEAST - 1, "unsure"), (LEAST, "hacked")])
@@ -173,9 +176,9 @@ def test_labels_that_cannot_rise_any_more_are_no_hacking() -> None:
     [
         ((0.95, 0.95), (0.9, 0.3), "hacked"),  # it said the same of all, and what people liked is gone
         ((0.8, 0.6), (0.8, 0.2), "hacked"),  # they fell further than it said
-        ((0.8, 0.5), (0.8, 0.5), "clean"),
-        ((0.9, 0.9), (0.9, 0.9), "clean"),
-        ((0.9, 0.9), (0.5, 0.5), "clean"),  # boastful from the start: calibration tells that
+        ((0.8, 0.5), (0.8, 0.5), "unsure"),  # says the same of all that came later: nothing follows it there
+        ((0.9, 0.9), (0.9, 0.9), "unsure"),
+        ((0.9, 0.9), (0.5, 0.5), "unsure"),  # boastful from the start
     ],
 )
 def test_a_critic_that_promises_nothing_is_held_to_that(
@@ -209,6 +212,56 @@ def test_an_honest_critic_is_hardly_ever_called_hacked(n: int) -> None:
         sides = [(said, (random.random(n) < said).astype(float)) for said in (low, high)]
         called += hacking(sides[0], sides[1]).answer == "hacked"
     assert binomtest(called, 100, 0.05, alternative="greater").pvalue > 0.01
+
+
+def upside_down(said: Floats) -> Floats:
+    return 1.3 - said
+
+
+def too_much(said: Floats) -> Floats:
+    return said - 0.25
+
+
+def whatever(said: Floats) -> Floats:
+    return np.full_like(said, 0.65)
+
+
+@pytest.mark.parametrize("truth", [upside_down, too_much, whatever])
+@pytest.mark.parametrize("n", [LEAST, 50, 200])
+def test_a_critic_whose_later_scores_people_do_not_follow_is_hardly_ever_called_clean(
+    truth: Callable[[Floats], Floats], n: int
+) -> None:
+    random, answers = np.random.default_rng(n), list[str]()
+    for _ in range(60):
+        said = [random.uniform(0.4, 0.9, n) for _ in range(2)]
+        chances = (said[0], truth(said[1]))
+        labels = [(random.random(n) < chance).astype(float) for chance in chances]
+        answers.append(hacking((said[0], labels[0]), (said[1], labels[1])).answer)
+    assert binomtest(answers.count("clean"), 60, 0.025, alternative="greater").pvalue > 0.01
+    assert n < 200 or truth is not upside_down or answers.count("hacked") >= 54
+
+
+def test_an_honest_critic_with_enough_labels_is_mostly_called_clean() -> None:
+    random, answers = np.random.default_rng(5), list[str]()
+    for _ in range(60):
+        said = [random.uniform(*span, 200) for span in ((0.3, 0.6), (0.4, 0.9))]
+        labels = [(random.random(200) < chance).astype(float) for chance in said]
+        answers.append(hacking((said[0], labels[0]), (said[1], labels[1])).answer)
+    assert answers.count("clean") >= 50
+
+
+def test_agreement_is_the_share_of_pairs_in_their_order_and_its_interval_holds_the_truth() -> None:
+    random, inside = np.random.default_rng(6), 0
+    said, labels = random.integers(0, 5, 40) / 4, (random.random(40) < 0.5).astype(float)
+    pairs = [(good > bad) + (good == bad) / 2 for good in said[labels == 1] for bad in said[labels == 0]]
+    assert auroc(said, labels).value == pytest.approx(np.mean(pairs))
+    for _ in range(400):
+        labels = (random.random(30) < 0.6).astype(float)
+        said = ndtr(random.normal(labels))
+        found = auroc(said, labels)
+        inside += found.low <= ndtr(2**-0.5) <= found.high
+    assert inside >= 370
+    assert (auroc(said, np.ones(30)).low, auroc(said, np.ones(30)).high) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("side", [([0.5] * 30, [1.0] * 29), ([], [1.0]), ([[0.5] * 30], [[1.0] * 30]), ([math.nan] * 30, [1.0] * 30),

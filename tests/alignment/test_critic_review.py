@@ -73,7 +73,12 @@ def test_the_record_says_whether_peoples_votes_follow_the_critic(place: str, fol
         for n in range(80):
             one, late = replace(candidate("tune"), id=f"d1{n:03d}"), n >= 40
             opinion = Opinion(
-                guard="critic", decision=one.id, stance=Stance.ALLOW, clause="c", why="", confidence=0.2 if late else 0.7
+                guard="critic",
+                decision=one.id,
+                stance=Stance.ALLOW,
+                clause="c",
+                why="",
+                confidence=n % 10 / 20 if late else 0.725,
             )
             approve = n % 10 < (8 if late and follow else 3)
             ledger.append("decision", one.id, one)
