@@ -91,7 +91,7 @@ def derived(folder: Path, place: str, *, min_agreement: float, accept: Sequence[
         origin=Origin.VOTES,
         kept=tuple(_agreed(rule, conversation.name) for rule in found.rules),
         source=f"{conversation.name}, at least {min_agreement:.0%} of each of {len(found.groups)} groups, their stability {found.stability:.2f}",
-        dropped=tuple(f"accepted: {finding.message}" for finding in found.findings if finding.alarm),
+        noticed=tuple(f"{'accepted' if finding.alarm else 'noticed'}: {finding.message}" for finding in found.findings),
     )
     with Ledger.open(place) as ledger:
         if not ledger.append("lesson", f"votes/{digest}", lesson):
@@ -187,13 +187,13 @@ def listed(place: str, *, json: bool) -> Exit:
 def _agreed(rule: Rule, name: str) -> Precept:
     from plan.precepts import Origin, Precept
 
-    value, low, high = rule.least
+    least, consensus = (f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, low, high in (rule.least, rule.consensus))
     overridden = [f"{one.against} of {one.seen} in group {one.group}" for one in rule.minorities]
     return Precept(
         id="v" + hashlib.sha256(f"{Origin.VOTES}\n{rule.text}".encode()).hexdigest()[:8],
         origin=Origin.VOTES,
         text=" ".join(rule.text.split()),
-        rests_on=f"every opinion group of `{name}` supports it, the least one at {value:.2f} [{low:.2f}, {high:.2f}]; "
+        rests_on=f"every opinion group of `{name}` supports it, the least one at {least}, their consensus is {consensus} (90 % bootstrap); "
         + (f"it overrides {', '.join(overridden)}" if overridden else "nobody voted against it"),
     )
 
@@ -225,8 +225,8 @@ def _told(lesson: Lesson, where: str, *, json: bool) -> Exit:
         return Exit.HOLDS
     for one in lesson.kept:
         print(clean("\n".join(_lines(one))))
-    for text in lesson.dropped:
-        print(clean(f"dropped: {text}"))
+    for text in (*lesson.noticed, *(f"dropped: {text}" for text in lesson.dropped)):
+        print(clean(text))
     n = len(lesson.kept)
     print(f"{n or 'no'} rule{'' if n == 1 else 's'}{f' from {lesson.source}' if lesson.source else ''}, in {where}")
     return Exit.HOLDS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Statement:
 
     id: str
     text: str
-    """Empty only where moderation rejected the statement, or nobody accepted it nor voted on it."""
+    """Empty where the export has none: the audit names it, and it becomes no rule."""
     moderated: int = 0
     """1 accepted, -1 rejected, 0 not looked at."""
     agrees: int | None = None
@@ -107,7 +107,7 @@ def read(folder: Path | str) -> Conversation:
             groups[p] = _whole(row[at["group-id"]], where, line, "group-id")
         if counted:
             declared[p] = [_whole(row[at[name]], where, line, name) for name in _DECLARED]
-    statements = _statements(folder / STATEMENTS, voted={i for i, cast in zip(ids, ~np.isnan(votes).all(0), strict=True) if cast})
+    statements = _statements(folder / STATEMENTS)
     missing = [i for i in ids if i not in statements]
     if missing:
         raise ExportFault(
@@ -123,8 +123,8 @@ def read(folder: Path | str) -> Conversation:
     )
 
 
-def _statements(where: Path, *, voted: Set[str]) -> dict[str, Statement]:
-    """By id; without text only where that cannot matter: moderation rejected it, or nobody accepted it nor `voted` on it."""
+def _statements(where: Path) -> dict[str, Statement]:
+    """By id."""
     header, rows = _table(where)
     at = {name: i for i, name in enumerate(header)}
     for name in ("comment-id", "comment-body"):
@@ -141,18 +141,11 @@ def _statements(where: Path, *, voted: Set[str]) -> dict[str, Statement]:
         key = row[at["comment-id"]].strip()
         if key in found:
             raise ExportFault(f"{where}:{line}: statement `{key}` stands there twice; keep one. nothing was read")
-        moderated = whole("moderated") or 0
-        text = _text(row[at["comment-body"]])
-        if not text and (moderated == 1 or (moderated == 0 and key in voted)):
-            raise ExportFault(
-                f"{where}:{line}: statement `{key}` has no text and is {'accepted' if moderated == 1 else 'voted on'};"
-                " export the comments anew. nothing was read"
-            )
         share = row[at["group-informed-consensus"]].strip() if "group-informed-consensus" in at else ""
         found[key] = Statement(
             id=key,
-            text=text,
-            moderated=moderated,
+            text=_text(row[at["comment-body"]]),
+            moderated=whole("moderated") or 0,
             agrees=whole("agrees"),
             disagrees=whole("disagrees"),
             consensus=_number(share, where, line, "group-informed-consensus") if share else None,

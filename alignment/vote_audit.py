@@ -14,6 +14,7 @@ import numpy as np
 
 from alignment.opinion_groups import find_groups, project
 from alignment.polis_export import Conversation, Labels, Votes
+from alignment.sayings import spelt
 from alignment.vote_copies import alike
 from alignment.vote_labels import carried, expected
 from alignment.vote_machines import LEAST as MANY
@@ -146,11 +147,24 @@ def _counts(conversation: Conversation) -> list[Finding]:
 
 
 def _statements(conversation: Conversation) -> list[Finding]:
-    mute = [s.id for s in conversation.statements if not s.text]
-    told = (
-        f"{len(mute)} statements have no text, `{mute[0]}` the first; they were rejected, or nobody voted on them" if mute else ""
-    )
-    return [*_tallies(conversation), *([Finding(kind="statements", alarm=False, message=told)] if mute else [])]
+    told = []
+    mute = [s for s in conversation.statements if not s.text]
+    if mute:
+        let_in = sum(s.moderated == 1 for s in mute)
+        message = (
+            f"{len(mute)} statements have no text, `{mute[0].id}` the first, and {let_in} of them were accepted; their votes count where groups are found,"
+            " and they become no rule"
+        )
+        told.append(Finding(kind="statements", alarm=False, message=message))
+    known: dict[tuple[str, ...], list[str]] = {}
+    for statement, accepted in zip(conversation.statements, conversation.accepted, strict=True):
+        if accepted and (words := spelt(statement.text)):
+            known.setdefault(words, []).append(f"`{statement.id}`")
+    same = [" and ".join(ids) for ids in known.values() if len(ids) > 1]
+    if same:
+        message = f"statements {', '.join(same)} are the same sentence; rules count it once"
+        told.append(Finding(kind="statements", alarm=False, message=message))
+    return [*_tallies(conversation), *told]
 
 
 def _tallies(conversation: Conversation) -> list[Finding]:

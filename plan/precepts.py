@@ -60,6 +60,8 @@ class Lesson:
     """Of failures: rules that this lesson put to the test; all lessons of a ledger share one error."""
     dropped: tuple[str, ...] = ()
     """What was not kept, and why."""
+    noticed: tuple[str, ...] = ()
+    """Of votes: what is odd about them, alarms that were accepted first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

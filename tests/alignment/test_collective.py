@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alignment.collective import AuditAlarm, derive_rules
+from alignment.collective import SAME, AuditAlarm, derive_rules
 from alignment.polis_export import Conversation, Statement
-from alignment.sayings import alikeness, joined
+from alignment.sayings import alikeness, at_odds, joined
 
 TEXTS = (
     "Public parks should stay open at night",
@@ -132,3 +132,90 @@ def test_spelling_joins_only_sets_in_which_every_two_are_alike() -> None:
     assert alike[3].max() == 0.0
     chain = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.8], [0.1, 0.8, 1.0]])
     assert joined(chain, least=0.7) == [[0, 1], [2]]
+
+
+def test_a_statement_without_text_is_no_rule_and_rejects_nothing(camps: Conversation) -> None:
+    mute = tuple(replace(s, text="") if s.id == "4" else s for s in camps.statements)
+    found = derive_rules(replace(camps, statements=mute), min_agreement=0.7, replicates=20, accept=("duplicates",))
+    assert {rule.id for rule in found.rules} == {"0", "8"}
+    assert any(f.kind == "statements" and "`4`" in f.message for f in found.findings)
+
+
+def test_the_interval_of_the_consensus_holds_it_and_is_no_wider_than_the_groups_allow(camps: Conversation) -> None:
+    for rule in derive_rules(camps, min_agreement=0.7, replicates=30, accept=("duplicates",)).rules:
+        value, low, high = rule.consensus
+        assert low <= value <= high
+        assert value == pytest.approx(np.prod(rule.support))
+
+
+def copied(whole: Conversation, *, row: int, times: int) -> Conversation:
+    return replace(
+        whole,
+        participants=(*whole.participants, *(f"copy {n}" for n in range(times))),
+        votes=np.vstack([whole.votes, *[whole.votes[[row]]] * times]),
+        groups=np.append(whole.groups, [whole.groups[row]] * times),
+    )
+
+
+def test_copies_of_a_participant_change_no_figure_once_they_are_accepted() -> None:
+    camps = two_camps(seed=1)
+    votes = camps.votes.copy()
+    votes[:, 1] = np.nan  # equal columns make equal rows
+    camps = replace(camps, votes=votes)
+    one = derive_rules(camps, min_agreement=0.7, replicates=20)
+    objector = int(np.flatnonzero(camps.votes[:, 4] == -1)[0])
+    many = copied(camps, row=objector, times=30)
+    two = derive_rules(many, min_agreement=0.7, replicates=20, accept=("duplicates",))
+    assert [(r.id, r.least, r.consensus) for r in one.rules] == [(r.id, r.least, r.consensus) for r in two.rules]
+    (before,), (after,) = (
+        [m for r in found.rules if r.id == "4" for m in r.minorities if f"p{objector}" in m.participants] for found in (one, two)
+    )
+    assert (before.against, before.seen) == (after.against, after.seen)
+    assert {f"copy {n}" for n in range(30)} <= set(after.participants)
+
+
+def test_the_same_sentence_twice_is_one_statement_whose_votes_are_taken_together(camps: Conversation) -> None:
+    votes, statements = camps.votes.copy(), list(camps.statements)
+    votes[::2, 4] = votes[1::2, 8] = np.nan
+    statements[8] = replace(statements[8], text=statements[4].text.upper() + ".")
+    votes[0, 4], votes[0, 8] = 1.0, -1.0
+    found = derive_rules(
+        replace(camps, votes=votes, statements=tuple(statements)), min_agreement=0.6, replicates=20, accept=("duplicates",)
+    )
+    (rule,) = (r for r in found.rules if r.id == "4")
+    assert rule.also == ("8",)
+    together = np.where(np.isnan(votes[:, 4]), votes[:, 8], votes[:, 4])
+    together[0] = 0.0
+    members = found.groups.members
+    expected = [((together[members == g] == 1).sum() + 1) / ((members == g).sum() + 2) for g in range(2)]
+    assert rule.support == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "apart"),
+    [
+        ("The city should close this park", "The city should not close this park", True),
+        ("The city should close this park", "The city shouldn\u2019t close this park", True),
+        ("The city shouldn't close this park", "The city shouldn\u2019t close this park!", False),
+        ("We should raise the tax on fuel", "We should lower the tax on fuel", True),
+        ("Taxes on fuel should be raised", "Taxes on fuel should be reduced", True),
+        ("We need more police on our streets", "We need fewer police on our streets", True),
+        ("Drivers are regulated in this city", "Drivers are unregulated in this city", True),
+        ("Smoking in parks should not be banned", "Smoking in parks should be allowed", False),
+        ("Rent may rise by 3 percent", "Rent may rise by 5 percent", True),
+        ("Cars should wait for bicycles", "Bicycles should wait for cars", True),
+        ("The parks should be open at night", "Parks should be open at night", False),
+        ("I am for a speed limit of thirty", "I am against a speed limit of thirty", True),
+    ],
+)
+def test_sentences_that_say_the_opposite_are_at_odds_and_paraphrases_are_not(one: str, two: str, apart: bool) -> None:
+    assert at_odds(one, two) == at_odds(two, one) == apart
+
+
+def test_opposites_that_the_same_people_liked_stay_two_rules(camps: Conversation) -> None:
+    statements = list(camps.statements)
+    statements[0] = replace(statements[0], text="Public parks should stay open at night")
+    statements[1] = replace(statements[1], text="Public parks should not stay open at night")
+    assert alikeness([statements[0].text, statements[1].text])[0, 1] > SAME
+    found = derive_rules(replace(camps, statements=tuple(statements)), min_agreement=0.7, replicates=20, accept=("duplicates",))
+    assert {"0", "1"} <= {rule.id for rule in found.rules}

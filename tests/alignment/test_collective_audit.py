@@ -65,12 +65,6 @@ def test_what_strangers_wrote_cannot_steer_a_terminal_and_a_null_was_not_seen(tm
         ),
         (MATRIX.replace("3,0,2", "3,0," + "9" * 99), COMMENTS, r"participants-votes.csv:2: `9{40}` in `n-votes`"),
         (MATRIX.replace("1,-1\n", "1,\x1b[31m\n"), COMMENTS, r"participants-votes.csv:2: `\[31m` in `7` is no number"),
-        (
-            MATRIX,
-            COMMENTS.replace("1,0,1,0,-1,First", "1,0,1,0,0, "),
-            r"comments.csv:4: statement `0` has no text and is voted on",
-        ),
-        (MATRIX, COMMENTS.replace('"Second, in two\nlines"', ""), r"comments.csv:2: statement `7` has no text and is accepted"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, matrix: str, comments: str, told: str) -> None:
@@ -78,12 +72,24 @@ def test_what_cannot_be_read_is_told_with_its_line(tmp_path: Path, matrix: str, 
         read(export(tmp_path, matrix=matrix, comments=comments))
 
 
-def test_a_statement_without_text_that_moderation_rejected_is_read_and_noticed(tmp_path: Path) -> None:
-    found = read(export(tmp_path, comments=COMMENTS.replace("First", " ")))
+@pytest.mark.parametrize(("moderated", "accepted"), [(-1, 0), (0, 0), (1, 1)])
+def test_a_statement_without_text_rejects_no_export_and_is_noticed(tmp_path: Path, moderated: int, accepted: int) -> None:
+    found = read(export(tmp_path, comments=COMMENTS.replace("1,0,1,0,-1,First", f"1,0,1,0,{moderated}, ")))
     assert [s.text for s in found.statements] == ["", "Second, in two lines"]
     (told,) = (f for f in audit(replace(found, declared=None)) if f.kind == "statements")
     assert not told.alarm
-    assert "1 statements have no text, `0` the first" in told.message
+    assert f"1 statements have no text, `0` the first, and {accepted} of them were accepted" in told.message
+
+
+def test_accepted_statements_that_are_one_sentence_are_noticed() -> None:
+    whole = crowd()
+    texts = {3: "Don\u2019t close the parks.", 8: "don't close the  parks", 9: "Don't close the park"}
+    said = tuple(replace(s, text=texts.get(n, s.text)) for n, s in enumerate(whole.statements))
+    (told,) = audit(replace(whole, statements=said))
+    assert (told.kind, told.alarm) == ("statements", False)
+    assert told.message == "statements `3` and `8` are the same sentence; rules count it once"
+    rejected = tuple(replace(s, moderated=-1) if n == 8 else s for n, s in enumerate(said))
+    assert audit(replace(whole, statements=rejected)) == ()
 
 
 def test_a_folder_without_the_files_is_told(tmp_path: Path) -> None:

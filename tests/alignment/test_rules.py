@@ -138,7 +138,7 @@ def test_an_export_that_raises_an_alarm_writes_nothing_until_it_is_accepted_by_n
     assert call("rules", "--votes", str(folder), "--accept", "count", "--ledger", place)[0] == Exit.USAGE
     assert call("rules", "--votes", str(folder), "--accept", "counts", "--ledger", place)[0] == Exit.HOLDS
     (found,) = facts(tmp_path / "ledger.db").lessons
-    assert any(word.startswith("accepted: ") for word in found.dropped)
+    assert any(word.startswith("accepted: ") for word in found.noticed)
 
 
 def test_without_rules_both_guards_allow_and_say_that_there_are_none() -> None:
