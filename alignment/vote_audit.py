@@ -23,9 +23,13 @@ from alignment.vote_shifts import LEAST, shifted
 
 Kind = Literal["labels", "rows", "counts", "statements", "duplicates", "straight-line", "random"]
 DRAWS = 99
-UNRELATED, LOOSE = 0.75, 0.8
-"""Labels of which half are shuffled are carried by the clearest voters at about half of what is expected of their groups, Polis' own at 0.86 of it or
-more (seven public conversations); fewer people leave more doubt, so a standard error has to lie between. Below `LOOSE` there is a notice."""
+SHUFFLED = 0.5
+"""Labels of which half are dealt anew are carried half as often, beyond chance: the other half are still their owners'."""
+UNRELATED = (1 + SHUFFLED) / 2
+"""Of what is expected of right labels: half-way between these and half-shuffled ones, so that either is as far from being taken for the other. Fewer
+people leave more doubt, so a standard error has to lie between."""
+LOOSE = 0.8
+"""A notice below it, which stops nothing: a round number under six of seven public conversations (0.86 to 1; UBI has 0.75)."""
 EXPECTED = 0.05
 """Coincidences of the same kind that chance may make before one is no alarm."""
 

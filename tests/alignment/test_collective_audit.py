@@ -11,7 +11,7 @@ from alignment.labeller import Labeller, label_responses
 from alignment.measured.collective import conversations
 from alignment.measured.planted_votes import FAULTS, Fault, drawn, found_of
 from alignment.polis_export import Conversation, ExportFault, Statement, read
-from alignment.vote_audit import audit
+from alignment.vote_audit import SHUFFLED, audit
 from alignment.vote_copies import alike
 from alignment.vote_labels import carried, expected
 from alignment.vote_machines import dice, one_answer
@@ -167,6 +167,16 @@ def test_labels_of_a_small_group_are_carried_by_those_who_vote_as_it_does_and_sh
     half = groups.copy()
     half[[0, 1, 2, 3, 112, 113, 114, 115]] = half[[112, 113, 114, 115, 0, 1, 2, 3]]
     assert carried(votes, half).share < 0.7
+
+
+def test_half_shuffled_labels_are_carried_half_as_often_as_right_ones() -> None:
+    shares = []
+    for seed in range(20):
+        whole, rng = crowd(seed), np.random.default_rng(seed)
+        groups, chosen = whole.groups.copy(), rng.permutation(120)[:60]
+        groups[chosen] = groups[rng.permutation(chosen)]
+        shares.append(carried(whole.votes, groups).share / carried(whole.votes, whole.groups).share)
+    assert np.mean(shares) == pytest.approx(SHUFFLED, abs=3 * np.std(shares) / np.sqrt(20))
 
 
 def test_what_is_expected_of_right_labels_is_what_votes_by_the_groups_own_rates_give() -> None:
