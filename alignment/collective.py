@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from alignment.consensus import group_informed_consensus, support
 from alignment.opinion_groups import Groups, Recipe, adjusted_rand, find_groups
 from alignment.polis_export import Conversation, Labels, Votes
-from alignment.sayings import alikeness, at_odds, joined, spelt
-from alignment.vote_audit import Finding, Kind, audit
+from alignment.sayings import alikeness, at_odds, joined
+from alignment.vote_audit import Finding, Kind, audit, same_sentences
 
 REPLICATES, LEVEL = 100, 0.05
 SAME = 0.6
@@ -101,7 +101,7 @@ def derive_rules(
     if alarms:
         raise AuditAlarm(alarms)
     accepted = conversation.accepted
-    same = _same_sentences(conversation)
+    same = same_sentences(conversation)
     first = _first_of_copies(conversation, findings)
     votes = _counted_once(conversation.votes, first, same)
     groups = find_groups(votes, accepted=accepted, seed=seed)
@@ -133,15 +133,6 @@ def derive_rules(
         min_agreement=min_agreement,
         findings=findings,
     )
-
-
-def _same_sentences(conversation: Conversation) -> dict[int, list[int]]:
-    """Of accepted statements that are the same sentence: the first, and the others."""
-    found: dict[tuple[str, ...], list[int]] = {}
-    for s in np.flatnonzero(conversation.accepted):
-        if words := spelt(conversation.statements[s].text):
-            found.setdefault(words, []).append(int(s))
-    return {first: others for first, *others in found.values() if others}
 
 
 def _first_of_copies(conversation: Conversation, findings: Collection[Finding]) -> NDArray[np.int64]:

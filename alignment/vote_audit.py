@@ -160,15 +160,21 @@ def _statements(conversation: Conversation) -> list[Finding]:
             " and they become no rule"
         )
         told.append(Finding(kind="statements", alarm=False, message=message))
-    known: dict[tuple[str, ...], list[str]] = {}
-    for statement, accepted in zip(conversation.statements, conversation.accepted, strict=True):
-        if accepted and (words := spelt(statement.text)):
-            known.setdefault(words, []).append(f"`{statement.id}`")
-    same = [" and ".join(ids) for ids in known.values() if len(ids) > 1]
+    ids = [f"`{s.id}`" for s in conversation.statements]
+    same = [" and ".join(ids[s] for s in (first, *others)) for first, others in same_sentences(conversation).items()]
     if same:
         message = f"statements {', '.join(same)} are the same sentence; rules count it once"
         told.append(Finding(kind="statements", alarm=False, message=message))
     return [*_tallies(conversation), *told]
+
+
+def same_sentences(conversation: Conversation) -> dict[int, list[int]]:
+    """Of accepted statements that are the same sentence: the first, and the others."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for s in np.flatnonzero(conversation.accepted):
+        if words := spelt(conversation.statements[s].text):
+            found.setdefault(words, []).append(int(s))
+    return {first: others for first, *others in found.values() if others}
 
 
 def _tallies(conversation: Conversation) -> list[Finding]:
