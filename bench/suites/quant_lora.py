@@ -34,7 +34,7 @@ QUANTISED: tuple[Kind, ...] = ("nf4", "int4")
 
 
 @benchmark(
-    "quant-lora-v2",
+    "quant-lora-v3",
     metrics={
         "nf4_memory_ratio": "",
         "nf4_process_ratio": "",
@@ -53,7 +53,17 @@ QUANTISED: tuple[Kind, ...] = ("nf4", "int4")
         "int4_peak_bytes": "B",
     },
     source="arXiv:2305.14314: NF4, and evenly spaced codes, with double quantisation against bfloat16, the same adapters",
-    options={"rank": 4, "alpha": 16.0, "tuning_steps": 20, "tuning_batch": 4, "windows": 48, "batch": 8, "length": 64},
+    options={
+        "rank": 4,
+        "alpha": 16.0,
+        "tuning_steps": 20,
+        "tuning_batch": 4,
+        "tuning_lr": 1e-3,
+        "tuning_warmup": 0.2,
+        "windows": 48,
+        "batch": 8,
+        "length": 64,
+    },
     data="bytes-stdlib",
     steps=150,
     modules=("transformer",),
@@ -91,7 +101,14 @@ def _tuned(bench: Bench, model: Decoder, kind: Kind, text: Corpus, plan: Recipe)
     """Freeze a copy of `model`, hand it to a fresh process, and return what that tells."""
     options, request, folder = bench.options, bench.request, bench.folder / kind
     folder.mkdir(parents=True, exist_ok=True)
-    tuning = Recipe(lr=2e-3, weight_decay=0.0, batch=1, accumulate=options["tuning_batch"], length=plan.length)
+    tuning = Recipe(
+        lr=options["tuning_lr"],
+        warmup=options["tuning_warmup"],
+        weight_decay=0.0,
+        batch=1,
+        accumulate=options["tuning_batch"],
+        length=plan.length,
+    )
     job = {
         "module": request.module,
         "config": {key: value for key, value in request.config.items() if key not in ("decoder", "recipe")},

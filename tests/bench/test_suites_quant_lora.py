@@ -16,7 +16,7 @@ from plan.nouns import Request
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
 def test_four_bits_take_less_memory_than_sixteen_and_both_learn(tmp_path: Path) -> None:
     """`python -m pytest -m slow tests/bench/test_suites_quant_lora.py`: about a minute on a quiet machine."""
-    name = "quant-lora-v2"
+    name = "quant-lora-v3"
     config = {"d_model": 768, "heads": 12, "decoder": {"layers": 2}}
     request = Request(module="transformer", benchmark=name, seed=0, config=config, steps=4)
     numbers = catalogue.load("benchmark", name)(Bench(request=request, folder=tmp_path))
