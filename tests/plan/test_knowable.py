@@ -85,7 +85,7 @@ def test_the_speed_of_a_kernel_is_told_of_the_module_that_runs_on_it_and_of_no_o
     kernels = {name.split("-")[1]: modules for name, modules in spoken.items() if name.startswith("kernel-")}
     assert kernels == {"attention": ("attention",), "retention": ("retnet",), "scan": ("mamba",)}
     assert {name for name in spoken if not name.startswith("kernel-")} == {
-        "topk-decode-32k-v1", "topk-accuracy-32k-v1", "quant-lora-v3", "router-cost-v1",
+        "topk-decode-32k-v1", "topk-accuracy-32k-v1", "topk-recall-32k-v1", "quant-lora-v3", "router-cost-v1",
     }  # fmt: skip
     assert {module for modules in spoken.values() for module in modules} <= set(here.modules)
 
