@@ -151,13 +151,14 @@ def _warnings(a: Side, b: Side, benchmark: str) -> list[str]:
             "part of a difference may be theirs; bring them together with `--config-a` and `--config-b`"
         )
     if a.training_flops and b.training_flops and not close(a.training_flops, b.training_flops):
-        equal = benchmark.replace("-v", "-flops-v")
+        wanted = f"{benchmark.rpartition('-v')[0]}-flops"
+        equal = next((name for name in catalogue.shelf("benchmark") if name.rpartition("-v")[0] == wanted), None)
         told.append(
             f"not of equal arithmetic: {figure(a.training_flops, 'FLOP')} against {figure(b.training_flops, 'FLOP')} of training "
             f"({a.training_flops / b.training_flops:.2f} x); "
             + (
                 f"`--benchmark {equal}` gives both the same"
-                if equal in catalogue.shelf("benchmark")
+                if equal
                 else "compare at equal FLOPs by `--config-a` and `--config-b`"
             )
         )

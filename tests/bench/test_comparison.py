@@ -121,13 +121,13 @@ def test_arithmetic_that_differs_by_more_than_a_twentieth_is_warned_of_with_the_
     found = answer(BAR, facts=(trained(flops[0]), trained(flops[1])))
     assert found.a.training_flops == 10 * 2 * 8 * 64 * flops[0]
     assert bool(found.warnings) is warned
-    assert all("not of equal arithmetic" in told and "`--benchmark bytes-stdlib-flops-v1`" in told for told in found.warnings)
-    assert "bytes-stdlib-flops-v1" in catalogue.shelf("benchmark"), "the mend has to exist"
+    assert all("not of equal arithmetic" in told and "`--benchmark bytes-stdlib-flops-v2`" in told for told in found.warnings)
+    assert "bytes-stdlib-flops-v2" in catalogue.shelf("benchmark"), "the mend has to exist"
     assert document(found, plan_for(Wish(a=A, b=B))[0], ledger="here")["warnings"] == list(found.warnings)
 
 
 def test_a_dear_module_that_takes_fewer_steps_is_of_equal_arithmetic() -> None:
-    wish = Wish(a=A, b=B, benchmark="bytes-stdlib-flops-v1")
+    wish = Wish(a=A, b=B, benchmark="bytes-stdlib-flops-v2")
     found = answer(BAR, wish=wish, facts=(trained(3e6, steps=100), trained(1e6, steps=300)))
     assert found.warnings == ()
 
