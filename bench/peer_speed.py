@@ -31,6 +31,7 @@ from bench.autobench.confine import ALLOCATOR
 from bench.ceiling import Ceiling, Demand, Fraction, clock, measured_ceiling, size
 from bench.flops import count_flops
 from bench.pairs import median_ratio
+from bench.suites.memory_growth import allocator_peak
 from kernels.agreement import assert_agrees, outputs_and_gradients
 
 Form = Callable[..., Tensor | tuple[Tensor, ...]]
@@ -64,6 +65,8 @@ class Contest:
     """What else a forward pass of the house's form has to read, and how many times: to tell its share of the ceiling."""
     spared: int = 0
     """Bytes of the inputs that a forward pass of the house's form need not read."""
+    long: bool = False
+    """Takes minutes a round, so it is raced only where `--only` gives its whole name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +110,38 @@ class Reached:
         return f"{self.contest:28} {self.direction:8} {'=':34} {told}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What torch's allocator held at most in one direction, inputs not counted, in bytes."""
+
+    contest: str
+    direction: str
+    peer: str
+    ours: int
+    theirs: int
+
+    def __str__(self) -> str:
+        share = f"{self.ours / self.theirs:.3f} of it" if self.theirs else "which holds nothing"
+        return f"{self.contest:28} {self.direction:8} {self.peer:34} {self.ours / 2**20:.4g} MiB against {self.theirs / 2**20:.4g}, {share}"
+
+
 def contests(only: Sequence[str]) -> Iterator[Contest]:
-    """Every contest whose file or name contains one of `only`; all of them when it is empty."""
+    """Every contest whose file or name contains one of `only`; all but the long ones when it is empty."""
     for found in pkgutil.iter_modules(bench.peers.__path__):
         for contest in importlib.import_module(f"bench.peers.{found.name}").contests():
-            if not only or any(word in (found.name, contest.name) or word in contest.name for word in only):
+            if contest.name in only or (
+                not contest.long and (not only or any(word == found.name or word in contest.name for word in only))
+            ):
                 yield contest
 
 
-def hold(contest: Contest, *, rounds: int, seed: int = 0, ceiling: Ceiling | None = None) -> Iterator[Row | Reached]:
-    """Prove agreement, then time `rounds` rounds; AssertionError where a peer computes something else. With a `ceiling` tell what is Reached."""
+def hold(
+    contest: Contest, *, rounds: int, seed: int = 0, ceiling: Ceiling | None = None, memory: bool = False
+) -> Iterator[Row | Reached | Memory]:
+    """Prove agreement, then time `rounds` rounds; AssertionError where a peer computes something else. With a `ceiling` tell what is Reached.
+
+    With `memory` nothing is timed: the peaks of one call each are told, after one that is not counted.
+    """
     forms: dict[str, Form] = {"": contest.ours}
     for name, peer in contest.peers.items():
         try:
@@ -137,6 +162,11 @@ def hold(contest: Contest, *, rounds: int, seed: int = 0, ceiling: Ceiling | Non
             assert_agrees(outputs_and_gradients(form, inputs, seed=seed), expected, within=contest.peers[name].within)
     for direction in contest.directions:
         works = {name: _work(form, inputs, direction, contest.parameters) for name, form in forms.items()}
+        if memory:
+            peaks = {name: _peak(work) for name, work in works.items()}
+            for name in peaks.keys() - {""}:
+                yield Memory(contest=contest.name, direction=direction, peer=name, ours=peaks[""], theirs=peaks[name])
+            continue
         times = _times(works, rounds=rounds, seed=seed)
         for name, peer in contest.peers.items():
             if name in times:
@@ -191,6 +221,11 @@ def _work(form: Form, inputs: Mapping[str, Tensor], direction: str, parameters: 
     return training
 
 
+def _peak(work: Callable[[], object]) -> int:
+    work()
+    return allocator_peak(work, device="cpu")
+
+
 def _times(works: Mapping[str, Callable[[], object]], *, rounds: int, seed: int) -> dict[str, list[float]]:
     """Seconds per round of every work, after one untimed call each."""
     now = clock()
@@ -214,14 +249,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--allocator", choices=("house", "default"), default="house")
+    parser.add_argument("--memory", action="store_true", help="tell peaks of memory in place of times")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the ceiling and all rows there too")
     chosen = parser.parse_args()
     if chosen.allocator == "house" and not ALLOCATOR.items() <= os.environ.items():  # read when a process begins
         os.execve(sys.executable, [sys.executable, "-m", "bench.peer_speed", *sys.argv[1:]], {**os.environ, **ALLOCATOR})
     torch.set_num_threads(chosen.threads)
-    ceiling, rows = measured_ceiling(threads=chosen.threads), list[Row | Reached]()
+    ceiling, rows = measured_ceiling(threads=chosen.threads), list[Row | Reached | Memory]()
     for contest in contests(chosen.only):
-        for row in hold(contest, rounds=chosen.rounds, ceiling=ceiling):
+        for row in hold(contest, rounds=chosen.rounds, ceiling=ceiling, memory=chosen.memory):
             print(row, flush=True)
             rows.append(row)
     print(ceiling)

@@ -17,8 +17,8 @@ from bench.peer_speed import Contest, Form, Peer
 from modules.decoder import Decoder
 
 B, T, WIDTH, PATCH, LAYERS, HEADS = 4, 2048, 256, 4, 2, 4
-PROMPT, GENERATED = 16, 256
-"""Bytes of a prompt, and those that are generated behind it."""
+PROMPT, STRETCHES = 16, (256, 512, 1024, 2032)
+"""Bytes of a prompt, and those that are generated behind it: the longest fills the context of training."""
 
 
 def contests() -> Iterator[Contest]:
@@ -37,21 +37,23 @@ def contests() -> Iterator[Contest]:
         parameters=tuple(ours.parameters()),
     )
     prompt_BT = tokens_BT[:, :PROMPT]
-    yield Contest(
-        name=f"megabyte-generation-{GENERATED}",
-        ours=lambda scale: scale * generated(ours, prompt_BT),
-        peers={"MEGABYTE-pytorch, wanted 50x": Peer(form=_generator(prompt_BT), within=float("inf"))},
-        inputs=lambda: {"scale": torch.ones(())},
-        directions=("forward",),
-        reads=[(p, GENERATED // PATCH if "global" in name else GENERATED) for name, p in ours.named_parameters()],
-    )
+    for stretch in STRETCHES:
+        yield Contest(
+            name=f"megabyte-generation-{stretch}",
+            ours=lambda scale, stretch=stretch: scale * generated(ours, prompt_BT, stretch),
+            peers={"MEGABYTE-pytorch, wanted 50x": Peer(form=_generator(prompt_BT, stretch), within=float("inf"))},
+            inputs=lambda: {"scale": torch.ones(())},
+            directions=("forward",),
+            reads=[(p, stretch // PATCH if "global" in name else stretch) for name, p in ours.named_parameters()],
+            long=stretch > 512,
+        )
 
 
-def generated(model: Decoder, prompt_BT: Tensor) -> Tensor:
-    """The logits (B, GENERATED, V) of greedy bytes behind the prompt: it is read at once, and each byte is a step."""
+def generated(model: Decoder, prompt_BT: Tensor, stretch: int) -> Tensor:
+    """The logits (B, `stretch`, V) of greedy bytes behind the prompt: it is read at once, and each byte is a step."""
     state = model(prompt_BT[:, :-1])[1]
     byte_B, logits = prompt_BT[:, -1], list[Tensor]()
-    while len(logits) < GENERATED:
+    while len(logits) < stretch:
         logits_BV, state = model.step(byte_B, state)
         byte_B = logits_BV.argmax(-1)
         logits.append(logits_BV)
@@ -84,14 +86,14 @@ def _language_model(tokens_BT: Tensor, flash: bool) -> Callable[[], Form]:
     return form
 
 
-def _generator(prompt_BT: Tensor) -> Callable[[], Form]:
+def _generator(prompt_BT: Tensor, stretch: int) -> Callable[[], Form]:
     def form() -> Form:
         model = _package(False)
 
         def logits(scale: Tensor) -> Tensor:
             """The package's loop without its sampling, which costs little and is random."""
             known_BT, found = prompt_BT, list[Tensor]()
-            while len(found) < GENERATED:
+            while len(found) < stretch:
                 found.append(model(known_BT)[:, -1])
                 known_BT = torch.cat((known_BT, found[-1].argmax(-1, keepdim=True)), dim=1)
             return scale * torch.stack(found, dim=1)
