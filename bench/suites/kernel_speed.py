@@ -28,7 +28,7 @@ Kernel = Callable[..., Any]
     "kernel-attention-8k-v1",
     metrics={"kernel_ratio": "x"},
     source="interleaved pairs: kernels.attention against its plain form, one head of 64",
-    options={"kernel": "attention", "length": 8192, "batch": 1, "heads": 1, "width": 64, "pairs": 5},
+    options={"kernel": "attention", "length": 8192, "batch": 1, "heads": 1, "width": 64, "pairs": 3},
     modules=("attention",),
     alone=True,
 )
