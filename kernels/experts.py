@@ -6,7 +6,8 @@ with f the GELU, or silu(gate) up on the two halves of x W (Shazeer 2020, arXiv:
 (`by_expert`), so an expert's rows are one slice and its two products are plain matrix products (dropless dispatch: Gale et al.
 2022, arXiv:2211.15841). Nothing is padded and no weight is gathered per token, so the memory is linear in the assignments,
 whatever the balance. `experts_loop` is the formula. `experts` walks each slice in blocks through buffers that stay in the cache;
-for its backward pass it keeps what stands before f and nothing else.
+for its backward pass it keeps what stands before f and nothing else. Its paths are `compiled` (`kernels/cpp/experts.cpp`, where each
+thread takes an equal share of the assignments through both products) and `torch`.
 
 Shapes: N tokens, D model width, E experts, K experts per token, M assignments, F expert width, H rows of `widen` (F, or 2F for
 `swiglu`). No tokens at all (N = 0) are a ValueError.
@@ -32,6 +33,8 @@ from kernels.tangents import no_tangents
 Kind = Literal["gelu", "swiglu"]
 BLOCK = 1024
 """Rows multiplied at a time."""
+PART = 128
+"""Assignments that are worth a thread."""
 
 
 def by_expert(chosen_NK: Tensor, experts: int) -> tuple[Tensor, Tensor]:
@@ -121,6 +124,11 @@ def _forward(
     way = choose(path, x_ND, library="experts")  # type: ignore[arg-type]
     M, H = len(token_M), widen_EDH.shape[2]
     h_MH = x_ND.new_empty(M if keep else 0, H)
+    if way == "compiled":
+        layer = (x_ND, token_M, weight_M, load_E, widen_EDH, narrow_EFD, widen_DH, narrow_FD)
+        y_ND = torch.empty_like(x_ND)
+        _call(f"{kind}_forward", layer, scale, h_MH if keep else None, y_ND)
+        return y_ND, h_MH
     y_ND = torch.zeros_like(x_ND)
     x_BD, y_BD, a_BF = _room(x_ND, load_E, x_ND.shape[1], x_ND.shape[1], narrow_EFD.shape[1])
     h_BH = h_MH if keep else _room(x_ND, load_E, H)[0]
@@ -130,7 +138,7 @@ def _forward(
             n, token = end - start, token_M[start:end]
             h = h_BH[start:end] if keep else h_BH[:n]
             torch.mm(torch.index_select(x_ND, 0, token, out=x_BD[:n]), widen[e], out=h)
-            y = torch.mm(_activate(h, kind, way, out=a_BF[:n]), narrow[e], out=y_BD[:n])
+            y = torch.mm(_activate(h, kind, out=a_BF[:n]), narrow[e], out=y_BD[:n])
             y_ND.index_add_(0, token, y.mul_(weight_M[start:end, None]))
     return y_ND, h_MH
 
@@ -159,6 +167,11 @@ def _backward(
     dwiden_EDH, dnarrow_EFD = torch.empty_like(widen_EDH), torch.empty_like(narrow_EFD)
     for idle in (load_E == 0).nonzero().flatten().tolist():
         dwiden_EDH[idle], dnarrow_EFD[idle] = 0, 0
+    if way == "compiled":
+        layer = (x_ND, token_M, weight_M, load_E, widen_EDH, narrow_EFD, widen_DH, narrow_FD)
+        made = (dx_ND, dweight_M, dwiden_EDH, dnarrow_EFD)
+        _call(f"{kind}_backward", layer, scale, h_MH, dy_ND, *made)
+        return made
     x_BD, dy_BD, a_BF, da_BF, dh_BH = _room(x_ND, load_E, D, D, width, width, H)
     widen, narrow = _Matrices(widen_EDH, widen_DH, scale), _Matrices(narrow_EFD, narrow_FD, scale)
     latest = None
@@ -170,7 +183,7 @@ def _backward(
             dy = torch.index_select(dy_ND, 0, token, out=dy_BD[:n])
             da = torch.mm(dy, narrow[e].mT, out=da_BF[:n])
             a, dh = a_BF[:n], dh_BH[:n]
-            _activate_backward(h, da, weight_M[start:end], kind, way, a=a, dh=dh, dweight=dweight_M[start:end])
+            _activate_backward(h, da, weight_M[start:end], kind, a=a, dh=dh, dweight=dweight_M[start:end])
             _add_product(dnarrow_EFD[e], a.mT, dy, beta=beta)
             _add_product(dwiden_EDH[e], x.mT, dh, beta=beta)
             dx_ND.index_add_(0, token, torch.mm(dh, widen[e].mT, out=x))
@@ -273,11 +286,9 @@ def _add_product(sum: Tensor, a: Tensor, b: Tensor, *, beta: float) -> None:
         torch.mm(a, b, out=sum)
 
 
-def _activate(h: Tensor, kind: str, way: str, *, out: Tensor) -> Tensor:
+def _activate(h: Tensor, kind: str, *, out: Tensor) -> Tensor:
     """`out` = f(h)."""
-    if way == "compiled":
-        _call(f"{kind}_forward", h, out, *out.shape)
-    elif kind == "gelu":
+    if kind == "gelu":
         torch.ops.aten.gelu.out(h, out=out)
     else:
         gate, up = h.chunk(2, dim=1)
@@ -285,14 +296,9 @@ def _activate(h: Tensor, kind: str, way: str, *, out: Tensor) -> Tensor:
     return out
 
 
-def _activate_backward(
-    h: Tensor, da: Tensor, weight: Tensor, kind: str, way: str, *, a: Tensor, dh: Tensor, dweight: Tensor
-) -> None:
+def _activate_backward(h: Tensor, da: Tensor, weight: Tensor, kind: str, *, a: Tensor, dh: Tensor, dweight: Tensor) -> None:
     """Fill `a` with weight f(h), `dh` with the gradient of h and `dweight` with that of the weight; `da` is spoilt."""
-    if way == "compiled":
-        _call(f"{kind}_backward", h, da, weight, a, dh, dweight, *a.shape)
-        return
-    _activate(h, kind, way, out=a)
+    _activate(h, kind, out=a)
     torch.sum(torch.mul(a, da, out=dh[:, : a.shape[1]]), dim=1, out=dweight)
     a.mul_(weight[:, None])
     da.mul_(weight[:, None])
@@ -305,7 +311,29 @@ def _activate_backward(
     torch.ops.aten.silu_backward.grad_input(da.mul_(up), gate, grad_input=dgate)
 
 
-def _call(name: str, *arguments: Tensor | int) -> None:
-    """Run a function of kernels/cpp/experts.cpp."""
-    given = (ctypes.c_void_p(x.data_ptr()) if isinstance(x, Tensor) else ctypes.c_long(x) for x in arguments)
-    native.function("experts", name)(*given, torch.get_num_threads())
+class _Layer(ctypes.Structure):
+    """`struct Layer` of experts.cpp."""
+
+    _fields_ = [
+        *((name, ctypes.c_long) for name in ("tokens", "assignments", "experts", "width", "inner", "wide", "block", "parts")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("token", "loads", "x", "weight", "widen", "narrow", "widen_common", "narrow_common")
+        ),
+        ("scale", ctypes.c_float),
+    ]
+
+
+def _call(name: str, layer: tuple[Any, ...], scale: float, *further: Tensor | None) -> None:
+    """Run a function of kernels/cpp/experts.cpp; ValueError where an assignment is of no token or of no expert."""
+    x_ND, token_M, weight_M, load_E, *matrices = layer
+    (N, D), M, (E, _, H) = x_ND.shape, len(token_M), matrices[0].shape
+    if int(load_E.sum()) != M or int(load_E.min()) < 0 or (M and not 0 <= int(token_M.min()) <= int(token_M.max()) < N):
+        raise ValueError(f"loads that add up to {int(load_E.sum())}, or a token that is none of {N}, for {M} assignments")
+    parts = max(1, min(torch.get_num_threads(), M // PART))
+    read = token_M.long().contiguous(), load_E.long().contiguous(), x_ND, weight_M, *matrices
+    sizes = N, M, E, D, matrices[1].shape[1], H, BLOCK, parts
+    given = _Layer(*sizes, *(None if t is None else t.data_ptr() for t in read), scale)
+    native.function("experts", name)(
+        ctypes.byref(given), *(ctypes.c_void_p(None if t is None else t.data_ptr()) for t in further)
+    )

@@ -69,6 +69,19 @@ def test_what_experts_share_is_added_to_each_and_learns_from_all(kind: Kind, pat
 
 
 @pytest.mark.parametrize("kind", ["gelu", "swiglu"])
+def test_experts_wider_than_a_slice_of_the_products_are_exact(kind: Kind) -> None:
+    """The kernel's products go 256 deep at a time: here inputs, widths and rows of an expert are all more."""
+    random, where = torch.Generator().manual_seed(0), routes(500)
+    wide = 530 * (2 if kind == "swiglu" else 1)
+    shapes = {"x_ND": (500, 270), "weight_M": (1000,), "widen_EDH": (E, 270, wide), "narrow_EFD": (E, 530, 270)}
+    x = {name: torch.randn(shape, generator=random) * shape[-1] ** -0.25 for name, shape in shapes.items()}
+    assert where["load_E"].max() > 256
+    fast = outputs_and_gradients(partial(experts, **where, kind=kind), x)
+    plain = outputs_and_gradients(partial(experts, **where, kind=kind, path="torch"), x, dtype=torch.float64)
+    assert_agrees(fast, plain, within=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["gelu", "swiglu"])
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("scale", [1e-4, 30.0])
 def test_tiny_and_saturated_activations_are_exact(kind: Kind, path: Path, scale: float) -> None:
@@ -83,11 +96,27 @@ def test_tiny_and_saturated_activations_are_exact(kind: Kind, path: Path, scale:
 def test_threads_change_nothing(path: Path) -> None:
     x, where, before = inputs("swiglu", 300), routes(300), torch.get_num_threads()
     found = []
-    for threads in (1, 2):
+    for threads in (1, 2, 4):  # of four, several share the expert that has most
         torch.set_num_threads(threads)
         found.append(outputs_and_gradients(partial(experts, **where, kind="swiglu", path=path), x))
     torch.set_num_threads(before)
-    assert_agrees(found[1], found[0], within=1e-6)
+    for more in found[1:]:
+        assert_agrees(more, found[0], within=1e-6)
+
+
+@pytest.mark.parametrize("path", [compiled])
+@pytest.mark.parametrize("load", [[2, 2, 2, 2, 2, 1], [2, 2, 2, 2, 4, -2]])
+def test_loads_that_are_not_those_of_the_assignments_are_a_fault(path: Path, load: list[int]) -> None:
+    x, where = inputs("gelu", 5), routes(5)
+    with pytest.raises(ValueError, match="loads that add up to"):
+        experts(**x, **where | {"load_E": torch.tensor(load)}, path=path)
+
+
+@pytest.mark.parametrize("path", [compiled])
+def test_a_token_that_is_not_there_is_a_fault(path: Path) -> None:
+    x, where = inputs("gelu", 5), routes(5)
+    with pytest.raises(ValueError, match="a token that is none of 5"):
+        experts(**x, **where | {"token_M": where["token_M"] + 1}, path=path)
 
 
 def test_bfloat16_is_computed_in_float32() -> None:
