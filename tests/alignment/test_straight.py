@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from alignment.claims import mismatches
+from alignment.disguise import plain
 from alignment.encoder import Lexical, MiniLM, installed
 from alignment.facts import Facts, house_file
 from alignment.marks import said
@@ -74,3 +75,20 @@ def test_what_a_reason_denies_is_no_claim_however_its_apostrophe_is_set(sign: st
 
 def test_a_dash_parts_clauses_still() -> None:
     assert straight("one \u2013 two \u2014 three") == "one \u2013 two \u2014 three"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("ten \\ud800 heads", "ten \ufffd heads"),
+        ("ten \ud800 heads", "ten \ufffd heads"),
+        ("ends in \udc00", "ends in \ufffd"),
+        ("fine \\ud83d\\ude00 so far", "fine \U0001f600 so far"),
+    ],
+)
+def test_halves_of_a_sign_are_joined_or_replaced_so_that_every_judge_can_read_them(text: str, read: str) -> None:
+    assert plain(text) == read
+    assert straight(straight(text)) == straight(text)
+    straight(plain(text)).encode("utf-8")
+    encode = MiniLM().encode if installed() else Lexical().encode
+    assert np.isfinite(encode([normal(text), text])).all()
