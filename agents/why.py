@@ -117,7 +117,7 @@ def _case_lines(case: Case, facts: Facts) -> Iterator[str]:
     yield f"  expected  {decision.expected:.2g} ({decision.expects})"
     yield f"  evidence  {' '.join(decision.evidence)}"
     for opinion in case.opinions:
-        yield f"  guard     {opinion.guard}: {opinion.stance.value}; {opinion.clause}; {opinion.why}"
+        yield f"  guard     {opinion.guard}: {opinion.stance.value}{wording.sure(opinion.confidence)}; {opinion.clause}; {opinion.why}"
     for vote in case.votes:
         yield f"  vote      {vote.by}: {vote.say.value}{f'; {vote.comment}' if vote.comment else ''}"
     yield from (f"    | {line}" for line in str(decision.action.details.get("patch", "")).splitlines())

@@ -57,7 +57,7 @@ def render(board: Scoreboard) -> str:
             words = f"{told.decision.decider}: {told.decision.why}; {'' if told.opinions else 'no guard was asked; '}{told.outcome or 'open'}"
             lines.append(f"- {code(told.decision.id)} {escaped(words)}")
             lines += [
-                f"  - {escaped(f'{one.guard} {one.stance}{_sure(one.confidence)}, {one.clause}: {one.why}')}"
+                f"  - {escaped(f'{one.guard} {one.stance}{wording.sure(one.confidence)}, {one.clause}: {one.why}')}"
                 for one in told.opinions
             ]
         lines += ["", "</details>"]
@@ -82,10 +82,6 @@ def code(text: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
     pad = " " if words.startswith("`") or words.endswith("`") else ""
     return f"{fence}{pad}{words}{pad}{fence}" if words else ""
-
-
-def _sure(confidence: float | None) -> str:
-    return "" if confidence is None else f" (confidence {confidence:.2f})"
 
 
 def _row(cells: tuple[str, ...]) -> str:

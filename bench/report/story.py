@@ -188,7 +188,11 @@ def decisions(board: Scoreboard) -> Section:
 def _decision(told: Told) -> Markup:
     decision, action = told.decision, told.decision.action
     opinions = [
-        tag("li", tag("b", STANCE[one.stance][0], class_=STANCE[one.stance][1]), coded(f" {one.guard}, {one.clause}: {one.why}"))
+        tag(
+            "li",
+            tag("b", STANCE[one.stance][0], class_=STANCE[one.stance][1]),
+            coded(f" {one.guard}{wording.sure(one.confidence)}, {one.clause}: {one.why}"),
+        )
         for one in told.opinions
     ]
     return tag(

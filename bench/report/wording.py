@@ -301,6 +301,11 @@ def place(board: Scoreboard, verdict: Verdict) -> str:
     return f"{board.plan.path}:{verdict.target.line}"
 
 
+def sure(confidence: float | None) -> str:
+    """How sure a guard is, behind what it says; nothing where it gives no probability."""
+    return "" if confidence is None else f" (confidence {confidence:.2f})"
+
+
 def details(asked: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """What an action asks for: the name and the words of each entry that is not empty; of several candidates each by its number."""
     for name, value in sorted(asked.items()):
