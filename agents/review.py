@@ -6,17 +6,16 @@ import json as jsonlib
 from pathlib import Path
 
 from agents.champions import tried
-from agents.council import CRITIC
 from agents.plan_diff import account
 from agents.reading import read_plan, say
-from alignment.critic import Critic, tally
+from alignment.critic import Critic
 from alignment.critic_report import report
 from bench.fold import Case, Facts, fold
 from bench.ledger import Ledger
 from bench.report.wording import clean
 from plan import catalogue
 from plan.catalogue import suggest
-from plan.decision import IMPROVING, Say, Situation, Stance, Vote
+from plan.decision import IMPROVING, Say, Situation, Stance, Vote, tally
 from plan.exits import Exit
 from plan.grammar import parse
 from plan.nouns import Plan
@@ -103,13 +102,11 @@ def critic_of(facts: Facts, plan: Plan) -> Critic:
 
 
 def labelled(facts: Facts) -> list[tuple[float, float]]:
-    """Of every change that people voted on after the critic had its say, oldest first: what it said, and 1 approved or 0 rejected."""
+    """Of every change that people voted on after the critic's first reward, oldest first: that reward, and 1 approved or 0 rejected."""
     found = []
     for case in facts.cases.values():
-        said = next((one.confidence for one in case.opinions if one.guard == CRITIC), None)
-        votes = tally(case.votes[case.heard.get(CRITIC, 0) :])
-        if said is not None and votes:
-            found.append((1 - said, float(votes > 0)))
+        if case.rewarded is not None and (said := tally(case.votes[case.rewarded[1] :])):
+            found.append((case.rewarded[0], float(said > 0)))
     return found
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from scipy import special
 
 from alignment.reward import Block, BradleyTerry
-from plan.decision import Candidate, Decision, Say, Tried, Vote, entries
+from plan.decision import Candidate, Decision, Tried, Vote, entries, tally
 
 PATIENCE = 0.5
 """How much squared disagreement with people the critic has to be right about before it has half a say."""
@@ -182,13 +182,6 @@ class Critic:
         pairs: list[tuple[Change | None, Change | None]] = [(one, None) for one in self._changes]
         wins = [told.good for told in self.history]
         return BradleyTerry[Change | None](BLOCKS, strength=0.2).fit(pairs, wins)
-
-
-def tally(votes: Sequence[Vote]) -> int:
-    """1 when more people approve than reject, -1 when fewer, 0 when as many; each person's last word counts, however their name is cased or spaced."""
-    last = {" ".join(vote.by.casefold().split()): vote.say for vote in votes if vote.say is not Say.COMMENT}
-    found = sum(1 if say is Say.APPROVE else -1 for say in last.values())
-    return (found > 0) - (found < 0)
 
 
 def better(tried: Tried) -> float | None:

@@ -47,6 +47,8 @@ class Case:
     """How many of the votes came before it was known how the candidate fared: only those say how well people foresee."""
     heard: dict[str, int] = field(default_factory=dict)
     """By guard: how many of the votes came before it had its say; only later ones say how well it foresees."""
+    rewarded: tuple[float, int] | None = None
+    """The first reward that the critic gave it, and how many of the votes came before: what it says later may rest on the others."""
 
     @property
     def stands(self) -> bool:
@@ -130,6 +132,8 @@ class Facts:
                 case = self._case(event, opinion.decision)
                 case.opinions = [*(one for one in case.opinions if one.guard != opinion.guard), opinion]
                 case.heard[opinion.guard] = len(case.votes)
+                if case.rewarded is None and opinion.reward is not None:
+                    case.rewarded = opinion.reward, len(case.votes)
             case "applied":
                 case = self._case(event, event.key)
                 case.applied = event.read(Effect)

@@ -16,7 +16,7 @@ from scipy import special
 
 from bench.fold import MEASURE_AGAIN, Case, Facts
 from plan import catalogue
-from plan.decision import Opinion, Say, Stance, Vote
+from plan.decision import Opinion, Stance, tally
 from plan.nouns import Run, Status
 
 LEVEL = 0.95
@@ -86,7 +86,7 @@ class Outcomes:
 
     def of(self, case: Case, *, but: int = 0) -> Outcome:
         """What is known of one decision, `but` for its first votes."""
-        said, bout = _tally(case.votes[but:]), case.bout
+        said, bout = tally(case.votes[but:]), case.bout
         better: bool | None = None
         if bout is not None and bout.answer in ("promote", "reject"):
             better = bout.answer == "promote" and not case.rolled_back
@@ -161,10 +161,3 @@ def _mark(opinion: Opinion, good: bool | None) -> int:
     if good is None:
         return 2
     return int((opinion.stance is Stance.ALLOW) != good)
-
-
-def _tally(votes: Iterable[Vote]) -> int:
-    """1 when more people approve than reject, -1 when fewer, 0 when as many; each person's last word counts."""
-    last: Mapping[str, Say] = {vote.by: vote.say for vote in votes if vote.say is not Say.COMMENT}
-    found = sum(1 if say is Say.APPROVE else -1 for say in last.values())
-    return (found > 0) - (found < 0)

@@ -110,6 +110,8 @@ class Opinion:
     """The guard's probability that the clause is broken; none where it gives none."""
     abstains: bool = False
     """It allows what is none of its business, or what it has nothing to go by: that counts for no record."""
+    reward: float | None = None
+    """Of the critic: how likely its learned part alone finds it good, without what people say; none while it has learnt too little."""
 
 
 class Say(StrEnum):
@@ -128,6 +130,13 @@ class Vote:
     say: Say
     by: str
     comment: str = ""
+
+
+def tally(votes: Sequence[Vote]) -> int:
+    """1 when more people approve than reject, -1 when fewer, 0 when as many; each person's last word counts, however their name is cased or spaced."""
+    last = {" ".join(vote.by.casefold().split()): vote.say for vote in votes if vote.say is not Say.COMMENT}
+    found = sum(1 if say is Say.APPROVE else -1 for say in last.values())
+    return (found > 0) - (found < 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alignment.critic import Change, Critic, better, tally
+from alignment.critic import FIRST, Change, Critic, Score, better
 from plan.catalogue import guard
-from plan.decision import IMPROVING, Candidate, Decision, Opinion, Situation, Stance, Tried
+from plan.decision import IMPROVING, Candidate, Decision, Opinion, Situation, Stance, Tried, tally
 
 CLAUSE = "what people and the record say is weighed"
 DOUBT = 0.3
@@ -20,14 +20,16 @@ class CriticGuard:
         self._critic, self._known = Critic(), list[str]()
 
     def review(self, decision: Decision, situation: Situation) -> Opinion:
-        stance, why, good = self._judge(decision, situation)
-        doubt = None if good is None else 1 - good
-        idle = stance is Stance.ALLOW and good is None
+        stance, why, score = self._judge(decision, situation)
+        blind = score is None or not (score.outcomes or score.voted)
         return Opinion(
-            guard="critic", decision=decision.id, stance=stance, clause=CLAUSE, why=why, confidence=doubt, abstains=idle
-        )
+            guard="critic", decision=decision.id, stance=stance, clause=CLAUSE, why=why,
+            confidence=None if score is None else 1 - score.good,
+            abstains=stance is Stance.ALLOW and blind,
+            reward=score.critic if score is not None and score.outcomes >= FIRST else None,
+        )  # fmt: skip
 
-    def _judge(self, decision: Decision, situation: Situation) -> tuple[Stance, str, float | None]:
+    def _judge(self, decision: Decision, situation: Situation) -> tuple[Stance, str, Score | None]:
         votes = situation.votes.get(decision.id, ())
         said = tally(votes)
         if said < 0:
@@ -43,7 +45,7 @@ class CriticGuard:
             f"better with probability {score.good:.2f}: people {score.people:.2f} (weight {score.weight:.2f}"
             f"{'' if score.voted else ', nobody voted'}), critic {score.critic:.2f} from {score.outcomes} outcomes"
         )
-        return (Stance.OBJECT if score.good < DOUBT else Stance.ALLOW), why, score.good
+        return (Stance.OBJECT if score.good < DOUBT else Stance.ALLOW), why, score
 
     @property
     def outcomes(self) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import binomtest
 
-from alignment.critic import Change, Critic, chance, numbers, tally, words
+from alignment.critic import FIRST, Change, Critic, chance, numbers, words
 from alignment.critic_report import LEAST, auroc, calibration, hacking, report
 from alignment.guards.critic import CriticGuard
 from alignment.reward import Block, BradleyTerry, folds, ridge
-from plan.decision import Action, Bout, Candidate, Decision, Say, Situation, Stance, Tried, Vote
+from plan.decision import Action, Bout, Candidate, Decision, Say, Situation, Stance, Tried, Vote, tally
 from tests.alignment.facts_of_a_task import candidate, situation
 
 Floats = NDArray[np.float64]
@@ -385,6 +385,13 @@ def test_the_guard_objects_to_what_its_record_speaks_against_and_says_by_whose_w
     assert (bad.stance, good.stance) == (Stance.OBJECT, Stance.ALLOW)
     assert "24 outcomes" in bad.why
     assert "nobody voted" in bad.why
+
+
+def test_a_critic_with_nothing_to_go_by_abstains_and_gives_no_reward_until_it_has_learnt() -> None:
+    said = {n: CriticGuard().review(candidate("tune"), known(n=n)) for n in (0, 1, FIRST)}
+    assert [(one.abstains, one.reward is None) for one in said.values()] == [(True, True), (False, True), (False, False)]
+    voted = known(n=0, votes={"d1": (Vote(decision="d1", say=Say.APPROVE, by="ann"),)})
+    assert CriticGuard().review(candidate("tune"), voted).abstains is False
 
 
 def test_what_a_person_rejects_is_blocked_whatever_the_critic_says() -> None:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agents.cli import app
+from agents.review import labelled
 from bench.events import Session
 from bench.fold import fold
 from bench.ledger import Ledger
@@ -78,7 +79,8 @@ def test_the_record_says_whether_peoples_votes_follow_the_critic(place: str, fol
                 stance=Stance.ALLOW,
                 clause="c",
                 why="",
-                confidence=n % 10 / 20 if late else 0.725,
+                confidence=0.5,
+                reward=1 - (n % 10 / 20 if late else 0.725),
             )
             approve = n % 10 < (8 if late and follow else 3)
             ledger.append("decision", one.id, one)
@@ -95,6 +97,20 @@ def test_the_record_says_whether_peoples_votes_follow_the_critic(place: str, fol
     )
     record = json.loads(call("review", "--ledger", place, "--json")[1])["record"]["hacking"]
     assert (record["answer"], record["delivered"]["n"]) == (answer, 80)
+
+
+def test_what_the_critic_said_before_a_rejection_is_what_the_rejection_is_held_against(place: str) -> None:
+    def says(stance: Stance, reward: float | None) -> Opinion:
+        return Opinion(guard="critic", decision="d1", stance=stance, clause="c", why="", reward=reward)
+
+    with Ledger.open(place, create=False) as ledger:
+        ledger.append("opinion", "d1/critic", says(Stance.ALLOW, 0.8))
+        ledger.append("vote", "d1/ann/1", Vote(decision="d1", say=Say.REJECT, by="ann"))
+        ledger.append("vote", "d1/ann/2", Vote(decision="d1", say=Say.REJECT, by="Ann "))
+        ledger.append("opinion", "d1/critic#2", says(Stance.BLOCK, None))
+        facts = fold(ledger.events())
+    assert labelled(facts) == [(0.8, 0.0)]
+    assert facts.cases["d1"].heard["critic"] == 2
 
 
 def test_too_few_votes_say_nothing_of_hacking(place: str) -> None:
