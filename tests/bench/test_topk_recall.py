@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from bench.request import Bench
 from bench.suites import topk_recall
 from plan.nouns import Request
 
-SHORT = {"length": 128, "lengths": [16, 32], "pairs": 4, "tokens": 2048, "test": 16, "near": 2}
+SHORT: dict[str, Any] = {"length": 128, "lengths": [16, 32], "pairs": 4, "tokens": 2048, "test": 16, "near": 2}
 
 
 def source(size: int = 4000) -> NDArray[np.uint8]:
