@@ -10,6 +10,7 @@ import pytest
 from cheats.pair import BLOCK, Edit, diff
 from facts_of_a_task import candidate, decision, situation
 
+from alignment import kept_vectors
 from alignment.deliberative import DeliberativeAligner, Word
 from alignment.encoder import Lexical, MiniLM, installed
 from alignment.facts import house_file
@@ -177,7 +178,7 @@ def test_what_is_read_back_is_what_was_read_and_other_texts_or_layers_are_read_a
     assert np.array_equal(kept.encode(texts), fresh)
     assert np.array_equal(kept.encode(texts), fresh)
     (file,) = (tmp_path / "b").iterdir()
-    np.save(file, fresh + 1)
+    kept_vectors.write(file, fresh + 1)
     assert np.array_equal(kept.encode(texts), fresh + 1)
     assert np.allclose(kept.encode([*texts, "and one more"])[:32], fresh, atol=1e-5)
     assert kept.reading((2, 4)).encode(texts).shape == (32, 768)
