@@ -224,9 +224,10 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 def _pull_back(ctx: Any, dy: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
     if dy is None:
         return (None,) * 12
-    dx, dweight, *own = _backward(dy, *ctx.saved_tensors, ctx.scale, ctx.kind, ctx.path)
+    saved = ctx.saved_tensors  # read once: under activation checkpointing a second reading raises
+    dx, dweight, *own = _backward(dy, *saved, ctx.scale, ctx.kind, ctx.path)
     common: list[Tensor | None] = [None, None]
-    if ctx.saved_tensors[6] is not None:
+    if saved[6] is not None:
         common = [each.sum(0) for each in own]
         own = [each.mul_(ctx.scale) for each in own]
     return dx, None, dweight, None, *own, *common, None, None, None, None

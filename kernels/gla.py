@@ -200,8 +200,9 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 
 
 def _pull_back(ctx: Any, dout: Tensor, dlast: Tensor) -> tuple[Tensor | None, ...]:
-    dq, dk, dv, dg, dbonus, dstate = _backward(dout, dlast, *ctx.saved_tensors, *ctx.settings)
-    return dq, dk, dv, dg, None if ctx.saved_tensors[4] is None else dbonus, dstate, None, None
+    saved = ctx.saved_tensors  # read once: under activation checkpointing a second reading raises
+    dq, dk, dv, dg, dbonus, dstate = _backward(dout, dlast, *saved, *ctx.settings)
+    return dq, dk, dv, dg, None if saved[4] is None else dbonus, dstate, None, None
 
 
 _operator = operator(_forward, _backward, remember=_remember, pull_back=_pull_back)

@@ -172,10 +172,11 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, T
 def _pull_back(
     ctx: Any, dout: Tensor | None, daverage: Tensor | None, dweight: Tensor | None, _: None
 ) -> tuple[Tensor | None, ...]:
-    _, last_average, last_weight, k_BTE, *_ = ctx.saved_tensors
+    saved = ctx.saved_tensors  # read once: under activation checkpointing a second reading raises
+    _, last_average, last_weight, k_BTE, *_ = saved
     given = zip((dout, daverage, dweight), (k_BTE, last_average, last_weight), strict=True)
     gradients = (torch.zeros_like(like) if grad is None else grad for grad, like in given)
-    return *_backward(*gradients, *ctx.saved_tensors, ctx.path), None
+    return *_backward(*gradients, *saved, ctx.path), None
 
 
 _operator = operator(_forward, _backward, remember=_remember, pull_back=_pull_back)

@@ -143,10 +143,11 @@ def _remember(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor
 
 
 def _pull_back(ctx: Any, dy: Tensor | None, dlast: Tensor | None, _: None) -> tuple[Tensor, ...]:
-    before_MBNE, x_TBE = ctx.saved_tensors[:2]
+    saved = ctx.saved_tensors  # read once: under activation checkpointing a second reading raises
+    before_MBNE, x_TBE = saved[:2]
     dy = torch.zeros_like(x_TBE) if dy is None else dy
     dlast = torch.zeros_like(before_MBNE[0]) if dlast is None else dlast
-    return _backward(dy, dlast, *ctx.saved_tensors)  # type: ignore[no-any-return]
+    return _backward(dy, dlast, *saved)  # type: ignore[no-any-return]
 
 
 _operator = operator(_forward, _backward, remember=_remember, pull_back=_pull_back)
