@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from kernels.experts import by_expert, experts
+from kernels.operators import transformed
 from modules.attention import Attention, Cache
-from modules.routing import ExpertChoiceRouter, HashRouter, Past, SwitchRouter
+from modules.routing import ExpertChoiceRouter, HashRouter, Past, SwitchRouter, recomputed
 from modules.settings import ConfigError, check_ranges
 from modules.trainer import Recipe
 from plan.catalogue import module
@@ -193,7 +194,7 @@ class MixtureOfExperts(nn.Module):
             else:
                 chosen_NK, weight_NK = self.router(h_ND, tokens_BT.flatten())
             y_ND, load_E, dropped_E = self.experts(h_ND, chosen_NK, weight_NK, documents=len(x_BTD))
-        if not torch.compiler.is_exporting():  # a program has nobody to tell
+        if not (torch.compiler.is_exporting() or transformed() or recomputed()):  # those have nobody to tell; it has told
             self._load_E, self._dropped_E = self._load_E + load_E, self._dropped_E + dropped_E
             if isinstance(self.router, SwitchRouter):
                 self._overruled = self._overruled + self.router.overruled()

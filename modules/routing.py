@@ -6,16 +6,26 @@ Shapes: B batch, T tokens, t tokens of a block, X what a token tells of the next
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.operators import transformed
+
 SETTLING = 0.1
 """Weight of the latest batch in the bias that evaluation uses."""
 BLOCK = 16
 """Tokens of a document routed under one bias, counted from its start however it is cut."""
+OPEN = 64
+"""Training forwards of a router whose recomputation it can be asked for."""
+
+
+def recomputed() -> bool:
+    """Whether a backward pass is at work: activation checkpointing then repeats a forward, which must choose as it did and counts once."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 class HashRouter(nn.Module):
@@ -57,6 +67,9 @@ class SwitchRouter(nn.Module):
     second is the document's own: blocks of BLOCK tokens are routed against the excess load of the blocks before, over an even share of a
     block. Both are in units of the logits' spread, so that one rate suits a young and a decided router, and neither looks ahead or
     at other documents.
+
+    A forward that is recomputed in the backward pass is routed under the biases of its first time; RuntimeError where that was more
+    than OPEN training forwards ago, or its inputs come out differently.
     """
 
     def __init__(
@@ -85,6 +98,7 @@ class SwitchRouter(nn.Module):
         self._share_E = torch.full((experts,), 1 / experts)
         self._size = torch.zeros(())
         self._overruled = torch.zeros((), dtype=torch.int64)
+        self._used: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=OPEN)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy knows the numbers of the latest batch, and not the graph that a gradient would flow through."""
@@ -100,24 +114,47 @@ class SwitchRouter(nn.Module):
             logit_BTE = logit_BTE + torch.cat([past.score_BX.unsqueeze(1), next_BTX[:, :-1]], dim=1)
         logit_NE = logit_BTE.flatten(0, 1)
         probability_NE = logit_NE.softmax(dim=-1)
-        chosen_NK, load_BE, open_BE = self._choose(logit_BTE.detach(), past, seen)
-        if self.training:  # counts from the next batch on: this one's later tokens must not move its earlier ones
+        again = self.training and recomputed()
+        bias_E, spread = self._first_time(logit_BTE) if again else self._biases(logit_BTE)
+        chosen_NK, load_BE, open_BE = self._choose(logit_BTE.detach(), past, seen, bias_E=bias_E, spread=spread)
+        if self.training and not again:  # counts from the next batch on: this one's later tokens must not move its earlier ones
             self.spread.copy_(logit_NE.detach().std(dim=0, unbiased=False).mean())
         weight_NK = probability_NE.gather(1, chosen_NK)
         if self.gate == "even":
             weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True) if self.top_k > 1 else weight_NK * self.experts
         if not torch.compiler.is_exporting():  # a program has nobody to tell
-            self._overruled = (chosen_NK != logit_NE.argmax(-1, keepdim=True)).all(1).sum()
-            self._probability_E = probability_NE.mean(dim=0)
-            self._share_E = torch.bincount(chosen_NK.flatten(), minlength=self.experts) / chosen_NK.numel()
-            self._size = logit_NE.logsumexp(-1).square().mean()
-        if self.training and self.bias_rate:
+            probability_E, size = probability_NE.mean(dim=0), logit_NE.logsumexp(-1).square().mean()
+            if not again:  # which computes what the first time did, and tells nothing
+                self._overruled = (chosen_NK != logit_NE.argmax(-1, keepdim=True)).all(1).sum()
+                self._share_E = torch.bincount(chosen_NK.flatten(), minlength=self.experts) / chosen_NK.numel()
+                self._probability_E, self._size = probability_E, size
+        if self.training and self.bias_rate and not again:
             self._balance()
         return chosen_NK, weight_NK, Past(next_BTX[:, -1].clone(), load_BE, open_BE)
 
-    def _choose(self, logit_BTE: Tensor, past: Past, seen: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _biases(self, logit_BTE: Tensor) -> tuple[Tensor, Tensor]:
+        """The whole text's bias and the spread as they are now, kept for the recomputation of a training forward."""
+        bias_E = self.bias_E if self.training else self.settled_E
+        if self.training and not torch.compiler.is_compiling() and not transformed():
+            self._used.append((logit_BTE.detach().sum(), bias_E.clone(), self.spread.clone()))
+        return bias_E, self.spread
+
+    def _first_time(self, logit_BTE: Tensor) -> tuple[Tensor, Tensor]:
+        """The bias and the spread that these logits were routed under."""
+        total = logit_BTE.detach().sum()
+        for known, bias_E, spread in reversed(self._used):
+            if torch.equal(known, total):
+                return bias_E, spread
+        raise RuntimeError(
+            f"a router was asked in a backward pass to recompute a forward that is not among its latest {OPEN}, or whose inputs "
+            "came out differently; call `backward` sooner, or keep the mixture out of `torch.utils.checkpoint`"
+        )
+
+    def _choose(
+        self, logit_BTE: Tensor, past: Past, seen: int | Tensor, *, bias_E: Tensor, spread: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The top experts of every token once both biases are added, and the document's loads after the last."""
-        biased_BTE = logit_BTE + (self.bias_E if self.training else self.settled_E)
+        biased_BTE = logit_BTE + bias_E
         if not self.even_rate:
             return biased_BTE.topk(self.top_k, dim=-1).indices.flatten(0, 1), past.load_BE, past.open_BE
         load_BE, open_BE, chosen = past.load_BE, past.open_BE, []
@@ -126,7 +163,7 @@ class SwitchRouter(nn.Module):
         while start < T:
             part_BtE = biased_BTE[:, start:end]
             excess_BE = (load_BE - load_BE.mean(-1, keepdim=True)) / even
-            pick_BtK = (part_BtE - self.even_rate * self.spread * excess_BE.unsqueeze(1)).topk(self.top_k, dim=-1).indices
+            pick_BtK = (part_BtE - self.even_rate * spread * excess_BE.unsqueeze(1)).topk(self.top_k, dim=-1).indices
             chosen.append(pick_BtK)
             open_BE = open_BE + F.one_hot(pick_BtK, self.experts).sum((1, 2))
             read = open_BE.new_zeros((), dtype=torch.int64) + seen + (start + part_BtE.shape[1])

@@ -128,8 +128,8 @@ FUTURE = [
         "moe",
         "a training batch is routed evenly by its own mean",
         "causality",
-        "(self.bias_E if self.training else self.settled_E)",
-        "(-logit_BTE.mean((0, 1)) if self.training else self.settled_E)",
+        "biased_BTE = logit_BTE + bias_E",
+        "biased_BTE = logit_BTE + (-logit_BTE.mean((0, 1)) if self.training else bias_E)",
         file="modules/routing.py",
     ),
     of(

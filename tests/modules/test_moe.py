@@ -10,13 +10,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from kernels.agreement import rmse_ratio
 from modules.contract import Subject, causality, check, independence
 from modules.decoder import Decoder
 from modules.moe import Config, Experts, MixtureOfExperts, expert_utilization, load_balance_std
-from modules.routing import BLOCK, ExpertChoiceRouter, HashRouter, SwitchRouter
+from modules.routing import BLOCK, OPEN, ExpertChoiceRouter, HashRouter, SwitchRouter
 from modules.trainer import next_token
 
 
@@ -317,6 +318,22 @@ def test_balancing_by_bias_evens_a_lopsided_router_at_any_scale_without_a_gradie
     settled = router.settled_E.clone()
     router.eval()(x_BTD, None, seen=0)
     assert torch.equal(router.settled_E, settled)
+
+
+def test_a_recomputation_that_cannot_be_routed_as_before_is_an_error() -> None:
+    block, x_BTD = MixtureOfExperts(Config(d_model=8, heads=2)).train(), torch.randn(2, 20, 8, requires_grad=True)
+    y_BTD = checkpoint(lambda x: block(x)[0], x_BTD, use_reentrant=True)
+    for _ in range(OPEN):
+        block(torch.randn(2, 20, 8))
+    with pytest.raises(RuntimeError, match=f"not among its latest {OPEN}"):
+        y_BTD.sum().backward()
+
+
+def test_after_a_transform_of_torch_func_the_block_goes_on_as_before() -> None:
+    block, x_BTD = MixtureOfExperts(Config(d_model=8, heads=2)).eval(), torch.randn(2, 20, 8)
+    there = torch.func.vmap(lambda x_TD: block(x_TD[None])[0][0])(x_BTD)
+    torch.testing.assert_close(block(x_BTD)[0], there)
+    assert block.diagnostics()["drop_rate"] == 0
 
 
 def test_diagnostics_cover_the_forwards_since_the_last_call() -> None:
