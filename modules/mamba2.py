@@ -101,7 +101,9 @@ class SSD(nn.Module):
         tail_BWX = torch.cat((before_BWX[:, T:], mixed_BTX[:, max(0, T - W + 1) :]), dim=1)
         mixed_BTX = silu_convolution(mixed_BTX, before_BWX, self.conv.weight[:, 0], self.conv.bias)
         x, k, q = torch.split(mixed_BTX, self.sizes, dim=-1)
-        x_BTHP, k_BTGN, q_BTGN = x.view(B, T, H, -1), k.view(B, T, self.groups, -1), q.view(B, T, self.groups, -1)
+        x_BTHP, k_BTGN, q_BTGN = (
+            torch.unflatten(t, -1, (heads, -1)) for t, heads in ((x, H), (k, self.groups), (q, self.groups))
+        )
 
         dt_BTH = F.softplus(wide(dt_BTH) + wide(self.dt_bias_H))
         y_BTHP, memory_BHNP = simple_gla(

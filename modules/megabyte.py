@@ -210,6 +210,8 @@ class MegaByte(nn.Module):
 
     def forward(self, x_BTD: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, State]:
         (B, T, D), P = x_BTD.shape, self.config.patch
+        if not B * T:
+            raise ValueError(f"bytes of B = {B} documents of T = {T} steps; hand over at least one of each")
         seen, tail_BWD, unfinished_BtD, told_BXD, near, caches = self._begin(x_BTD) if state is None else self._go_on(state)
         base, end = seen // P * P, seen + T  # `told` is for the positions `base` and later
 

@@ -177,6 +177,8 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x_BTD: Tensor, state: State | None = None, *, tokens_BT: Tensor | None = None) -> tuple[Tensor, State]:
         """`tokens_BT` is needed by the `hash` router only, and ValueError without it."""
+        if not x_BTD.shape[0] * x_BTD.shape[1]:
+            raise ValueError("experts for B = {} documents of T = {} steps; hand over at least one of each".format(*x_BTD.shape))
         seen = 0 if state is None else state.seen
         y_BTD, cache = self.mixer(self.mixer_norm(x_BTD), None if state is None else state.attention())
         x_BTD = x_BTD + y_BTD

@@ -49,7 +49,9 @@ class State(NamedTuple):
 
 
 def one_step_back(x_BTD: Tensor, before_BD: Tensor | None) -> Tensor:
-    """Each token's predecessor; zeros before the first."""
+    """Each token's predecessor; zeros before the first. ValueError where there is no token (T = 0)."""
+    if not x_BTD.shape[1]:
+        raise ValueError("a shift of no tokens (T = 0); hand over at least one")
     before_BD = torch.zeros_like(x_BTD[:, 0]) if before_BD is None else before_BD
     return torch.cat((before_BD[:, None], x_BTD[:, :-1]), dim=1)
 

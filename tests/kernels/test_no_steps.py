@@ -11,7 +11,7 @@ from kernels.scan import selective_scan, selective_scan_loop
 from modules.decoder import Decoder
 from modules.moe import Experts
 
-MODULES = ["attention", "mamba", "moe", "retnet", "transformer"]
+MODULES = ["attention", "mamba", "megabyte", "moe", "retnet", "rwkv4", "rwkv6", "rwkv7", "transformer"]
 REFUSED = r"T = 0"
 
 
@@ -58,3 +58,16 @@ def test_a_block_and_a_decoder_want_a_token_and_go_on_from_the_state_they_had(mo
                 model.blocks[0](torch.randn(2, 0, 16), None if past is None else past.blocks[0])
         rest, _ = model(tokens[:, 5:], states)
     assert torch.allclose(rest, whole[:, 5:], atol=1e-4)
+
+
+@pytest.mark.parametrize("module", ["megabyte", "moe"])
+def test_blocks_that_want_a_document_say_so_before_any_work_is_done(module: str) -> None:
+    block = Decoder.build(module, config={"d_model": 16}, seed=0).train().blocks[0]
+    before = {name: x.clone() for name, x in block.state_dict().items()}
+    with pytest.raises(ValueError, match="B = 0 documents"):
+        block(torch.randn(0, 5, 16))
+    assert all(torch.equal(x, before[name]) for name, x in block.state_dict().items())
+
+
+def test_mamba2_answers_no_documents_with_none() -> None:
+    assert Decoder.build("mamba2", config={"d_model": 16}, seed=0).blocks[0](torch.randn(0, 5, 16))[0].shape == (0, 5, 16)
