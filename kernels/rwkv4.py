@@ -2,8 +2,9 @@
 
     out_t = (sum over s < t of e^((t-1-s) w + k_s) v_s  +  e^(u + k_t) v_t) / (the same sum of weights alone)
 
-What the past amounts to is kept as its average and the log of its weight, which is exact for keys and decays of any size; sums relative
-to a running maximum, as usually kept, lose a decay that is small beside that maximum. `rwkv4_loop` is the formula. `rwkv4` is the same map with a
+What the past amounts to is kept as its average and the log of its weight, which neither overflows for keys of any size nor loses a slow decay beside
+them, as sums relative to a running maximum, the usual form, do. How exact a float32 log weight is follows from its size: with keys of deviation 1,000 the
+gradients of `compiled` are within 5e-4 (RMSE ratio; of the first log weight, which are 1e-15, not at all), at 100 within 1e-4, those of `torch` within 1e-7. `rwkv4_loop` is the formula. `rwkv4` is the same map with a
 hand-written backward pass, in which the future is such an average too, walked from the end. Its paths are `compiled` (kernels/cpp/rwkv4.cpp) and
 `torch`: all chunks side by side, step by step, and then from chunk to chunk, 2 sqrt(T) steps in all, in float64.
 
