@@ -10,6 +10,7 @@ Shapes: O outputs, I inputs, R rank.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
@@ -96,7 +97,8 @@ def apply_quant_lora(
     `also_train`: patterns of parameters that go on learning at full precision, such as `*norm*`. A weight that another module shares (a
     tied head) is left alone. The adapters' first values follow from `seed`. A model on the meta device gets the shapes only,
     to be filled by `load_state_dict(..., assign=True)`: the way to load without ever holding the full weights.
-    Raises ConfigError, with the model untouched, where nothing matches or a setting makes no sense.
+    Raises ConfigError, with the model untouched, where nothing matches or a setting makes no sense; warns of weights as large as any it
+    packed that are no linear map of their own, such as stacked experts, which stay as they are, frozen.
     """
     if kind not in get_args(Kind):
         raise ConfigError(f"`kind` = {kind!r} must be one of {', '.join(get_args(Kind))}; the model is untouched")
@@ -115,6 +117,14 @@ def apply_quant_lora(
     for name, module in packed.items():
         parent, _, own = name.rpartition(".")
         setattr(model.get_submodule(parent), own, module.train(model.training))
+    sizes = [layer.outputs * layer.inputs for layer in packed.values()]
+    left = {name: x.numel() for name, x in _unmapped(model) if not x.requires_grad and x.numel() >= max(sizes)}
+    if left:
+        warnings.warn(
+            f"`apply_quant_lora` packs linear maps, here {sum(sizes):,} weights; {sum(left.values()):,} in stacks and other forms stay "
+            f"unpacked and frozen: {', '.join(left)}",
+            stacklevel=2,
+        )
     return chosen
 
 
@@ -133,6 +143,13 @@ def unmerge(model: nn.Module) -> None:
 def quant_layers(model: nn.Module) -> Iterator[QuantLinear]:
     """Every packed map of `model`."""
     return (module for module in model.modules() if isinstance(module, QuantLinear))
+
+
+def _unmapped(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """The matrices and stacks of matrices, by name, that belong to no linear map, embedding or adapter."""
+    for name, module in model.named_modules():
+        if not isinstance(module, (nn.Linear, nn.Embedding, QuantLinear)):
+            yield from ((f"{name}.{own}", x) for own, x in module.named_parameters(recurse=False) if x.ndim > 1)
 
 
 def _own_linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

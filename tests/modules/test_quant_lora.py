@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,15 @@ def test_a_setting_that_makes_no_sense_leaves_the_model_untouched(settings: dict
         apply_quant_lora(model, **settings)  # type: ignore[arg-type]
     assert all(p.requires_grad for p in model.parameters())
     assert not list(quant_layers(model))
+
+
+def test_stacked_experts_stay_unpacked_with_a_word_and_nothing_else_has_one() -> None:
+    model = Decoder.build("moe", config={"d_model": 64})
+    with pytest.warns(
+        UserWarning, match=r"stay unpacked and frozen: blocks\.0\.experts\.widen_EDF, blocks\.0\.experts\.narrow_EFD"
+    ):
+        apply_quant_lora(model)
+    for module in ("transformer", "mamba", "delta_net", "rwkv6"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            apply_quant_lora(Decoder.build(module, config={"d_model": 64}))
