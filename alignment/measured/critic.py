@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from alignment.critic import Critic
@@ -75,20 +78,60 @@ def measure_caught(bench: Bench) -> dict[str, float]:
     one, it would be the larger the less that happened to be.) `..._false` are the shares of good changes that are caught, and `false_excess` is how
     much larger that share is with the critic: whoever objects to more catches more.
     """
-    counts = life(read_changes(data_of(bench)), bench)
+    return shares(life(read_changes(data_of(bench)), bench, bench.options), bench.options)
+
+
+@benchmark(
+    "caught-curve-v1",
+    metrics={
+        "more_at_10": "",
+        "more_at_20": "",
+        "more_at_50": "",
+        "more_at_100": "",
+        "more_right_65": "",
+        "more_right_95": "",
+        "excess_at_10": "",
+        "excess_at_20": "",
+        "excess_at_50": "",
+        "excess_at_100": "",
+        "excess_right_65": "",
+        "excess_right_95": "",
+    },
+    source="the same lives with votes on a tenth, a fifth, every second and every change, and by people who are right 65 and 95 times of a hundred",
+    options={"corpus": "", "long": 150, "voted": 0.2, "right": 0.8},
+    modules=("critic",),
+)
+def measure_curve(bench: Bench) -> dict[str, float]:
+    """`more_caught` and `false_excess` over how many changes are voted on, and over how often people are right about a fifth of them.
+
+    What the critic adds is told in units of what people catch: the more they vote on, the less is left to add and the larger is the unit.
+    """
+    recorded, found = read_changes(data_of(bench)), {}
+    points = {f"at_{voted}": {"voted": voted / 100} for voted in (10, 20, 50, 100)}
+    points |= {f"right_{right}": {"right": right / 100} for right in (65, 95)}
+    for done, (name, other) in enumerate(points.items()):
+        options = {**bench.options, **other}
+        each = shares(life(recorded, bench, options), options)
+        found |= {f"more_{name}": each["more_caught"], f"excess_{name}": each["false_excess"]}
+        bench.progress(done + 1, len(points), {})
+    return found
+
+
+def shares(counts: Mapping[str, int], options: Mapping[str, Any]) -> dict[str, float]:
+    """What one life came to."""
     caught = {who: counts[f"{who} bad"] / max(1, counts["bad"]) for who in ("people", "both")}
     false = {who: counts[f"{who} good"] / max(1, counts["good"]) for who in ("people", "both")}
     return {
-        "more_caught": (caught["both"] - caught["people"]) / (bench.options["voted"] * bench.options["right"]),
+        "more_caught": (caught["both"] - caught["people"]) / (options["voted"] * options["right"]),
         "false_excess": false["both"] - false["people"],
         **{f"{who}_caught": share for who, share in caught.items()},
         **{f"{who}_false": share for who, share in false.items()},
     }
 
 
-def life(recorded: list[Recorded], bench: Bench) -> dict[str, int]:
+def life(recorded: list[Recorded], bench: Bench, options: Mapping[str, Any]) -> dict[str, int]:
     """How many changes of which kind came by, and were caught by whom."""
-    options, random, critic = bench.options, np.random.default_rng([bench.request.seed, 11]), Critic(seed=bench.request.seed)
+    random, critic = np.random.default_rng([bench.request.seed, 11]), Critic(seed=bench.request.seed)
     counts = {f"{who}{side}": 0 for who in ("", "people ", "both ") for side in ("bad", "good")}
     for one in met_once(recorded, random)[: options["long"]]:
         votes: tuple[Vote, ...] = ()
