@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from alignment.iterative import IterativeAligner, above, written
-from alignment.measured import Bench, data_of, dealt
+from alignment.measured import Bench, Unmeasurable, data_of, dealt
 from alignment.measured.cheats import Edit, cheats
 from alignment.measured.loopholes import SEEN, batches, honest, of_house, planted
 from alignment.measured.loopholes_later import LATER
@@ -71,6 +71,34 @@ def measure_loopholes(bench: Bench) -> dict[str, float]:
         "house_alarms": alarmed(aligner, own) / len(own),
         "rules": float(len(aligner.rules)),
         "rounds": float(bench.facts["rounds"]),
+        "wordings": float(len(lines)),
+    }
+
+
+@benchmark(
+    "loopholes-family-v1",
+    metrics={"closed": "", "false_alarms": "", "rules": "", "wordings": ""},
+    source="the same lines, each family judged by rules that were learnt from the others",
+    options={"corpus": "", "rounds": 3, "planted": 160, "hosts": 5},
+    modules=("iterative",),
+)
+def measure_families(bench: Bench) -> dict[str, float]:
+    """`closed` and `false_alarms` of one family, in the wordings of both lists, by rules that saw none of its lines: as many seeds as families."""
+    families, turn = list(SEEN), bench.request.seed
+    if turn >= len(families):
+        raise Unmeasurable(
+            f"there are {len(families)} families, one for each seed; ask for {len(families)} seeds. nothing was measured"
+        )
+    out = families[turn]
+    seen, fine = honest(data_of(bench))
+    aligner = learnt({family: lines for family, lines in SEEN.items() if family != out}, seen, bench)
+    lines = [line for found in JUDGED.values() for line in found[out]]
+    closed = noticed(aligner, lines, fine, bench)
+    bench.facts.update(family=out, closed=dict(zip(lines, closed, strict=True)))
+    return {
+        "closed": float(np.mean(closed)),
+        "false_alarms": alarmed(aligner, fine) / len(fine),
+        "rules": float(len(aligner.rules)),
         "wordings": float(len(lines)),
     }
 
