@@ -90,7 +90,10 @@ def explained(votes: Votes) -> Callable[[Labels], float]:
 def _labels(conversation: Conversation, rng: np.random.Generator) -> list[Finding]:
     inside = np.flatnonzero(conversation.groups >= 0)
     votes, groups = conversation.votes[inside], conversation.groups[inside]
-    if len(inside) < LEAST or len(np.unique(groups)) < 2:
+    if len(inside) and len(np.unique(groups)) < 2:
+        message = f"all {len(inside)} group labels name one group, which nothing can be held against; take the groups found anew"
+        return [Finding(kind="labels", alarm=False, message=message)]
+    if len(inside) < LEAST:
         return []
     of = explained(votes)
     fit = of(groups)

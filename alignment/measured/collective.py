@@ -120,6 +120,26 @@ def measure_audit(bench: Bench) -> dict[str, float]:
 
 
 @benchmark(
+    "polis-clean-v1",
+    metrics={"false_alarms": "", "notices": "", "people": ""},
+    source="exports of real conversations as they were published",
+    options={"corpus": ""},
+    modules=("collective",),
+)
+def measure_clean(bench: Bench) -> dict[str, float]:
+    """Whether the audit raises an alarm at one conversation as it is: nothing is drawn, seed 0 is the first by name, and there are as many seeds as files."""
+    known, turn = turns(bench)
+    found = audit(known[turn])
+    bench.facts.update(conversation=known[turn].name, told=[finding.message for finding in found])
+    alarms = sum(finding.alarm for finding in found)
+    return {
+        "false_alarms": float(alarms > 0),
+        "notices": float(len(found) - alarms),
+        "people": float(len(known[turn].participants)),
+    }
+
+
+@benchmark(
     "drawn-votes-v3",
     metrics={
         "rand_index": "",

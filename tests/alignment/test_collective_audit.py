@@ -331,3 +331,13 @@ def test_a_labeller_needs_both_kinds_and_a_clause() -> None:
         Labeller.fit(["a", "b"], [True, True], ["x", "y"], clauses={"c": "d"})
     with pytest.raises(ValueError, match="2 texts, 1 labels"):
         Labeller.fit(["a", "b"], [True], ["x", "y"], clauses={"c": "d"})
+
+
+def test_labels_that_name_one_group_only_are_told_and_stop_nothing() -> None:
+    conversation = drawn(np.random.default_rng(0), people=60, statements=20)
+    found = audit(replace(conversation, groups=np.zeros_like(conversation.groups)))
+    (one,) = (finding for finding in found if finding.kind == "labels")
+    assert not one.alarm
+    assert "all 60 group labels name one group" in one.message
+    none = audit(replace(conversation, groups=np.full_like(conversation.groups, -1)))
+    assert not [finding for finding in none if finding.kind == "labels"]
