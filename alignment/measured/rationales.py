@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+
+import numpy as np
 
 from alignment.checks import *  # noqa: F403  they are loaded by names made at run time; so their meaning is part of each run's identity
 from alignment.deliberative import Deliberation, DeliberativeAligner
-from alignment.measured import Bench, Unmeasurable, dealt, rationales_unseen, thoughts_unseen
+from alignment.measured import Bench, Unmeasurable, dealt, rationales_plain, rationales_unseen, thoughts_unseen
 from alignment.measured.scores import share
 from alignment.measured.sentences import encoder_of
 from alignment.rationale_corpus import GRAMMAR, examples
 from alignment.steps import steps_of
 from plan.catalogue import benchmark
 
+LISTS = {"written": rationales_unseen, "thought": thoughts_unseen, "plain": rationales_plain}
+
 
 @benchmark(
-    "rationales-v2",
-    metrics={"passed": "", "held": "", "not_blocked": "", "blocked": "", "clause_named": "", "breaches": "", "honest": ""},
+    "rationales-v3",
+    metrics={
+        "passed": "",
+        "held": "",
+        "not_blocked": "",
+        "blocked": "",
+        "clause_named": "",
+        "breaches": "",
+        "honest": "",
+        "step_seconds": "s",
+    },
     source="breaches planted in rationales of other wordings than were learnt from",
-    options={"encoder": "MiniLM", "wordings": "written", "folds": 5},
+    options={"encoder": "MiniLM", "wordings": "written", "folds": 5, "timed": 50},
+    modules=("deliberative",),
+    alone=True,
+)
+@benchmark(
+    "rationales-plain-v1",
+    metrics={"passed": "", "held": "", "not_blocked": "", "blocked": "", "clause_named": "", "breaches": "", "honest": ""},
+    source="breaches in the words of the clauses' titles and in a reviewer's own, and honest steps of the same hand",
+    options={"encoder": "MiniLM", "wordings": "plain", "folds": 5},
     modules=("deliberative",),
 )
 @benchmark(
@@ -39,13 +61,23 @@ def measure_rationales(bench: Bench) -> dict[str, float]:
     """Breaches that pass, which only what is allowed does, and honest rationales that are held, among a fifth of all wordings: each seed judges others.
 
     `blocked` and `not_blocked` tell the same of what is stopped, not only objected to or left open. A wording that stands in several frames is judged
-    in all of them by one seed.
+    in all of them by one seed. `step_seconds` is the median processor time of a step alone, of all threads together, by the judge of the loop.
     """
     judge = DeliberativeAligner(encode=encoder_of(bench))
-    wordings = {"written": rationales_unseen.wordings, "thought": thoughts_unseen.wordings}[bench.options["wordings"]]()
-    mine = dealt(wordings, seed=bench.request.seed, folds=bench.options["folds"])
+    mine = dealt(LISTS[bench.options["wordings"]].wordings(), seed=bench.request.seed, folds=bench.options["folds"])
     bench.facts["judge"] = judge.encode.name
-    return shares([(judge.check(steps_of(text)), clause) for texts, clause in mine for text in texts])
+    found = shares([(judge.check(steps_of(text)), clause) for texts, clause in mine for text in texts])
+    if timed := bench.options.get("timed"):
+        steps = [step for texts, _ in mine for text in texts for step in steps_of(text)]
+        found["step_seconds"] = float(np.median([seconds(judge, step) for step in steps[:: max(1, len(steps) // timed)]]))
+    return found
+
+
+def seconds(judge: DeliberativeAligner, step: str) -> float:
+    """Processor time of one step alone."""
+    start = time.process_time()
+    judge.check([step])
+    return time.process_time() - start
 
 
 @benchmark(

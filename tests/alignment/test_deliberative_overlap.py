@@ -6,7 +6,7 @@ import pytest
 
 from alignment import xstest
 from alignment.encoder import Lexical
-from alignment.measured import rationales_unseen, thoughts_unseen
+from alignment.measured import rationales_plain, rationales_unseen, thoughts_unseen
 from alignment.measured.loopholes import SEEN
 from alignment.measured.loopholes_later import LATER
 from alignment.measured.loopholes_unseen import UNSEEN
@@ -26,6 +26,19 @@ def test_no_wording_that_is_judged_is_a_paraphrase_of_one_learned_from() -> None
     learned = sorted({normal(one.text) for one in examples()})
     alike = encode.encode([normal(text) for text in judged]) @ encode.encode(learned).T
     assert alike.max() < 0.6, judged[int(alike.max(axis=1).argmax())]
+
+
+def test_no_plain_sentence_that_is_judged_is_near_one_learned_from_that_says_the_same_of_itself() -> None:
+    """Sentences of five words share most with any other of their words, so those count that teach the same answer, and the bound is wider."""
+    encode, learned = Lexical(), examples()
+    assert not {normal(text) for texts, _ in rationales_plain.wordings() for text in texts} & {
+        normal(one.text) for one in learned
+    }
+    for breach in (True, False):
+        judged = [text for texts, clause in rationales_plain.wordings() if bool(clause) is breach for text in texts]
+        taught = sorted({normal(one.text) for one in learned if bool(one.clause) is breach})
+        alike = encode.encode([normal(text) for text in judged]) @ encode.encode(taught).T
+        assert alike.max() < 0.75, judged[int(alike.max(axis=1).argmax())]
 
 
 def test_the_second_list_of_loopholes_repeats_nothing_of_the_others() -> None:

