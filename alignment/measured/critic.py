@@ -106,7 +106,8 @@ def measure_curve(bench: Bench) -> dict[str, float]:
 
     What the critic adds is told in units of what people catch: the more they vote on, the less is left to add and the larger is the unit.
     """
-    recorded, found = read_changes(data_of(bench)), {}
+    recorded = read_changes(data_of(bench))
+    found: dict[str, float] = {}
     points = {f"at_{voted}": {"voted": voted / 100} for voted in (10, 20, 50, 100)}
     points |= {f"right_{right}": {"right": right / 100} for right in (65, 95)}
     for done, (name, other) in enumerate(points.items()):

@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from alignment.iterative import IterativeAligner
 from alignment.measured import (
     Unmeasurable,
     claims,
@@ -27,8 +25,6 @@ from alignment.measured import (
     rationales,
     rules,
 )
-from alignment.measured.loopholes_later import LATER
-from alignment.measured.loopholes_unseen import UNSEEN
 from alignment.measured.planted_votes import FAULTS, drawn
 from alignment.measured.recorded import HEAD, read_changes
 from alignment.opinion_groups import Recipe
@@ -131,22 +127,6 @@ def test_each_seed_judges_the_groups_of_another_conversation_by_a_recipe_that_di
     assert found == ["c0", "c1", "c2"]
     with pytest.raises(Unmeasurable, match="holds 3 conversations, one for each seed; ask for 3 seeds"):
         collective.measure_groups(asked("polis-groups-v2", tmp_path, data=tmp_path, seed=3))
-
-
-def test_each_seed_asks_one_file_as_it_is_and_counts_it_once(tmp_path: Path) -> None:
-    clean = people(0)
-    copied = replace(clean, votes=np.concatenate([clean.votes[:-1], clean.votes[:1]]), declared=None)
-    for name, conversation in (("a", clean), ("b", replace(copied, declared=counts_of(copied.votes)))):
-        export(tmp_path / name, conversation)
-    found = [collective.measure_clean(asked("polis-clean-v1", tmp_path, data=tmp_path, seed=seed)) for seed in range(2)]
-    assert [one["false_alarms"] for one in found] == [0.0, 1.0]
-    with pytest.raises(Unmeasurable, match="holds 2 conversations"):
-        collective.measure_clean(asked("polis-clean-v1", tmp_path, data=tmp_path, seed=2))
-
-
-def counts_of(votes: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Votes, agreements and disagreements of each row."""
-    return np.array([(~np.isnan(votes)).sum(1), (votes == 1).sum(1), (votes == -1).sum(1)]).T
 
 
 def test_the_audits_shares_are_those_of_faults_planted_one_by_one(tmp_path: Path) -> None:
@@ -255,16 +235,6 @@ def test_a_wording_is_judged_by_one_seed_in_all_its_frames(tmp_path: Path) -> No
     assert once["held"] == pytest.approx(sum(part["held"] * part["honest"] for part in whole) / once["honest"])
 
 
-def test_the_plain_list_is_asked_whole_over_five_seeds_and_a_step_is_timed_where_that_is_asked(tmp_path: Path) -> None:
-    parts = [
-        rationales.measure_rationales(asked("rationales-plain-v1", tmp_path, seed=seed, encoder="lexical")) for seed in range(5)
-    ]
-    assert (sum(one["breaches"] for one in parts), sum(one["honest"] for one in parts)) == (86, 40)
-    timed = rationales.measure_rationales(asked("rationales-v3", tmp_path, encoder="lexical", timed=3))
-    assert timed.keys() - parts[0].keys() == {"step_seconds"}
-    assert timed["step_seconds"] > 0
-
-
 def test_a_register_is_judged_by_the_others_whatever_it_says_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fine, bad = "fewer heads are worth a try", "stop the timer before the layer runs"
     said = {"a": (fine, bad), "b": (fine, bad)} | {"c": (bad, fine) * 20}
@@ -356,15 +326,6 @@ def test_people_who_see_everything_leave_nothing_to_a_critic_and_a_critic_sees_w
     assert np.mean([one["people_caught"] for one in few]) == pytest.approx(0.16, abs=0.08)
 
 
-def test_each_point_of_the_curve_is_the_life_that_its_options_draw(tmp_path: Path) -> None:
-    data = candidates(tmp_path / "c.csv")
-    curve = critic.measure_curve(asked("caught-curve-v1", tmp_path, data=data, seed=3))
-    for name, options in {"at_10": {"voted": 0.1}, "at_20": {}, "at_50": {"voted": 0.5}, "right_65": {"right": 0.65}}.items():
-        one = critic.measure_caught(asked("caught-v2", tmp_path, data=data, seed=3, **options))
-        assert (curve[f"more_{name}"], curve[f"excess_{name}"]) == (one["more_caught"], one["false_excess"])
-    assert curve["more_at_10"] != curve["more_at_50"]
-
-
 def test_a_critic_that_objects_to_everything_catches_most_and_pays_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,28 +366,6 @@ def test_rules_close_wordings_that_they_were_not_shown(tmp_path: Path, monkeypat
     assert numbers["rounds"] == 1
     assert numbers["false_alarms"] <= numbers["false_alarms_bound"]
     assert 0 <= numbers["house_alarms"] <= 1
-
-
-def test_a_family_is_judged_by_rules_that_saw_none_of_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = [f"def f{n}(self, x):\n    y = self.norm{n}(x)\n    z = torch.relu(y + {n})\n    return z.sum()" for n in range(60)]
-    monkeypatch.setattr(iterative, "honest", lambda own: (fine[:40], fine[40:]))
-    shown: list[set[str]] = []
-    real = iterative.learnt
-
-    def noted(families: Mapping[str, Sequence[str]], hosts: Sequence[str], bench: Any) -> IterativeAligner:
-        shown.append(set(families))
-        return real(families, hosts, bench)
-
-    monkeypatch.setattr(iterative, "learnt", noted)
-    families = list(loopholes.SEEN)
-    for seed in (0, 7):
-        bench = asked("loopholes-family-v1", tmp_path, data=tmp_path, seed=seed, rounds=1, planted=40, hosts=2)
-        numbers = iterative.measure_families(bench)
-        assert shown[-1] == set(families) - {families[seed]}
-        assert list(bench.facts["closed"]) == [*UNSEEN[families[seed]], *LATER[families[seed]]]
-        assert numbers["closed"] == pytest.approx(np.mean(list(bench.facts["closed"].values())))
-    with pytest.raises(Unmeasurable, match="there are 8 families"):
-        iterative.measure_families(asked("loopholes-family-v1", tmp_path, data=tmp_path, seed=8))
 
 
 def test_data_that_is_not_there_or_not_named_is_told(tmp_path: Path) -> None:
